@@ -1,0 +1,1 @@
+"""edgekd distils, quantises, exports, proves and measures small models for edge devices."""

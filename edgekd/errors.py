@@ -1,0 +1,54 @@
+"""The errors that edgekd raises on purpose.
+
+Every message says what happened, what was expected and what to do, with the received value in it. The command
+line prints the message on one line and exits with the error's `exit_code`; a traceback is for `--debug`.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class EdgekdError(Exception):
+    """Base of every error that a user can cause and mend."""
+
+    exit_code = 2
+
+
+class RecipeError(EdgekdError):
+    """A recipe, option or plug-in name or argument that edgekd does not accept."""
+
+
+class DataError(EdgekdError):
+    """A dataset that is missing, unreadable, truncated or inconsistent."""
+
+
+class ModelError(EdgekdError):
+    """A model or exported file that cannot be built, opened, converted or run."""
+
+
+class ShapeError(ModelError):
+    """Arrays, taps or models whose shapes do not fit together."""
+
+
+class NonFiniteError(EdgekdError):
+    """A loss, metric or weight that became NaN or infinite."""
+
+
+class StorageError(EdgekdError):
+    """A file or folder that cannot be written, or that is damaged or belongs to something else."""
+
+
+class StoppedError(EdgekdError):
+    """Work that a signal ended after its state was saved; carries the signal's exit status."""
+
+    def __init__(self, message: str, *, signal_number: int) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + signal_number
+
+
+def unknown_name(kind: str, received: object, known: Iterable[str]) -> str:
+    """Returns the message for a name that is not among the known ones, with the nearest suggested."""
+    choices = sorted(known)
+    near = difflib.get_close_matches(str(received), choices, n=1, cutoff=0.5)
+    suggestion = f" Did you mean {near[0]!r}?" if near else ""
+    return f"unknown {kind} {received!r}.{suggestion} Known: {', '.join(choices) or 'none'}."

@@ -1,0 +1,241 @@
+"""Frozen records: all that stages hand to each other, besides files. Each is one JSON document.
+
+Numbers carry their unit in their name. A field that was not measured is None, never a made-up value.
+"""
+
+from pathlib import Path
+from typing import Literal, Self
+
+import pydantic
+
+from edgekd import storage
+from edgekd.errors import StorageError
+
+SCHEMA_VERSION = 1
+
+
+class Record(pydantic.BaseModel):
+    """Base of every record: immutable, strict about its keys, and free of NaN and infinity."""
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
+
+    def write(self, path: Path) -> None:
+        """Writes the record as indented JSON, atomically."""
+        storage.write_text(path, self.model_dump_json(indent=2) + "\n")
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Reads a record back.
+
+        Raises:
+          StorageError: the file is missing, or is not such a record.
+        """
+        text = storage.require_file(path, "record").read_text(encoding="utf-8", errors="replace")
+        try:
+            return cls.model_validate_json(text)
+        except pydantic.ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"]) or "the document"
+            raise StorageError(
+                f"{str(path)!r} is not a valid {cls.__name__} record ({where}: {first['msg'].lower()}): "
+                "delete it and run the same command again."
+            ) from error
+
+
+class TensorSpec(Record):
+    """One input or output of a model: None in `shape` is a dimension that may vary, such as the batch.
+
+    `scale` and `zero_point` are set for quantised tensors: real = scale * (integer - zero_point).
+    """
+
+    name: str
+    shape: tuple[int | None, ...]
+    dtype: str
+    scale: float | None = None
+    zero_point: int | None = None
+
+
+class Interval(Record):
+    """An estimate with its confidence interval."""
+
+    value: float
+    low: float
+    high: float
+    confidence: float = 0.95
+
+
+class ModelRecord(Record):
+    """One Keras model of a run. Accuracies are top-1 fractions; the test split is read once, after training."""
+
+    role: str
+    path: str
+    architecture: str
+    parameters: int
+    macs: int
+    accuracy: float | None = None
+    accuracy_interval: Interval | None = None
+    validation_accuracy: float | None = None
+    epochs: int | None = None
+    best_epoch: int | None = None
+    weights_sha256: str
+    seconds: float | None = None
+
+
+class Artifact(Record):
+    """One exported file. `accuracy`, `accuracy_drop` and `agreement` are None until it has been verified.
+
+    `accuracy_drop` is the reference model's accuracy minus this file's; `agreement` is the fraction of test samples
+    on which both predict the same class.
+    """
+
+    name: str
+    source: str
+    format: str
+    scheme: str
+    path: str
+    size_bytes: int
+    sha256: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    accuracy: float | None = None
+    accuracy_drop: float | None = None
+    agreement: float | None = None
+
+
+class OutputError(Record):
+    """How far one output of the candidate is from the reference's, over all compared samples.
+
+    `sqnr_db` is None where the two are identical (infinite ratio). `max_lsb` is the largest absolute error in steps
+    of the candidate output's own scale, None for a float output.
+    """
+
+    output: str
+    elements: int
+    max_abs: float
+    relative_l2: float
+    cosine: float
+    sqnr_db: float | None
+    max_lsb: float | None = None
+
+
+class Comparison(Record):
+    """A candidate against a reference on the same samples."""
+
+    reference: str
+    candidate: str
+    samples: int
+    dataset: str
+    reference_accuracy: float | None = None
+    candidate_accuracy: float | None = None
+    accuracy_drop: Interval | None = None
+    agreement: Interval | None = None
+    outputs: tuple[OutputError, ...]
+
+
+class Latency(Record):
+    """Percentiles of single-inference latency over all processes, in milliseconds (NumPy's linear definition).
+
+    `interval` is the median of process medians with a t-interval on logarithms; None with fewer than three processes.
+    `p99` is None with fewer than 100 timed runs.
+    """
+
+    p50: float
+    p90: float
+    p95: float
+    p99: float | None
+    minimum: float
+    mean: float
+    scaled_mad: float
+    interval: Interval | None = None
+
+
+class Measurement(Record):
+    """Latency and memory of one file on one target; the raw samples stay beside the record in `samples_path`."""
+
+    artifact: str
+    target: str
+    runtime: str
+    num_threads: int
+    latency_ms: Latency
+    first_inference_ms: float
+    load_ms: float
+    peak_memory_bytes: int
+    size_bytes: int
+    sha256: str
+    processes: int
+    num_runs: int
+    warmup_runs: int
+    samples_path: str | None = None
+    warnings: tuple[str, ...] = ()
+
+
+class Gate(Record):
+    """One requirement and whether it held. `observed` is None where nothing could be measured: then it failed."""
+
+    name: str
+    passed: bool
+    observed: float | None
+    limit: float
+    relation: Literal["<=", ">="]
+    subject: str
+
+
+class Environment(Record):
+    """Where and with what something ran."""
+
+    edgekd: str
+    python: str
+    platform: str
+    machine: str
+    cpu: str
+    logical_cores: int
+    memory_bytes: int
+    packages: dict[str, str]
+
+
+class EpochRecord(Record):
+    """One row of a learning curve. `terms` holds each weighted loss term's mean over the epoch."""
+
+    epoch: int
+    loss: float
+    terms: dict[str, float]
+    accuracy: float
+    validation_loss: float
+    validation_accuracy: float
+    learning_rate: float
+    images_per_second: float
+
+
+class DatasetRecord(Record):
+    """The data a run used. The fingerprint is a SHA-256 over every sample and label of every split."""
+
+    name: str
+    fingerprint: str
+    input_shape: tuple[int, ...]
+    class_names: tuple[str, ...]
+    train: int
+    validation: int
+    test: int
+
+
+class Summary(Record):
+    """Everything a run found: what the report shows and what other programs read."""
+
+    schema_version: int = SCHEMA_VERSION
+    name: str
+    seed: int
+    recipe_sha256: str
+    environment: Environment
+    data: DatasetRecord
+    models: dict[str, ModelRecord]
+    curves: dict[str, tuple[EpochRecord, ...]]
+    artifacts: tuple[Artifact, ...]
+    comparisons: tuple[Comparison, ...]
+    measurements: tuple[Measurement, ...]
+    gates: tuple[Gate, ...]
+    seconds: dict[str, float]
+
+    @property
+    def passed(self) -> bool:
+        """Whether there was at least one gate and every gate held."""
+        return bool(self.gates) and all(gate.passed for gate in self.gates)

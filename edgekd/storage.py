@@ -1,0 +1,116 @@
+"""Files that are either whole or absent: atomic writes, hashes and checks of folders."""
+
+import contextlib
+import errno
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from edgekd.errors import StorageError
+
+_CHUNK_BYTES = 1 << 20
+
+
+@contextlib.contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yields a temporary path beside `path`; on success it is synced to disk and renamed over `path`.
+
+    On any error the temporary file is removed and `path` stays as it was.
+
+    Args:
+      path: the file to write; its folder is made if it is missing.
+
+    Raises:
+      StorageError: the folder is not writable or the disk is full.
+    """
+    with _storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # The suffix is kept because Keras and others choose the format by it.
+        handle, name = tempfile.mkstemp(prefix=".partial-", suffix=path.suffix, dir=path.parent)
+        os.close(handle)
+    temporary = Path(name)
+    try:
+        with _storage_errors(path):
+            yield temporary
+            _sync(temporary)
+            temporary.chmod(0o644)
+            temporary.replace(path)
+            _sync(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_open(path: Path, mode: str = "wb") -> Iterator[IO]:  # type: ignore[type-arg]
+    """Yields an open file that becomes `path`, whole, when the block ends without an error."""
+    encoding = None if "b" in mode else "utf-8"
+    with atomic_path(path) as temporary, temporary.open(mode, encoding=encoding) as file:
+        yield file
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Writes `content` to `path` atomically."""
+    with atomic_open(path) as file:
+        file.write(content)
+
+
+def write_text(path: Path, content: str) -> None:
+    """Writes `content` to `path` atomically, as UTF-8."""
+    write_bytes(path, content.encode())
+
+
+def sha256_file(path: Path) -> str:
+    """Returns the hexadecimal SHA-256 of a file's bytes."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def require_file(path: Path, what: str) -> Path:
+    """Returns `path` when it is a readable file; raises StorageError naming `what` and the path otherwise."""
+    if path.is_dir():
+        raise StorageError(f"{what} {str(path)!r} is a folder, not a file: give the file's path.")
+    if not path.is_file():
+        raise StorageError(f"{what} {str(path)!r} does not exist: check the path.")
+    if not os.access(path, os.R_OK):
+        raise StorageError(f"{what} {str(path)!r} is not readable: check its permissions.")
+    return path
+
+
+def remove_partial(folder: Path) -> None:
+    """Removes what writes that were killed half-way left in a folder (its subfolders included)."""
+    for leftover in folder.rglob(".partial-*"):
+        leftover.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _storage_errors(path: Path) -> Iterator[None]:
+    """Turns the system's own storage errors into messages; a full disk reaches us from many libraries as OSError."""
+    try:
+        yield
+    except OSError as error:
+        reasons = {
+            errno.ENOSPC: "the disk is full: free some space and run the same command again",
+            errno.EDQUOT: "your disk quota is used up: free some space and run the same command again",
+            errno.EACCES: "permission denied: choose another folder with --out, or change its permissions",
+            errno.EPERM: "operation not permitted: choose another folder with --out, or change its permissions",
+            errno.EROFS: "the file system is read-only: choose another folder with --out",
+            errno.ENOTDIR: "a part of the path is a file, not a folder: choose another folder with --out",
+        }
+        reason = reasons.get(error.errno or 0)
+        if reason is None:
+            raise
+        raise StorageError(f"cannot write {str(path)!r}: {reason}.") from error
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
