@@ -1,0 +1,83 @@
+"""Raw measurements as records: what a worker prints and what is kept beside a Measurement."""
+
+from typing import Literal
+
+import pydantic
+
+from edgekd.records import Record, TensorSpec
+
+SCHEMA_VERSION: Literal[1] = 1
+
+
+class Cold(Record):
+    """One fresh process before any warm-up; `allocate_ms` is None where loading includes it."""
+
+    import_ms: float
+    load_ms: float
+    allocate_ms: float | None
+    first_inference_ms: float
+
+    @property
+    def ready_ms(self) -> float:
+        """Milliseconds from an imported runtime to a model that can be called."""
+        return self.load_ms + (self.allocate_ms or 0.0)
+
+
+class Block(Record):
+    """One timed block; `loop_ns_per_run` is a short inference's time in a loop that holds no timer."""
+
+    samples_ns: tuple[int, ...] = pydantic.Field(min_length=1)
+    loop_ns_per_run: float | None
+    voluntary_context_switches: int
+    involuntary_context_switches: int
+
+
+class SystemState(Record):
+    """The machine at one moment, each None where the system does not show it; ticks count since it started."""
+
+    load_1min: float
+    steal_ticks: int | None
+    total_ticks: int | None
+    governor: str | None
+
+
+class ProcessSamples(Record):
+    """Everything that one worker process measured of one model; nothing is dropped."""
+
+    schema_version: Literal[1]
+    runtime: str
+    runtime_version: str
+    delegate: str | None
+    num_threads: int
+    inputs: tuple[TensorSpec, ...]
+    cold: Cold
+    warmup_runs: int
+    warmup_seconds: float
+    steady: bool | None
+    blocks: tuple[Block, ...] = pydantic.Field(min_length=1)
+    timer_overhead_ns: float
+    peak_memory_bytes: int
+    peak_memory_source: str
+    memory_before_load_bytes: int | None
+    python: str
+    affinity_cores: tuple[int, ...] | None
+    system_before: SystemState
+    system_after: SystemState
+
+    @property
+    def blocks_ms(self) -> tuple[tuple[float, ...], ...]:
+        """The samples of each block in milliseconds."""
+        return tuple(tuple(sample / 1e6 for sample in block.samples_ns) for block in self.blocks)
+
+
+class RawSamples(Record):
+    """The file that a Measurement's `samples_path` names: one model on one target, process by process."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    artifact: str
+    sha256: str
+    target: str
+    num_threads: int
+    logical_cores: int
+    settings: dict[str, bool | int | float | str | None]
+    processes: tuple[ProcessSamples, ...] = pydantic.Field(min_length=1)

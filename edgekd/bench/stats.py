@@ -1,0 +1,274 @@
+"""Statistics of latencies: pure functions of samples in milliseconds.
+
+Inferences of one process resemble each other more than those of another process do, so the process is the unit of
+every interval: pooling all inferences would promise a precision that is not there.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats as scipy_stats
+
+from edgekd.bench.samples import ProcessSamples
+from edgekd.errors import DataError
+from edgekd.records import Interval, Latency
+
+NORMAL_MAD = 1.4826  # median absolute deviation of a normal distribution times this is its standard deviation
+MIN_PROCESSES = 3
+MIN_RUNS = 100  # for a 99th percentile
+MAX_SCATTER = 0.05
+MAX_SPREAD = 0.10
+MAX_DRIFT = 0.05
+MAX_STEAL = 0.01
+MAX_TIMER = 0.05
+MAX_OUTLIERS = 0.01
+DRIFT_BLOCKS = 8
+DRIFT_P_VALUE = 0.01
+
+Samples = Sequence[float] | npt.NDArray[np.float64]
+
+
+def percentile(samples: Samples, percent: float) -> float:
+    """Returns a percentile by linear interpolation between order statistics (NumPy's `linear`, Hyndman-Fan type 7).
+
+    Args:
+      samples: [n] any unit, n >= 1.
+      percent: 0 to 100.
+    """
+    return float(np.percentile(_checked(samples), percent, method="linear"))
+
+
+def scaled_mad(samples: Samples) -> float:
+    """Returns 1.4826 · median|x − median(x)|, which estimates the standard deviation and ignores outliers.
+
+    References:
+      Rousseeuw and Croux, Alternatives to the Median Absolute Deviation, 1993.
+    """
+    values = _checked(samples)
+    return float(NORMAL_MAD * np.median(np.abs(values - np.median(values))))
+
+
+def outliers(samples: Samples) -> int:
+    """Returns how many samples lie beyond Tukey's outer fences, three quartile ranges outside the quartiles.
+
+    They are counted for the reader and stay in every other number.
+    """
+    values = _checked(samples)
+    low, high = np.percentile(values, [25, 75])
+    fence = 3 * (high - low)
+    return int(np.sum((values < low - fence) | (values > high + fence)))
+
+
+def log_interval(medians: Samples, *, confidence: float = 0.95) -> Interval | None:
+    """Returns the median of process medians with a t-interval of their mean on logarithms.
+
+    exp(mean(log m) ± t · sd(log m) / √n) with n − 1 degrees of freedom. The interval is widened where the median of
+    medians, which resists one disturbed process, lies outside.
+
+    Args:
+      medians: [processes] one positive median per fresh process.
+      confidence: coverage, between 0 and 1.
+
+    Returns:
+      The interval in the unit of `medians`, or None for fewer than three processes.
+    """
+    values = _checked(medians)
+    if len(values) < MIN_PROCESSES:
+        return None
+    if np.any(values <= 0):
+        raise DataError(f"a process median is {values.min()}: latencies must be positive. Measure again.")
+    logs = np.log(values)
+    half = scipy_stats.t.ppf(0.5 + confidence / 2, len(logs) - 1) * logs.std(ddof=1) / np.sqrt(len(logs))
+    middle = float(np.median(values))
+    return Interval(
+        value=middle,
+        low=min(float(np.exp(logs.mean() - half)), middle),
+        high=max(float(np.exp(logs.mean() + half)), middle),
+        confidence=confidence,
+    )
+
+
+def drift(block_medians: Samples) -> float | None:
+    """Returns the relative change from the first to the last block, or None where there is no clear trend.
+
+    Theil and Sen's slope times the number of steps, divided by the median; a trend is clear when Kendall's test gives
+    p < 0.01.
+
+    Args:
+      block_medians: [blocks] in the order of time; None is returned for fewer than eight.
+    """
+    values = _checked(block_medians)
+    if len(values) < DRIFT_BLOCKS or np.all(values == values[0]):
+        return None
+    times = np.arange(len(values))
+    if scipy_stats.kendalltau(times, values).pvalue >= DRIFT_P_VALUE:
+        return None
+    slope = scipy_stats.theilslopes(values, times).slope
+    return float(slope * (len(values) - 1) / np.median(values))
+
+
+def summarise(processes: Sequence[ProcessSamples]) -> Latency:
+    """Returns the percentiles over all processes' timed inferences, in milliseconds, and the interval of p50.
+
+    `p50` and `interval.value` differ a little: the first pools all inferences, the second is the median of process
+    medians.
+    """
+    pooled = pooled_ms(processes)
+    return Latency(
+        p50=percentile(pooled, 50),
+        p90=percentile(pooled, 90),
+        p95=percentile(pooled, 95),
+        p99=percentile(pooled, 99) if len(pooled) >= MIN_RUNS else None,
+        minimum=float(pooled.min()),
+        mean=float(pooled.mean()),
+        scaled_mad=scaled_mad(pooled),
+        interval=log_interval(process_medians_ms(processes)),
+    )
+
+
+def pooled_ms(processes: Sequence[ProcessSamples]) -> npt.NDArray[np.float64]:
+    """Returns every timed inference of every process, in milliseconds."""
+    return _checked([sample for process in processes for block in process.blocks_ms for sample in block])
+
+
+def process_medians_ms(processes: Sequence[ProcessSamples]) -> npt.NDArray[np.float64]:
+    """Returns each process' median inference, in milliseconds."""
+    return _checked([float(np.median(np.concatenate(process.blocks_ms))) for process in processes])
+
+
+def warnings(processes: Sequence[ProcessSamples], *, logical_cores: int) -> tuple[str, ...]:
+    """Returns plain sentences on what makes a measurement doubtful, each with its cause and what to do.
+
+    Args:
+      processes: one entry per fresh process, in the order of time.
+      logical_cores: of the machine that measured.
+    """
+    found = [
+        _few_processes(processes),
+        _few_runs(processes),
+        _scatter(processes),
+        _spread(processes),
+        _drift(processes),
+        _unsteady(processes),
+        _timer(processes),
+        _load(processes, logical_cores),
+        _steal(processes),
+        _outliers(processes),
+    ]
+    return tuple(sentence for sentence in found if sentence is not None)
+
+
+def _few_processes(processes: Sequence[ProcessSamples]) -> str | None:
+    if len(processes) >= MIN_PROCESSES:
+        return None
+    return (
+        f"Fresh processes that measured this model: {len(processes)}, too few for an interval. Use at least "
+        f"{MIN_PROCESSES}."
+    )
+
+
+def _few_runs(processes: Sequence[ProcessSamples]) -> str | None:
+    runs = len(pooled_ms(processes))
+    if runs >= MIN_RUNS:
+        return None
+    return f"Timed runs: {runs}, too few for a 99th percentile. Use at least {MIN_RUNS} (min_runs, blocks, processes)."
+
+
+def _scatter(processes: Sequence[ProcessSamples]) -> str | None:
+    ratios = [scaled_mad(block) / float(np.median(block)) for process in processes for block in process.blocks_ms]
+    scatter = float(np.median(ratios))
+    if scatter <= MAX_SCATTER:
+        return None
+    return (
+        f"Runs of one block scatter by {scatter:.1%} (scaled MAD / median, limit {MAX_SCATTER:.0%}): other work "
+        "disturbs this machine or its clock rate varies. Close other programs and measure again."
+    )
+
+
+def _spread(processes: Sequence[ProcessSamples]) -> str | None:
+    medians = process_medians_ms(processes)
+    spread = float((medians.max() - medians.min()) / np.median(medians))
+    if spread <= MAX_SPREAD:
+        return None
+    return (
+        f"Process medians spread by {spread:.1%} of their median (limit {MAX_SPREAD:.0%}): memory placement or other "
+        "work differs from process to process. Use more processes and rely on the interval."
+    )
+
+
+def _drift(processes: Sequence[ProcessSamples]) -> str | None:
+    change = drift([float(np.median(block)) for process in processes for block in process.blocks_ms])
+    if change is None or abs(change) <= MAX_DRIFT:
+        return None
+    way = "slower" if change > 0 else "faster"
+    return (
+        f"The model became {abs(change):.1%} {way} from the first block to the last (limit {MAX_DRIFT:.0%}): the "
+        "processor heats up or its clock rate changes. Let it cool, fix the clock rate and measure again."
+    )
+
+
+def _unsteady(processes: Sequence[ProcessSamples]) -> str | None:
+    count = sum(process.steady is not True for process in processes)
+    if count == 0:
+        return None
+    return (
+        f"In {count} of {len(processes)} processes the warm-up ended before two blocks agreed within 2 %: allow a "
+        "longer warm-up (max_warmup_seconds)."
+    )
+
+
+def _timer(processes: Sequence[ProcessSamples]) -> str | None:
+    share = max(process.timer_overhead_ns for process in processes) / 1e6 / float(np.median(pooled_ms(processes)))
+    if share <= MAX_TIMER:
+        return None
+    return (
+        f"Reading the clock takes {share:.0%} of one inference (limit {MAX_TIMER:.0%}): the model is too short to time "
+        "run by run. Use loop_ns_per_run of the raw samples."
+    )
+
+
+def _load(processes: Sequence[ProcessSamples], logical_cores: int) -> str | None:
+    load = max(process.system_before.load_1min for process in processes)
+    if load <= logical_cores:
+        return None
+    return (
+        f"The machine's load was {load:.1f} with {logical_cores} logical cores: other programs compete for them. "
+        "Stop them and measure again."
+    )
+
+
+def _steal(processes: Sequence[ProcessSamples]) -> str | None:
+    first, last = processes[0].system_before, processes[-1].system_after
+    if None in (first.steal_ticks, first.total_ticks, last.steal_ticks, last.total_ticks):
+        return None
+    ticks = (last.total_ticks or 0) - (first.total_ticks or 0)
+    share = ((last.steal_ticks or 0) - (first.steal_ticks or 0)) / ticks if ticks > 0 else 0.0
+    if share <= MAX_STEAL:
+        return None
+    return (
+        f"The host took {share:.1%} of the processor time away (steal, limit {MAX_STEAL:.0%}): this virtual machine "
+        "shares its cores. Measure on another machine or at another time."
+    )
+
+
+def _outliers(processes: Sequence[ProcessSamples]) -> str | None:
+    runs = len(pooled_ms(processes))
+    # Block by block: the difference between two processes is no outlier.
+    count = sum(outliers(block) for process in processes for block in process.blocks_ms)
+    if count <= runs * MAX_OUTLIERS:
+        return None
+    return (
+        f"{count} of {runs} runs are outliers of their block (beyond Tukey's outer fences); they are kept in every "
+        "number. Something interrupts this machine now and then: see p90 and p99."
+    )
+
+
+def _checked(samples: Samples) -> npt.NDArray[np.float64]:
+    values = np.asarray(samples, dtype=np.float64)
+    if values.ndim != 1 or values.size == 0 or not np.all(np.isfinite(values)):
+        raise DataError(
+            f"received samples of shape {list(values.shape)}, {int(np.sum(~np.isfinite(values)))} of them not finite: "
+            "expected a flat list of at least one finite number. Measure again."
+        )
+    return values

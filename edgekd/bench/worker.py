@@ -1,0 +1,415 @@
+"""Measures one model in one fresh process; depends on the standard library, NumPy and one runtime only.
+
+Run as `python worker.py JOB.json`. It is one self-contained file that imports nothing of edgekd, so that it can be
+copied to another machine. The job is a JSON object:
+
+    model               path of a .tflite or .onnx file
+    num_threads         threads of the runtime
+    seed                of the random inputs
+    inputs              path of an .npz with one array per input name, or null for random inputs
+    blocks              timed blocks to run, or null: run them on command (below)
+    min_runs            least runs of a timed block
+    min_block_ms        least duration of a timed block
+    min_warmup_seconds  least warm-up
+    max_warmup_seconds  warm-up ends here although the last two blocks still differ
+
+With a number of blocks the worker prints one JSON document. With `blocks: null` it prints the cold phase, then reads
+commands, one a line, and answers each with one line of JSON: `warm-up`, `block`, and `finish`, which answers with the
+same whole document and ends. So the caller can keep several models' workers alive and shuffle their blocks; a worker
+that waits for a command uses no processor. Closing its standard input ends it.
+
+Only the call of the runtime is timed, by `perf_counter_ns`; every sample is kept.
+"""
+
+from __future__ import annotations
+
+import array
+import importlib
+import importlib.metadata
+import json
+import os
+import resource
+import statistics
+import sys
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+SCHEMA_VERSION = 1
+WARMUP_RUNS = 5  # at least
+STEADY_RATIO = 1.02  # two successive warm-up blocks whose medians agree within this are steady
+WARMUP_BLOCKS = 10  # blocks that the shortest warm-up is divided into
+WARMUP_BLOCK_RUNS = 3  # at least, so that a median is not one lucky run
+MAX_BLOCK_RUNS = 10_000  # a block of a model of a few microseconds ends here, however short it was
+RESUME_RUNS = 3  # untimed runs at the start of a block: another model may have used the caches meanwhile
+TIMER_CALLS = 2000
+LOOP_BELOW_MS = 1.0  # shorter inferences are also timed in one loop, which has no timer between the runs
+
+
+class Engine(NamedTuple):
+    """A loaded model: what to call, and what is known of the runtime."""
+
+    invoke: Any
+    package: str
+    version: str
+    delegate: str | None
+    inputs: list[dict[str, Any]]
+    import_ms: float
+    load_ms: float
+    allocate_ms: float | None
+
+
+class RefusedError(Exception):
+    """A model or input that cannot be measured, in words for the user."""
+
+
+def open_litert(job: dict[str, Any]) -> Engine:
+    """Loads a .tflite file and sets its inputs; copying them is not part of what is timed."""
+    start = time.perf_counter_ns()
+    runtime = importlib.import_module("ai_edge_litert.interpreter")
+    importlib.import_module("numpy")
+    imported = time.perf_counter_ns()  # NumPy included: the runtime imports it
+    interpreter = runtime.Interpreter(model_path=job["model"], num_threads=job["num_threads"])
+    loaded = time.perf_counter_ns()
+    specs = []
+    for detail in interpreter.get_input_details():
+        signature = detail.get("shape_signature", detail["shape"])
+        shape = [None if size < 0 else int(size) for size in signature]
+        specs.append({"name": detail["name"], "shape": shape, "dtype": _dtype_name(detail["dtype"])})
+    arrays = make_inputs(specs, job)
+    for detail, value in zip(interpreter.get_input_details(), arrays, strict=True):
+        if list(value.shape) != list(detail["shape"]):
+            interpreter.resize_tensor_input(detail["index"], value.shape)
+    before_allocate = time.perf_counter_ns()
+    interpreter.allocate_tensors()
+    allocated = time.perf_counter_ns()
+    for detail, value in zip(interpreter.get_input_details(), arrays, strict=True):
+        interpreter.set_tensor(detail["index"], value)
+    return Engine(
+        invoke=interpreter.invoke,
+        package="ai-edge-litert",
+        version=importlib.metadata.version("ai-edge-litert"),
+        delegate=_litert_delegate(interpreter),
+        inputs=_described(specs, arrays),
+        import_ms=(imported - start) / 1e6,
+        load_ms=(loaded - imported) / 1e6,
+        allocate_ms=(allocated - before_allocate) / 1e6,
+    )
+
+
+def open_onnxruntime(job: dict[str, Any]) -> Engine:
+    """Loads an .onnx file on the processor; its inputs are bound once."""
+    start = time.perf_counter_ns()
+    runtime = importlib.import_module("onnxruntime")
+    importlib.import_module("numpy")
+    imported = time.perf_counter_ns()
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = job["num_threads"]
+    options.inter_op_num_threads = 1
+    session = runtime.InferenceSession(job["model"], options, providers=["CPUExecutionProvider"])
+    loaded = time.perf_counter_ns()
+    specs = [
+        {
+            "name": value.name,
+            "shape": [size if isinstance(size, int) else None for size in value.shape],
+            "dtype": _onnx_dtype(value.type, value.name),
+        }
+        for value in session.get_inputs()
+    ]
+    arrays = make_inputs(specs, job)
+    feed = {spec["name"]: value for spec, value in zip(specs, arrays, strict=True)}
+    outputs = [value.name for value in session.get_outputs()]
+    return Engine(
+        invoke=lambda: session.run(outputs, feed),
+        package="onnxruntime",
+        version=runtime.__version__,
+        delegate=", ".join(session.get_providers()),
+        inputs=_described(specs, arrays),
+        import_ms=(imported - start) / 1e6,
+        load_ms=(loaded - imported) / 1e6,
+        allocate_ms=None,
+    )
+
+
+ENGINES = {".tflite": open_litert, ".onnx": open_onnxruntime}
+
+
+def make_inputs(specs: list[dict[str, Any]], job: dict[str, Any]) -> list[Any]:
+    """Returns one array per input: from the job's file, or random and the same for the same seed.
+
+    Random floats are uniform in [0, 1); 8- and 16-bit integers use their whole range; wider integers, which are often
+    indices, are 0 or 1. A batch that may vary is 1; any other dimension that may vary is refused.
+    """
+    import numpy as np
+
+    if job.get("inputs"):
+        return _inputs_from_file(specs, job["inputs"])
+    generator = np.random.default_rng(job["seed"])
+    arrays = []
+    for spec in specs:
+        if None in spec["shape"][1:]:
+            raise RefusedError(
+                f"input {spec['name']!r} has the shape {spec['shape']}, in which more than the batch may vary: "
+                "export the model with fixed sizes, or give an input file with one array per input"
+            )
+        shape = [1 if size is None else size for size in spec["shape"]]
+        dtype = np.dtype(spec["dtype"])
+        if dtype.kind == "f":
+            arrays.append(generator.random(shape, dtype=np.float32).astype(dtype))
+        elif dtype.kind == "b":
+            arrays.append(generator.integers(0, 2, shape).astype(bool))
+        elif dtype.kind in "iu" and dtype.itemsize <= 2:
+            bounds = np.iinfo(dtype)
+            arrays.append(generator.integers(bounds.min, bounds.max, shape, dtype=dtype, endpoint=True))
+        elif dtype.kind in "iu":
+            arrays.append(generator.integers(0, 2, shape, dtype=dtype))
+        else:
+            raise RefusedError(f"input {spec['name']!r} has the type {dtype}: only numbers and booleans can be made up")
+    return arrays
+
+
+def _inputs_from_file(specs: list[dict[str, Any]], path: str) -> list[Any]:
+    import numpy as np
+
+    with np.load(path, allow_pickle=False) as archive:
+        names = sorted(archive.files)
+        expected = sorted(spec["name"] for spec in specs)
+        if names != expected:
+            raise RefusedError(f"the input file {path!r} holds the arrays {names}; the model's inputs are {expected}")
+        arrays = [archive[spec["name"]] for spec in specs]
+    for spec, value in zip(specs, arrays, strict=True):
+        fits = len(value.shape) == len(spec["shape"]) and all(
+            size in (None, given) for size, given in zip(spec["shape"], value.shape, strict=True)
+        )
+        if not fits or value.dtype != np.dtype(spec["dtype"]):
+            raise RefusedError(
+                f"array {spec['name']!r} of {path!r} is {list(value.shape)} {value.dtype}; "
+                f"the model takes {spec['shape']} {spec['dtype']}"
+            )
+    return arrays
+
+
+def _described(specs: list[dict[str, Any]], arrays: list[Any]) -> list[dict[str, Any]]:
+    return [
+        {"name": spec["name"], "shape": list(value.shape), "dtype": str(value.dtype)}
+        for spec, value in zip(specs, arrays, strict=True)
+    ]
+
+
+def _dtype_name(dtype: Any) -> str:
+    import numpy as np
+
+    return np.dtype(dtype).name
+
+
+def _onnx_dtype(kind: str, name: str) -> str:
+    element = kind.removeprefix("tensor(").removesuffix(")")
+    known = {"float": "float32", "double": "float64"}
+    if not kind.startswith("tensor(") or element in ("string", "bfloat16"):
+        raise RefusedError(f"input {name!r} has the type {kind}: only tensors of numbers and booleans can be made up")
+    return known.get(element, element)
+
+
+def _litert_delegate(interpreter: Any) -> str | None:
+    """Returns which delegate took part of the graph; LiteRT's built-in resolver applies XNNPACK alone by itself."""
+    operators = [operator["op_name"] for operator in interpreter._get_ops_details()]
+    partitions = operators.count("DELEGATE")
+    return f"XNNPACK, {partitions} partition{'s'[: partitions > 1]}" if partitions else None
+
+
+class Session:
+    """One model in this process, from the first import to the last block."""
+
+    def __init__(self, job: dict[str, Any]) -> None:
+        self.job = job
+        self.blocks: list[dict[str, Any]] = []
+        self.warmup_runs = 0
+        self.warmup_seconds = 0.0
+        self.steady: bool | None = None
+        self.system_before = system_state()
+        suffix = Path(job["model"]).suffix.lower()
+        if suffix not in ENGINES:
+            raise RefusedError(f"{job['model']!r} ends in {suffix!r}: expected one of {', '.join(ENGINES)}")
+        self.rss_before_bytes = current_rss_bytes()
+        self.engine = ENGINES[suffix](job)
+        start = time.perf_counter_ns()
+        self.engine.invoke()
+        self.first_inference_ms = (time.perf_counter_ns() - start) / 1e6
+
+    def cold(self) -> dict[str, Any]:
+        """Returns what was measured before any warm-up, in milliseconds."""
+        engine = self.engine
+        return {
+            "import_ms": engine.import_ms,
+            "load_ms": engine.load_ms,
+            "allocate_ms": engine.allocate_ms,
+            "first_inference_ms": self.first_inference_ms,
+        }
+
+    def warm_up(self) -> dict[str, Any]:
+        """Runs until two successive blocks' medians agree within 2 %, at least and at most as long as the job says."""
+        least = self.job["min_warmup_seconds"]
+        block_ns = max(least / WARMUP_BLOCKS * 1e9, 1e6)
+        start = time.perf_counter_ns()
+        medians: list[float] = []
+        steady = False
+        while True:
+            samples = self._timed(least_runs=WARMUP_BLOCK_RUNS, least_ns=block_ns)
+            self.warmup_runs += len(samples)
+            medians.append(statistics.median(samples))
+            elapsed = (time.perf_counter_ns() - start) / 1e9
+            steady = len(medians) > 1 and max(medians[-2:]) <= STEADY_RATIO * min(medians[-2:])
+            enough = elapsed >= least and self.warmup_runs >= WARMUP_RUNS
+            if (steady and enough) or (elapsed >= self.job["max_warmup_seconds"] and self.warmup_runs >= WARMUP_RUNS):
+                break
+        self.steady, self.warmup_seconds = steady, elapsed
+        return {"warmup_runs": self.warmup_runs, "warmup_seconds": elapsed, "steady": steady}
+
+    def block(self) -> dict[str, Any]:
+        """Times one block: every single inference, and short ones also in one loop without the timer."""
+        for _ in range(RESUME_RUNS):
+            self.engine.invoke()
+        self.warmup_runs += RESUME_RUNS
+        usage = resource.getrusage(resource.RUSAGE_SELF)
+        samples = self._timed(least_runs=self.job["min_runs"], least_ns=self.job["min_block_ms"] * 1e6)
+        after = resource.getrusage(resource.RUSAGE_SELF)
+        block = {
+            "samples_ns": samples.tolist(),
+            "loop_ns_per_run": None,
+            "voluntary_context_switches": after.ru_nvcsw - usage.ru_nvcsw,
+            "involuntary_context_switches": after.ru_nivcsw - usage.ru_nivcsw,
+        }
+        if statistics.median(samples) < LOOP_BELOW_MS * 1e6:
+            block["loop_ns_per_run"] = self._looped(max(len(samples) // 5, 10))
+        self.blocks.append(block)
+        return {"runs": len(samples), "median_ns": statistics.median(samples)}
+
+    def document(self) -> dict[str, Any]:
+        """Returns everything that was measured, raw samples included."""
+        peak, source = peak_rss_bytes()
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "runtime": self.engine.package,
+            "runtime_version": self.engine.version,
+            "delegate": self.engine.delegate,
+            "num_threads": self.job["num_threads"],
+            "inputs": self.engine.inputs,
+            "cold": self.cold(),
+            "warmup_runs": self.warmup_runs,
+            "warmup_seconds": self.warmup_seconds,
+            "steady": self.steady,
+            "blocks": self.blocks,
+            "timer_overhead_ns": timer_overhead_ns(),
+            "peak_memory_bytes": peak,
+            "peak_memory_source": source,
+            "memory_before_load_bytes": self.rss_before_bytes,
+            "python": sys.version.split()[0],
+            "affinity_cores": affinity_cores(),
+            "system_before": self.system_before,
+            "system_after": system_state(),
+        }
+
+    def _timed(self, *, least_runs: int, least_ns: float) -> array.array[int]:
+        """Times inferences one by one until there are enough of them and enough time has passed."""
+        invoke, clock = self.engine.invoke, time.perf_counter_ns
+        most_runs = max(least_runs, MAX_BLOCK_RUNS)
+        samples = array.array("q")
+        end = clock() + least_ns
+        while True:
+            start = clock()
+            invoke()
+            stop = clock()
+            samples.append(stop - start)
+            if (stop >= end and len(samples) >= least_runs) or len(samples) >= most_runs:
+                return samples
+
+    def _looped(self, runs: int) -> float:
+        invoke = self.engine.invoke
+        start = time.perf_counter_ns()
+        for _ in range(runs):
+            invoke()
+        return (time.perf_counter_ns() - start) / runs
+
+
+def timer_overhead_ns() -> float:
+    """Returns the median time between two successive readings of the clock."""
+    clock = time.perf_counter_ns
+    return statistics.median([-(clock() - clock()) for _ in range(TIMER_CALLS)])
+
+
+def peak_rss_bytes() -> tuple[int, str]:
+    """Returns this process' peak resident memory and where the number comes from.
+
+    Linux carries `ru_maxrss` over from the process that was forked (or vforked: then it is the parent's peak), so a
+    small worker of a large parent would report the parent. `VmHWM` belongs to the memory that exec made anew.
+    """
+    for line in _lines("/proc/self/status"):
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024, "VmHWM"
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit, "ru_maxrss"
+
+
+def current_rss_bytes() -> int | None:
+    """Returns this process' resident memory, or None where the system does not show it."""
+    for line in _lines("/proc/self/status"):
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) * 1024
+    return None
+
+
+def affinity_cores() -> list[int] | None:
+    """Returns the cores that this process may use, or None where the system does not say."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+
+
+def system_state() -> dict[str, Any]:
+    """Returns the load, the processor's time counters and its governor, each None where it is not visible."""
+    ticks = next((line.split()[1:] for line in _lines("/proc/stat") if line.startswith("cpu ")), None)
+    governor = _lines("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+    return {
+        "load_1min": os.getloadavg()[0],
+        "steal_ticks": int(ticks[7]) if ticks and len(ticks) > 7 else None,
+        "total_ticks": sum(int(tick) for tick in ticks[:8]) if ticks else None,
+        "governor": governor[0].strip() if governor else None,
+    }
+
+
+def _lines(path: str) -> list[str]:
+    file = Path(path)
+    return file.read_text(encoding="utf-8", errors="replace").splitlines() if file.is_file() else []
+
+
+def main(job_path: str) -> None:
+    """Runs a job and prints its JSON; native libraries that print to standard output are sent to standard error."""
+    job = json.loads(Path(job_path).read_text(encoding="utf-8"))
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+
+    def answer(content: dict[str, Any]) -> None:
+        answers.write(json.dumps(content) + "\n")
+        answers.flush()
+
+    session = Session(job)
+    if job["blocks"] is not None:
+        session.warm_up()
+        for _ in range(job["blocks"]):
+            session.block()
+        answer(session.document())
+        return
+    answer(session.cold())
+    commands = {"warm-up": session.warm_up, "block": session.block, "finish": session.document}
+    for line in sys.stdin:
+        command = line.strip()
+        if command not in commands:
+            raise RefusedError(f"unknown command {command!r}: expected one of {', '.join(commands)}")
+        answer(commands[command]())
+        if command == "finish":
+            return
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1])
+    except RefusedError as refusal:
+        sys.exit(str(refusal))

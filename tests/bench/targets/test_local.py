@@ -1,0 +1,178 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from edgekd.bench.targets import local
+from edgekd.errors import ModelError, RecipeError
+
+QUICK = {"processes": 2, "blocks": 3, "min_runs": 5, "min_block_ms": 1.0, "min_warmup_seconds": 0.01}
+
+
+def children():
+    return psutil.Process().children(recursive=True)
+
+
+def test_every_model_gets_its_fresh_processes_and_blocks(dense_tflite, int8_tflite, dense_onnx):
+    paths = (dense_tflite, int8_tflite, dense_onnx)
+    found = local.measure(paths, **QUICK)
+    assert [len(processes) for processes in found] == [2, 2, 2]
+    assert [processes[0].runtime for processes in found] == ["ai-edge-litert", "ai-edge-litert", "onnxruntime"]
+    assert found[1][0].inputs[0].dtype == "int8"
+    for processes in found:
+        for process in processes:
+            assert len(process.blocks) == 3
+            assert all(len(block.samples_ns) >= 5 for block in process.blocks)
+    assert children() == []
+
+
+def test_the_order_within_a_block_is_shuffled_and_repeats_with_the_seed(dense_tflite, int8_tflite, dense_onnx):
+    paths = (dense_tflite, int8_tflite, dense_onnx)
+
+    def order(seed):
+        steps = []
+        local.measure(
+            paths,
+            **{**QUICK, "processes": 1, "blocks": 6},
+            seed=seed,
+            on_progress=lambda done, total, text: steps.append((done, total, text)),
+        )
+        assert [done for done, _, _ in steps] == list(range(1, 22))
+        assert {total for _, total, _ in steps} == {21}
+        return [text for _, _, text in steps]
+
+    first = order(1)
+    blocks = [tuple(first[start : start + 3]) for start in range(3, 21, 3)]
+    assert all(len(set(block)) == 3 for block in blocks)
+    assert len(set(blocks)) > 1
+    assert first == order(1)
+    assert first != order(2)
+
+
+def test_the_threads_asked_for_reach_the_runtime(dense_tflite):
+    ((process,),) = local.measure([dense_tflite], **{**QUICK, "processes": 1}, num_threads=2)
+    assert process.num_threads == 2
+
+
+@pytest.mark.parametrize("name", ["model.tflite", "model.onnx"])
+def test_a_file_that_is_no_model_is_reported_in_the_runtimes_words(tmp_path, name):
+    path = tmp_path / name
+    path.write_text("this is not a model")
+    with pytest.raises(
+        ModelError, match=r"cannot measure '.*model\.(tflite|onnx)': .*(Flatbuffer|Protobuf).*Check that"
+    ):
+        local.measure([path], **QUICK)
+    assert children() == []
+
+
+@pytest.mark.parametrize("model", ["dense_tflite", "dense_onnx"])
+def test_a_truncated_model_is_reported(tmp_path, request, model):
+    whole = request.getfixturevalue(model)
+    path = tmp_path / whole.name
+    path.write_bytes(whole.read_bytes()[: whole.stat().st_size // 3])
+    with pytest.raises(ModelError, match="cannot measure"):
+        local.measure([path], **QUICK)
+
+
+def test_a_shape_that_varies_beyond_the_batch_is_reported(dynamic_length_tflite):
+    with pytest.raises(
+        ModelError, match=r"input 'x' has the shape \[None, None, 64\].*export the model with fixed sizes"
+    ):
+        local.measure([dynamic_length_tflite], **QUICK)
+
+
+def test_a_worker_that_is_killed_is_reported_with_the_signal(dense_tflite):
+    def kill(done, total, text):
+        if done == 1:
+            for child in children():
+                child.kill()
+
+    with pytest.raises(ModelError, match="killed by SIGKILL in step 'block'"):
+        local.measure([dense_tflite], **QUICK, on_progress=kill)
+    assert children() == []
+
+
+def test_a_worker_that_does_not_answer_in_time_is_ended(dense_tflite):
+    with pytest.raises(ModelError, match=r"did not end within 0\.001 s \(step 'load'\)"):
+        local.measure([dense_tflite], **QUICK, timeout_seconds=0.001)
+    assert children() == []
+
+
+def test_an_interruption_leaves_no_process_behind(dense_tflite, dense_onnx):
+    def interrupt(done, total, text):
+        if done == 3:
+            assert len(children()) == 2
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        local.measure([dense_tflite, dense_onnx], **QUICK, on_progress=interrupt)
+    assert children() == []
+
+
+def test_the_workers_of_a_killed_caller_end_by_themselves(dense_tflite, tmp_path):
+    script = tmp_path / "caller.py"
+    script.write_text(
+        "import os, sys, time\n"
+        "from pathlib import Path\n"
+        "import psutil\n"
+        "from edgekd.bench.targets import local\n"
+        "def tell(done, total, text):\n"
+        "    print(psutil.Process().children()[0].pid, flush=True)\n"
+        "    time.sleep(60)\n"
+        "local.measure([Path(sys.argv[1])], min_warmup_seconds=0.01, on_progress=tell)\n"
+    )
+    caller = subprocess.Popen([sys.executable, str(script), str(dense_tflite)], stdout=subprocess.PIPE, text=True)
+    with caller:
+        worker = psutil.Process(int(caller.stdout.readline()))
+        os.kill(caller.pid, signal.SIGKILL)
+    deadline = time.monotonic() + 30
+    while worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < deadline, "the worker outlived its caller"
+        time.sleep(0.02)
+
+
+def test_only_what_a_worker_needs_of_the_environment_reaches_it(monkeypatch, dense_tflite):
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    monkeypatch.setenv("SECRET_TOKEN", "do not pass on")
+    seen = {}
+
+    def look(done, total, text):
+        seen.update(children()[0].environ())
+
+    local.measure([dense_tflite], **{**QUICK, "processes": 1}, num_threads=2, on_progress=look)
+    assert seen["OMP_NUM_THREADS"] == "2"
+    assert seen["PYTHONSAFEPATH"] == "1"
+    assert "SECRET_TOKEN" not in seen
+
+
+@pytest.mark.parametrize("name", ["num_threads", "processes", "blocks", "min_runs"])
+@pytest.mark.parametrize("count", [0, -1, 1.5, True])
+def test_a_count_below_one_is_refused(dense_tflite, name, count):
+    with pytest.raises(RecipeError, match=rf"{name} is {count}: expected a whole number of at least 1"):
+        local.measure([dense_tflite], **{**QUICK, name: count})
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        {"min_warmup_seconds": -1.0},
+        {"min_warmup_seconds": 3.0, "max_warmup_seconds": 2.0},
+        {"min_block_ms": float("nan")},
+        {"min_block_ms": "fast"},
+        {"timeout_seconds": 0.0},
+    ],
+)
+def test_impossible_times_are_refused(dense_tflite, times):
+    with pytest.raises(RecipeError, match="expected times that are not negative"):
+        local.measure([dense_tflite], **{**QUICK, **times})
+
+
+def test_no_model_and_the_same_model_twice_are_refused(dense_tflite):
+    with pytest.raises(RecipeError, match="received 0 models"):
+        local.measure([])
+    with pytest.raises(RecipeError, match="received 2 models, 1 of them different"):
+        local.measure([dense_tflite, dense_tflite])

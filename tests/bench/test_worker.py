@@ -1,0 +1,162 @@
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgekd.bench import worker
+
+JOB = {
+    "num_threads": 1,
+    "seed": 0,
+    "inputs": None,
+    "blocks": 2,
+    "min_runs": 7,
+    "min_block_ms": 1.0,
+    "min_warmup_seconds": 0.01,
+    "max_warmup_seconds": 0.5,
+}
+
+
+def run_worker(folder: Path, model: Path, *, script: Path | None = None, commands: str = "", **changes):
+    job = folder / "job.json"
+    job.write_text(json.dumps({**JOB, "model": str(model), **changes}))
+    return subprocess.run(
+        [sys.executable, str(script or worker.__file__), str(job)],
+        capture_output=True,
+        text=True,
+        input=commands,
+        cwd=folder,
+        env={"PYTHONSAFEPATH": "1"},
+        check=False,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize(
+    ("model", "runtime", "dtype"),
+    [
+        ("dense_tflite", "ai-edge-litert", "float32"),
+        ("int8_tflite", "ai-edge-litert", "int8"),
+        ("dynamic_batch_tflite", "ai-edge-litert", "float32"),
+        ("dense_onnx", "onnxruntime", "float32"),
+    ],
+)
+def test_a_worker_prints_one_document_with_every_sample(tmp_path, request, model, runtime, dtype):
+    done = run_worker(tmp_path, request.getfixturevalue(model))
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document["runtime"] == runtime
+    assert document["inputs"] == [{"name": "x", "shape": [1, 64], "dtype": dtype}]
+    assert len(document["blocks"]) == 2
+    for block in document["blocks"]:
+        assert len(block["samples_ns"]) >= 7
+        assert all(isinstance(sample, int) and sample >= 0 for sample in block["samples_ns"])
+        assert block["loop_ns_per_run"] > 0
+    assert document["warmup_runs"] >= 5 + 2 * worker.RESUME_RUNS
+    assert document["num_threads"] == 1
+    assert min(document["cold"][key] for key in ("import_ms", "load_ms", "first_inference_ms")) > 0
+
+
+def test_litert_names_the_delegate_and_onnxruntime_its_provider(tmp_path, dense_tflite, dense_onnx):
+    litert = json.loads(run_worker(tmp_path, dense_tflite).stdout)
+    onnxruntime = json.loads(run_worker(tmp_path, dense_onnx).stdout)
+    assert litert["delegate"] == "XNNPACK, 1 partition"
+    assert onnxruntime["delegate"] == "CPUExecutionProvider"
+    assert litert["cold"]["allocate_ms"] > 0
+    assert onnxruntime["cold"]["allocate_ms"] is None
+
+
+def test_blocks_run_on_command_and_finish_prints_the_whole_document(tmp_path, dense_tflite):
+    done = run_worker(tmp_path, dense_tflite, blocks=None, commands="warm-up\nblock\nblock\nblock\nfinish\n")
+    cold, warmup, *blocks, document = [json.loads(line) for line in done.stdout.splitlines()]
+    assert cold == document["cold"]
+    assert warmup["warmup_runs"] >= 5
+    assert [block["runs"] for block in blocks] == [len(block["samples_ns"]) for block in document["blocks"]]
+    assert len(blocks) == 3
+
+
+def test_a_worker_whose_caller_is_gone_ends(tmp_path, dense_tflite):
+    done = run_worker(tmp_path, dense_tflite, blocks=None, commands="")
+    assert done.returncode == 0
+    assert len(done.stdout.splitlines()) == 1
+
+
+def test_an_unknown_command_is_refused(tmp_path, dense_tflite):
+    done = run_worker(tmp_path, dense_tflite, blocks=None, commands="blocks\n")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "unknown command 'blocks': expected one of warm-up, block, finish"
+
+
+def test_the_worker_runs_elsewhere_without_edgekd_or_tensorflow(tmp_path, dense_tflite):
+    elsewhere = tmp_path / "pushed.py"
+    shutil.copy(worker.__file__, elsewhere)
+    forbidden = "import sys\nfor name in ('edgekd', 'tensorflow', 'keras', 'scipy'): sys.modules[name] = None\n"
+    source = elsewhere.read_text().replace("import array\n", f"{forbidden}import array\n", 1)
+    assert forbidden in source
+    elsewhere.write_text(source)
+    done = run_worker(tmp_path, dense_tflite, script=elsewhere)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["schema_version"] == worker.SCHEMA_VERSION
+
+
+def test_an_input_file_is_used_and_sets_the_size(tmp_path, dynamic_length_tflite):
+    np.savez(tmp_path / "inputs.npz", x=np.ones((1, 5, 64), np.float32))
+    done = run_worker(tmp_path, dynamic_length_tflite, inputs=str(tmp_path / "inputs.npz"))
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["inputs"][0]["shape"] == [1, 5, 64]
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"y": np.ones((1, 64), np.float32)}, "holds the arrays ['y']; the model's inputs are ['x']"),
+        ({"x": np.ones((1, 63), np.float32)}, "[1, 63] float32; the model takes [1, 64] float32"),
+        ({"x": np.ones((1, 64), np.float64)}, "[1, 64] float64; the model takes [1, 64] float32"),
+        ({"x": np.ones((64,), np.float32)}, "[64] float32; the model takes [1, 64] float32"),
+    ],
+)
+def test_an_input_file_that_does_not_fit_is_refused(tmp_path, dense_tflite, arrays, message):
+    np.savez(tmp_path / "inputs.npz", **arrays)
+    done = run_worker(tmp_path, dense_tflite, inputs=str(tmp_path / "inputs.npz"))
+    assert done.returncode == 1
+    assert message in done.stderr.splitlines()[-1]
+
+
+def test_random_inputs_repeat_with_the_seed_and_use_the_range_of_their_type():
+    specs = [
+        {"name": "image", "shape": [None, 8, 8, 3], "dtype": "float32"},
+        {"name": "quantised", "shape": [1, 1000], "dtype": "int8"},
+        {"name": "indices", "shape": [1, 1000], "dtype": "int64"},
+        {"name": "mask", "shape": [1, 1000], "dtype": "bool"},
+        {"name": "half", "shape": [], "dtype": "float16"},
+    ]
+    first = worker.make_inputs(specs, {"seed": 3})
+    again = worker.make_inputs(specs, {"seed": 3})
+    other = worker.make_inputs(specs, {"seed": 4})
+    assert [value.dtype.name for value in first] == [spec["dtype"] for spec in specs]
+    assert [value.shape for value in first] == [(1, 8, 8, 3), (1, 1000), (1, 1000), (1, 1000), ()]
+    assert all(np.array_equal(value, same) for value, same in zip(first, again, strict=True))
+    assert not np.array_equal(first[0], other[0])
+    assert first[0].min() >= 0
+    assert first[0].max() < 1
+    assert (first[1].min(), first[1].max()) == (-128, 127)
+    assert set(first[2].ravel()) == {0, 1}
+
+
+@pytest.mark.parametrize("model", ["dynamic_length_tflite", "dynamic_length_onnx"])
+def test_a_shape_that_varies_beyond_the_batch_is_refused(tmp_path, request, model):
+    done = run_worker(tmp_path, request.getfixturevalue(model))
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("input 'x' has the shape [None, None, 64], in which more than")
+
+
+def test_the_peak_memory_of_a_worker_is_its_own_and_not_its_parents(tmp_path, dense_tflite):
+    parents = bytearray(300 << 20)
+    parents[:: 4 << 10] = b"x" * len(parents[:: 4 << 10])  # every page is resident
+    document = json.loads(run_worker(tmp_path, dense_tflite).stdout)
+    assert document["peak_memory_source"] == "VmHWM"
+    assert document["memory_before_load_bytes"] < document["peak_memory_bytes"] < len(parents)
