@@ -1,0 +1,37 @@
+# Needs Python 3.11, git and make; each goal sets up .venv by itself, with the tested versions.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: help setup quickstart test check clean
+
+help:
+	@echo "make quickstart   the main job on the embedded data: runs/quickstart/report.html"
+	@echo "make test         the tests"
+	@echo "make check        format, lint, types, import layers and tests: the gate for a commit"
+	@echo "make setup        only the virtual environment in .venv, for developing"
+
+quickstart: $(VENV)/.installed
+	$(BIN)/edgekd run quickstart
+
+test: setup
+	$(BIN)/python -m pytest
+
+check: setup
+	tools/check
+
+setup: $(VENV)/.installed-for-tests
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: $(BIN)/python setup.cfg pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/.installed-for-tests: $(VENV)/.installed
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt --editable ".[test]"
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

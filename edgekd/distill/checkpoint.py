@@ -1,0 +1,109 @@
+"""Checkpoints: one file from which a training goes on as if nothing had happened."""
+
+import dataclasses
+import io
+import json
+import zipfile
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from edgekd import storage
+from edgekd.distill.state import TrainingState, snapshot
+from edgekd.distill.stopping import StopRequest
+from edgekd.errors import StorageError
+from edgekd.records import EpochRecord
+
+_FORMAT = 1
+
+
+@dataclasses.dataclass
+class Checkpoint:
+    """Saves after each epoch and when a stop is requested, and puts a saved state back at the start.
+
+    Attributes:
+      path: the checkpoint file, a .npz without pickled objects; its entries carry checksums.
+      key: what the training is; a checkpoint of another key is of another training and is not used.
+      stop: asked after each step whether to save and stop.
+    """
+
+    path: Path
+    key: str
+    stop: StopRequest | None = None
+
+    def restore(self, student: keras.Model, optimizer: keras.Optimizer, state: TrainingState) -> None:
+        """Puts the saved weights, optimizer and state back, if there is a checkpoint of the same training.
+
+        Raises:
+          StorageError: the file is damaged.
+        """
+        self._student, self._optimizer = student, optimizer
+        if self.path.exists():
+            self._restore(state)
+
+    def after_step(self, state: TrainingState) -> None:
+        """Saves and raises StoppedError if a stop is requested."""
+        if self.stop and self.stop.received is not None:
+            self.save(state)
+            raise self.stop.error(f"after epoch {state.epoch + 1}, step {state.step}; the state is saved")
+
+    def after_epoch(self, state: TrainingState) -> None:
+        """Saves; then raises StoppedError if a stop was requested during validation."""
+        self.save(state)
+        if self.stop and self.stop.received is not None:
+            raise self.stop.error(f"after epoch {state.epoch}; the state is saved")
+
+    def save(self, state: TrainingState) -> None:
+        """Writes the weights, the optimizer and the state atomically."""
+        about = {
+            "format": _FORMAT,
+            "key": self.key,
+            "epoch": state.epoch,
+            "step": state.step,
+            "best_epoch": state.best_epoch,
+            "seconds": state.seconds,
+            "training_seconds": state.training_seconds,
+            "curve": [row.model_dump(mode="json") for row in state.curve],
+        }
+        arrays = {"about": np.frombuffer(json.dumps(about).encode(), np.uint8)}
+        arrays |= _numbered("model", snapshot(self._student.variables))
+        arrays |= _numbered("optimizer", snapshot(self._optimizer.variables))
+        arrays |= _numbered("best", state.best_weights)
+        if state.sums is not None:
+            arrays["sums"] = state.sums
+        buffer = io.BytesIO()
+        np.savez(buffer, **arrays)  # type: ignore[arg-type]
+        storage.write_bytes(self.path, buffer.getvalue())
+
+    def _restore(self, state: TrainingState) -> None:
+        arrays = _read(self.path)
+        about = json.loads(arrays["about"].tobytes())
+        if about["format"] != _FORMAT or about["key"] != self.key:
+            return  # the recipe has changed since: this training starts anew and replaces the file
+        for name, variables in (("model", self._student.variables), ("optimizer", self._optimizer.variables)):
+            for variable, value in zip(variables, _listed(name, arrays), strict=True):
+                variable.assign(value)
+        state.epoch, state.step, state.best_epoch = about["epoch"], about["step"], about["best_epoch"]
+        state.seconds, state.training_seconds = about["seconds"], about["training_seconds"]
+        state.curve = [EpochRecord.model_validate(row) for row in about["curve"]]
+        state.best_weights = _listed("best", arrays)
+        state.sums = arrays.get("sums")
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (zipfile.BadZipFile, ValueError, EOFError, KeyError) as error:
+        raise StorageError(
+            f"checkpoint {str(path)!r} is damaged ({error}): delete that file to train this stage from the start."
+        ) from error
+
+
+def _numbered(name: str, values: list[np.ndarray]) -> dict[str, np.ndarray]:
+    return {f"{name}/{position:05}": value for position, value in enumerate(values)}
+
+
+def _listed(name: str, arrays: dict[str, np.ndarray]) -> list[np.ndarray]:
+    return [arrays[key] for key in sorted(arrays) if key.startswith(f"{name}/")]
