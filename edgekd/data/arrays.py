@@ -1,0 +1,148 @@
+"""Reads NumPy archives without trusting them, and makes splits of the arrays in them."""
+
+import math
+import zipfile
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from edgekd.data import buffers, files
+from edgekd.data.dataset import Loaded, Split, integer_labels, numbered_classes, with_channel_axis
+from edgekd.errors import DataError, RecipeError
+
+_SPLITS = {"train": "train", "test": "test", "validation": "val"}
+
+
+def read_npz(path: Path) -> dict[str, np.ndarray]:
+    """Returns the arrays of an .npz file by name.
+
+    Pickled objects are refused, and an array whose header claims another size than the archive holds is refused
+    before anything is allocated.
+
+    Raises:
+      DataError: it does not exist, is not an .npz archive, is truncated or damaged, holds Python objects, or needs
+        more memory than the machine has free.
+    """
+    files.require_data_file(path, ".npz file")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            _check_members(archive, path)
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImplementedError) as error:
+        raise DataError(
+            f"{str(path)!r} is not a readable .npz archive ({error}): write it with numpy.savez."
+        ) from error
+
+
+def loaded_from_arrays(
+    arrays: Mapping[str, np.ndarray],
+    *,
+    name: str,
+    what: str,
+    class_names: Sequence[str] | None = None,
+    channel_axis: bool | None = None,
+) -> Loaded:
+    """Returns the splits that arrays named like those of an .npz dataset hold.
+
+    Args:
+      arrays: x_train, y_train, and optionally x_test, y_test, x_val, y_val; or x and y; optionally class_names.
+      name: the dataset's name.
+      what: where the arrays come from, for messages.
+      class_names: names that take precedence over those among the arrays.
+      channel_axis: whether to add a last axis of 1; None decides by dtype and rank.
+
+    Raises:
+      DataError: arrays that are missing, or of other dtypes or shapes than a split has.
+      RecipeError: class names or a channel axis of the wrong kind.
+    """
+    if channel_axis not in (None, True, False):
+        raise RecipeError(f"channel_axis is {channel_axis!r}: expected true, false or nothing.")
+    keys = {"train": ("x", "y")} if "x" in arrays and "x_train" not in arrays else _keys(arrays)
+    splits = {part: _split(arrays, pair, what=what, channel_axis=channel_axis) for part, pair in keys.items()}
+    names = _class_names(arrays, class_names, what) or numbered_classes(splits["train"].labels)
+    return Loaded(
+        name=name,
+        train=splits["train"],
+        test=splits.get("test"),
+        validation=splits.get("validation"),
+        class_names=names,
+    )
+
+
+def _check_members(archive: zipfile.ZipFile, path: Path) -> None:
+    total = 0
+    for member in archive.infolist():
+        if not member.filename.endswith(".npy"):
+            raise DataError(
+                f"{str(path)!r} holds {member.filename!r}: expected only arrays (.npy), as numpy.savez does."
+            )
+        with archive.open(member) as file:
+            version = np.lib.format.read_magic(file)
+            read_header = (
+                np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            )
+            shape, _, dtype = read_header(file)
+            header_bytes = file.tell()
+        if dtype.hasobject:
+            raise DataError(
+                f"{str(path)!r}: array {member.filename.removesuffix('.npy')!r} holds Python objects, which are "
+                "pickled and could run code: expected numbers. Save it with a numeric dtype."
+            )
+        claimed = math.prod(shape) * dtype.itemsize
+        if claimed + header_bytes != member.file_size:
+            raise DataError(
+                f"{str(path)!r}: array {member.filename.removesuffix('.npy')!r} claims {claimed} bytes and the archive "
+                f"holds {member.file_size - header_bytes}: the file is damaged. Write it again."
+            )
+        total += claimed
+    buffers.require_memory(total, what=repr(str(path)))
+
+
+def _keys(arrays: Mapping[str, np.ndarray]) -> dict[str, tuple[str, str]]:
+    pairs = {part: (f"x_{suffix}", f"y_{suffix}") for part, suffix in _SPLITS.items()}
+    return {part: pair for part, pair in pairs.items() if part == "train" or pair[0] in arrays or pair[1] in arrays}
+
+
+def _split(arrays: Mapping[str, np.ndarray], pair: tuple[str, str], *, what: str, channel_axis: bool | None) -> Split:
+    missing = [key for key in pair if key not in arrays]
+    if missing:
+        raise DataError(
+            f"{what}: no array {' and no '.join(repr(key) for key in missing)}; it has {', '.join(sorted(arrays))}. "
+            "Expected x_train and y_train (and x_test, y_test, x_val, y_val), or x and y."
+        )
+    samples, labels = (arrays[key] for key in pair)
+    if samples.dtype.kind == "f":
+        samples = samples.astype(np.float32, copy=False)
+    if channel_axis or (channel_axis is None and samples.dtype == np.uint8):
+        samples = samples[..., np.newaxis] if channel_axis else with_channel_axis(samples)
+    try:
+        return Split(samples, integer_labels(labels, what=pair[1]))
+    except DataError as error:
+        raise DataError(f"{what}: {pair[0]}, {pair[1]}: {error}") from error
+
+
+def _class_names(arrays: Mapping[str, np.ndarray], option: Sequence[str] | None, what: str) -> tuple[str, ...] | None:
+    if option is not None:
+        return class_names_option(option)
+    if "class_names" not in arrays:
+        return None
+    stored = arrays["class_names"]
+    if stored.dtype.kind != "U" or stored.ndim != 1:
+        raise DataError(
+            f"{what}: class_names has dtype {stored.dtype} and shape {list(stored.shape)}: expected a list of strings."
+        )
+    return tuple(str(name) for name in stored)
+
+
+def class_names_option(option: Sequence[str]) -> tuple[str, ...]:
+    """Returns the option `class_names` as a tuple.
+
+    Raises:
+      RecipeError: anything else than a list of strings.
+    """
+    if not isinstance(option, list | tuple) or not all(isinstance(name, str) for name in option):
+        raise RecipeError(f"class_names is {option!r}: expected a list of names.")
+    return tuple(option)

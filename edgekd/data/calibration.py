@@ -1,0 +1,41 @@
+"""The samples that calibrate a quantised model's activation ranges."""
+
+import numpy as np
+
+from edgekd.data import splitting
+from edgekd.data.dataset import Split
+from edgekd.errors import DataError
+
+
+def calibration_samples(split: Split, *, samples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns a stratified choice of samples, un-augmented, and their positions in the split.
+
+    Give it the training split: ranges calibrated on test images would leak them into the model.
+
+    Args:
+      split: the training split.
+      samples: how many, 1 or more.
+      seed: decides which.
+
+    Returns:
+      (positions [samples] int64, ascending; samples [samples, ...] float32).
+
+    Raises:
+      DataError: none are asked for, the split has too few, they are all one constant, or some are not finite.
+    """
+    if samples < 1:
+        raise DataError(f"{samples} calibration samples were asked for: expected 1 or more.")
+    if samples > len(split):
+        raise DataError(
+            f"{samples} calibration samples were asked for and the training split has {len(split)}: ask for fewer."
+        )
+    positions = splitting.stratified_sample(split.labels, samples, seed=seed, stream="calibration")
+    images, _ = split.read(positions)
+    if not np.isfinite(images).all():
+        raise DataError("the calibration samples hold NaN or infinity: remove or repair such training samples.")
+    if images.min() == images.max():
+        raise DataError(
+            f"all {samples} calibration samples hold only the value {images.flat[0]}: activation ranges cannot be "
+            "calibrated on a constant. Check the training data."
+        )
+    return positions, images

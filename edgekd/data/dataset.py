@@ -1,0 +1,206 @@
+"""What every source of data gives: labelled arrays, checked once, that read as float32 batches."""
+
+import dataclasses
+import functools
+import hashlib
+
+import numpy as np
+
+from edgekd.data import buffers
+from edgekd.errors import DataError
+from edgekd.records import DatasetRecord
+
+_MOST_CLASSES = 65_536
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Split:
+    """Samples and their labels; sample i is images[i].
+
+    Attributes:
+      images: [n, ...] uint8 (images, read as x / 255) or float32 (read as it is); it may be a memory map. Images have
+        a channel axis last, also greyscale ones; float data, such as sensor windows or features, has any rank.
+      labels: [n] int64, the class of each sample.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+
+    def __post_init__(self) -> None:
+        if self.images.dtype not in (np.uint8, np.float32) or self.images.ndim < 2:
+            raise DataError(
+                f"samples of dtype {self.images.dtype} and shape {list(self.images.shape)}: expected uint8 or float32 "
+                "with the sample on the first axis and at least one more axis. Convert them first."
+            )
+        if self.labels.dtype != np.int64 or self.labels.ndim != 1:
+            raise DataError(
+                f"labels of dtype {self.labels.dtype} and shape {list(self.labels.shape)}: expected one integer class "
+                "per sample, [n]. Turn one-hot rows into class numbers with argmax, and floats into integers."
+            )
+        if len(self.images) != len(self.labels):
+            raise DataError(
+                f"{len(self.images)} samples with {len(self.labels)} labels: every sample needs exactly one label."
+            )
+        if 0 in self.images.shape[1:]:
+            raise DataError(f"samples of shape {list(self.images.shape[1:])} hold no value: no axis may be 0.")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def read(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Returns (samples [k, ...] float32, labels [k] int64) at the given positions, as copies."""
+        samples = self.images[indices]
+        scaled = np.divide(samples, np.float32(255), dtype=np.float32) if samples.dtype == np.uint8 else samples
+        return np.asarray(scaled), self.labels[indices]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Loaded:
+    """What a source gives: `test` and `validation` are None where it has no such split of its own."""
+
+    name: str
+    train: Split
+    class_names: tuple[str, ...]
+    test: Split | None = None
+    validation: Split | None = None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Dataset:
+    """A labelled dataset in three splits, checked at construction.
+
+    Raises:
+      DataError: an empty split, splits of different shapes or dtypes, labels outside the classes, fewer than two
+        classes among the training labels, or samples that are not finite.
+    """
+
+    name: str
+    train: Split
+    validation: Split
+    test: Split
+    class_names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        self._check_classes()
+        for name, split in self.splits.items():
+            if not len(split):
+                raise DataError(f"{self.name}: the {name} split is empty: expected at least one sample.")
+            self._check_form(name, split)
+            self._check_labels(name, split)
+            self._check_finite(name, split)
+        present = np.unique(self.train.labels)
+        if len(present) < 2:
+            raise DataError(
+                f"{self.name}: all {len(self.train)} training labels are class {present[0]} "
+                f"({self.class_names[present[0]]!r}): expected samples of at least two classes."
+            )
+
+    @property
+    def splits(self) -> dict[str, Split]:
+        """The three splits by name: train, validation, test."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of one sample: (height, width, channels) for images."""
+        return tuple(self.train.images.shape[1:])
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes the labels may name."""
+        return len(self.class_names)
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """The hexadecimal SHA-256 over shapes, dtypes, class names and every sample and label of every split."""
+        digest = hashlib.sha256()
+        digest.update(repr(self.class_names).encode())
+        for name, split in self.splits.items():
+            digest.update(f"{name} {split.images.dtype.name} {tuple(split.images.shape)}".encode())
+            digest.update(split.labels.astype("<i8").data)
+            for chunk in buffers.chunks_of(split.images):
+                digest.update(chunk.astype(chunk.dtype.newbyteorder("<"), copy=False).data)
+        return digest.hexdigest()
+
+    def record(self) -> DatasetRecord:
+        """Returns what a run records about its data."""
+        return DatasetRecord(
+            name=self.name,
+            fingerprint=self.fingerprint,
+            input_shape=self.input_shape,
+            class_names=self.class_names,
+            train=len(self.train),
+            validation=len(self.validation),
+            test=len(self.test),
+        )
+
+    def _check_classes(self) -> None:
+        if len(self.class_names) < 2:
+            raise DataError(
+                f"{self.name}: {len(self.class_names)} class {list(self.class_names)}: expected at least two classes."
+            )
+        twice = sorted({name for name in self.class_names if self.class_names.count(name) > 1})
+        if twice:
+            raise DataError(f"{self.name}: class names used more than once: {', '.join(twice)}. Name each class once.")
+
+    def _check_form(self, name: str, split: Split) -> None:
+        expected, received = self.train.images, split.images
+        if (expected.shape[1:], expected.dtype) != (received.shape[1:], received.dtype):
+            raise DataError(
+                f"{self.name}: {name} samples are {received.dtype} {list(received.shape[1:])} and training samples "
+                f"{expected.dtype} {list(expected.shape[1:])}: expected the same in every split."
+            )
+
+    def _check_labels(self, name: str, split: Split) -> None:
+        low, high = int(split.labels.min()), int(split.labels.max())
+        if low < 0 or high >= self.num_classes:
+            wrong = low if low < 0 else high
+            position = int(np.argmax(split.labels == wrong))
+            raise DataError(
+                f"{self.name}: {name} sample {position} has label {wrong}: expected 0..{self.num_classes - 1} "
+                f"for {self.num_classes} classes. Correct the labels or the class names."
+            )
+
+    def _check_finite(self, name: str, split: Split) -> None:
+        if split.images.dtype == np.uint8:
+            return
+        start = 0
+        for chunk in buffers.chunks_of(split.images):
+            finite = np.isfinite(chunk).reshape(len(chunk), -1).all(axis=1)
+            if not finite.all():
+                raise DataError(
+                    f"{self.name}: {name} sample {start + int(np.argmin(finite))} holds NaN or infinity: expected "
+                    "finite values. Remove or repair such samples."
+                )
+            start += len(chunk)
+
+
+def with_channel_axis(images: np.ndarray) -> np.ndarray:
+    """Returns greyscale images [n, height, width] as [n, height, width, 1], and anything else as it is."""
+    return images[..., np.newaxis] if images.ndim == 3 else images
+
+
+def numbered_classes(labels: np.ndarray) -> tuple[str, ...]:
+    """Returns the names "0".."max" for training labels that come without names.
+
+    Raises:
+      DataError: a label that no classification dataset would have.
+    """
+    highest = int(labels.max(initial=-1))
+    if highest >= _MOST_CLASSES:
+        raise DataError(f"training label {highest} is not a class number: expected 0..{_MOST_CLASSES - 1}.")
+    return tuple(str(number) for number in range(highest + 1))
+
+
+def integer_labels(labels: np.ndarray, *, what: str) -> np.ndarray:
+    """Returns labels of any integer dtype as [n] int64; a last axis of 1 is dropped.
+
+    Raises:
+      DataError: labels that are not integers or not one per sample.
+    """
+    if labels.dtype.kind not in "iu" or labels.ndim not in (1, 2) or labels.shape[1:] not in ((), (1,)):
+        raise DataError(
+            f"{what}: labels of dtype {labels.dtype} and shape {list(labels.shape)}: expected one integer class per "
+            "sample, [n]. Turn one-hot rows into class numbers with argmax, and floats into integers."
+        )
+    return labels.reshape(-1).astype(np.int64)

@@ -1,0 +1,30 @@
+"""NumPy archives: x_train, y_train and, where there are, x_test, y_test, x_val, y_val; or just x and y."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from edgekd.data.arrays import loaded_from_arrays, read_npz
+from edgekd.data.dataset import Loaded
+
+LOCATION = "FILE.npz"
+
+
+def load(location: str, *, class_names: Sequence[str] | None = None, channel_axis: bool | None = None) -> Loaded:
+    """Returns the arrays of an .npz file.
+
+    Samples are uint8, or floats of any width (read as float32, not scaled). Labels are integers, [n] or [n, 1]. Class
+    names come from the option, else from an array `class_names` in the file, else they are the numbers.
+
+    Args:
+      location: path of the file.
+      class_names: the classes' names in the order of their numbers.
+      channel_axis: whether to add a last axis of 1; None adds one to uint8 samples of shape [n, height, width].
+
+    Raises:
+      DataError: a file that is missing, not an .npz archive, truncated, or of Python objects; a missing array; arrays
+        of other dtypes or shapes.
+    """
+    path = Path(location).expanduser()
+    return loaded_from_arrays(
+        read_npz(path), name=f"npz:{path.name}", what=location, class_names=class_names, channel_axis=channel_axis
+    )
