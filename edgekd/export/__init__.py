@@ -1,0 +1,156 @@
+"""One file per format. A file is written whole or not at all, and only after its own runtime has run it.
+
+A format is a plug-in that states SUFFIX and defines `export(model, path, calibration, *, ...)`, whose keyword
+arguments are the format's options, and `reopen(path, sample)`, which returns the file's specs after its runtime has
+run the sample.
+Importing this package imports no TensorFlow.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgekd import quantize, registry, storage
+from edgekd.errors import DataError, ModelError, RecipeError, unknown_name
+from edgekd.quantize import Scheme
+from edgekd.records import Artifact
+
+if TYPE_CHECKING:
+    import keras
+
+__all__ = ["export_model"]
+
+_DTYPES = ("float32", "int8", "uint8")
+
+
+def export_model(
+    model: "keras.Model",
+    path: Path | str,
+    *,
+    format: str,  # noqa: A002 - the recipe's own word
+    scheme: str,
+    name: str,
+    source: str,
+    calibration: np.ndarray[Any, Any] | None = None,
+    batch: int | None = 1,
+    input_dtype: str = "float32",
+    output_dtype: str = "float32",
+    **options: Any,
+) -> Artifact:
+    """Returns the record of the file it has exported, re-opened and run on one sample.
+
+    Whatever was at `path` is replaced atomically, and stays when anything fails.
+
+    Args:
+      model: a built Keras 3 model with one float32 input (only its batch may vary) and one float32 output.
+      path: the file to write, with the format's suffix.
+      format: a plug-in of this package, such as `tflite`.
+      scheme: a scheme's name or alias, which the format can carry.
+      name: what the artifact is called in records.
+      source: which model it is made from, for the record.
+      calibration: [samples, *input shape] float32 inputs, preprocessed as for training. Schemes that need no
+        calibration ignore it.
+      batch: the batch size of the file, or None for one that may vary.
+      input_dtype: float32, or int8 or uint8 with the scheme int8.
+      output_dtype: likewise.
+      **options: the format's own options, such as `opset` (onnx) or `allow_select_tf_ops` (tflite).
+
+    Raises:
+      RecipeError: an unknown format, scheme, option or dtype, or ones that do not go together.
+      DataError: calibration is missing, empty, constant, not finite or not of the model's shape and dtype.
+      ModelError: the model cannot be converted, or the file does not run.
+      NonFiniteError: a weight, or an output of the file, is NaN or infinite.
+      StorageError: the file cannot be written.
+    """
+    path = Path(path)
+    registry.require(__name__, format)
+    plugin = registry.describe(__name__, format, entry="export")
+    chosen = quantize.scheme(scheme)
+    _check_choice(plugin, chosen, path, batch=batch, dtypes={"input_dtype": input_dtype, "output_dtype": output_dtype})
+    registry.check_arguments(plugin, options, kind=f"option of format {format!r}")
+
+    from edgekd.export import _graph
+
+    shape = _graph.input_shape(model)
+    samples = check_calibration(calibration, shape) if chosen.needs_calibration else None
+    _graph.check_weights(model)
+    sample = np.zeros((1, *shape), np.float32) if samples is None else samples[:1]
+    exporter = registry.load(__name__, format)
+    with storage.atomic_path(path) as partial:
+        exporter.export(
+            model,
+            partial,
+            samples,
+            scheme=chosen.name,
+            batch=batch,
+            input_dtype=input_dtype,
+            output_dtype=output_dtype,
+            **options,
+        )
+        inputs, outputs = exporter.reopen(partial, sample)
+        size_bytes, sha256 = partial.stat().st_size, storage.sha256_file(partial)
+    return Artifact(
+        name=name,
+        source=source,
+        format=format,
+        scheme=chosen.name,
+        path=str(path),
+        size_bytes=size_bytes,
+        sha256=sha256,
+        inputs=inputs,
+        outputs=outputs,
+    )
+
+
+def check_calibration(calibration: np.ndarray[Any, Any] | None, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
+    """Returns the calibration samples when activation ranges can be read from them.
+
+    Args:
+      calibration: [samples, *shape] float32.
+      shape: one sample's shape.
+
+    Raises:
+      DataError: missing, empty, constant, not finite, or of another shape or dtype.
+    """
+    expected = f"expected [samples, {', '.join(map(str, shape))}] float32"
+    if calibration is None:
+        raise DataError(f"calibration samples are missing, {expected}: give some training images.")
+    if not isinstance(calibration, np.ndarray) or calibration.dtype != np.float32:
+        received = getattr(calibration, "dtype", type(calibration).__name__)
+        raise DataError(f"calibration samples are {received}, {expected}.")
+    if calibration.shape[1:] != shape or calibration.ndim != len(shape) + 1:
+        raise DataError(f"calibration samples have shape {list(calibration.shape)}, {expected}.")
+    if len(calibration) == 0:
+        raise DataError(f"there are no calibration samples, {expected}: give some training images.")
+    if not np.isfinite(calibration).all():
+        raise DataError("calibration samples contain NaN or infinity: activation ranges cannot be read from them.")
+    if calibration.min() == calibration.max():
+        raise DataError(
+            f"every calibration value is {calibration.min()}: a constant shows no activation range. Give real inputs."
+        )
+    return calibration
+
+
+def _check_choice(
+    plugin: registry.Plugin, scheme: Scheme, path: Path, *, batch: int | None, dtypes: dict[str, str]
+) -> None:
+    if plugin.name not in scheme.formats:
+        carried = ", ".join(each.name for each in quantize.all_schemes() if plugin.name in each.formats)
+        raise RecipeError(
+            f"format {plugin.name!r} cannot carry scheme {scheme.name!r}: choose one of {carried}, or export it as "
+            f"{' or '.join(scheme.formats)}."
+        )
+    suffix = plugin.constants["SUFFIX"]
+    if path.suffix != suffix:
+        raise RecipeError(f"a {plugin.name} file must be named *{suffix}, not {path.name!r}.")
+    if batch is not None and (type(batch) is not int or batch < 1):
+        raise ModelError(f"batch must be a positive whole number, or None for one that may vary, not {batch!r}.")
+    for key, dtype in dtypes.items():
+        if dtype not in _DTYPES:
+            raise RecipeError(unknown_name(key, dtype, _DTYPES))
+        if dtype != "float32" and scheme.activation_bits != 8:
+            raise RecipeError(
+                f"{key} {dtype!r} needs integer activations, which scheme {scheme.name!r} does not have: "
+                "use scheme int8, or float32."
+            )

@@ -1,0 +1,153 @@
+"""ONNX files for ONNX Runtime and the many tools that read the format; images stay in NHWC layout."""
+
+import contextlib
+import json
+import logging
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import onnx
+import tf2onnx.convert
+import tf2onnx.utils
+
+from edgekd import quantize
+from edgekd.errors import ModelError
+from edgekd.export import _reopen
+from edgekd.export._graph import frozen_function
+from edgekd.export._onnx_order import canonical
+from edgekd.export._tflite_converter import convert
+from edgekd.runtime import litert
+from edgekd.runtime.native_output import captured_stderr
+from edgekd.runtime.onnxruntime import QUANTISATION_KEY
+
+SUFFIX = ".onnx"
+_LOWEST_OPSET = 13  # the first with per-channel QuantizeLinear and DequantizeLinear
+_HIGHEST_OPSET = 18  # the highest that tf2onnx writes
+
+
+def export(
+    model: keras.Model,
+    path: Path,
+    calibration: np.ndarray[Any, Any] | None,
+    *,
+    scheme: str = "float32",
+    batch: int | None = 1,
+    input_dtype: str = "float32",
+    output_dtype: str = "float32",
+    output_name: str = "logits",
+    opset: int = 17,
+) -> None:
+    """Writes the model to `path`; `edgekd.export.export_model` is the checked way here.
+
+    float32 goes from the TensorFlow graph to ONNX. int8 goes through the int8 TFLite file, whose integers and scales
+    it keeps (QuantizeLinear and DequantizeLinear around float operators): both files then round alike.
+
+    Args:
+      model: one input, one output; see `edgekd.export.export_model`.
+      path: the file to write.
+      calibration: [samples, ...] float32 for a scheme that needs it, else None.
+      scheme: a scheme's name or alias.
+      batch: the batch size, or None for one that may vary.
+      input_dtype: float32, or int8 or uint8 with integer activations.
+      output_dtype: likewise.
+      output_name: the output tensor's name; the input keeps the Keras input's.
+      opset: version of the ONNX operator set, 13 to 18.
+
+    Raises:
+      ModelError: an operator cannot be converted or quantised, or the opset is out of range.
+    """
+    if type(opset) is not int or not _LOWEST_OPSET <= opset <= _HIGHEST_OPSET:
+        raise ModelError(f"opset {opset!r} cannot be written: choose {_LOWEST_OPSET} to {_HIGHEST_OPSET}.")
+    chosen = quantize.scheme(scheme)
+    function = frozen_function(model, batch=batch, output_name=output_name)
+    if chosen.weight_bits == 32:
+        proto = _from_graph(function, opset=opset)
+    else:
+        content = convert(
+            function,
+            scheme=chosen,
+            calibration=calibration,
+            input_dtype=input_dtype,
+            output_dtype=output_dtype,
+            allow_select_tf_ops=False,
+        )
+        proto = _from_tflite(content, opset=opset)
+    _name_batch(proto)
+    _check(proto)
+    path.write_bytes(canonical(proto).SerializeToString(deterministic=True))
+
+
+def reopen(path: Path, sample: np.ndarray[Any, Any]) -> _reopen.Specs:
+    """Returns the file's input and output specs after ONNX Runtime has run one sample."""
+    return _reopen.run_one(path, sample)
+
+
+def _from_graph(function: Any, *, opset: int) -> onnx.ModelProto:
+    source, target = function.inputs[0].name, function.outputs[0].name
+    with _tf2onnx():
+        proto, _ = tf2onnx.convert.from_graph_def(
+            function.graph.as_graph_def(),
+            name="edgekd",
+            input_names=[source],
+            output_names=[target],
+            opset=opset,
+            tensors_to_rename={name: name.removesuffix(":0") for name in (source, target)},
+        )
+    return proto
+
+
+def _from_tflite(content: bytes, *, opset: int) -> onnx.ModelProto:
+    with tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
+        path = Path(folder) / "edgekd.tflite"
+        path.write_bytes(content)
+        with _tf2onnx():
+            proto, _ = tf2onnx.convert.from_tflite(str(path), opset=opset)
+        inputs, outputs = litert.read_specs(path)
+    scales = {spec.name: [spec.scale, spec.zero_point] for spec in (*inputs, *outputs) if spec.scale is not None}
+    if scales:
+        onnx.helper.set_model_props(proto, {QUANTISATION_KEY: json.dumps(scales, sort_keys=True)})
+    return proto
+
+
+@contextlib.contextmanager
+def _tf2onnx() -> Iterator[None]:
+    """Makes tf2onnx quiet and its names reproducible for the block: they carry a counter of the process."""
+    counter = tf2onnx.utils.INTERNAL_NAME
+    loggers = [logging.getLogger(name) for name in ("tensorflow", "tf2onnx")]
+    levels = [logger.level for logger in loggers]
+    tf2onnx.utils.INTERNAL_NAME = 1
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        with captured_stderr():
+            yield
+    except (ValueError, RuntimeError, KeyError, NotImplementedError) as error:
+        raise ModelError(f"tf2onnx could not convert the model: {' '.join(str(error).split())}") from error
+    finally:
+        tf2onnx.utils.INTERNAL_NAME = counter
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _name_batch(proto: onnx.ModelProto) -> None:
+    """Names the batch dimension that may vary `batch`; tf2onnx calls it unk__ and a number."""
+    for value in (*proto.graph.input, *proto.graph.output):
+        first = value.type.tensor_type.shape.dim[0]
+        if first.HasField("dim_param"):
+            first.dim_param = "batch"
+
+
+def _check(proto: onnx.ModelProto) -> None:
+    unknown = sorted({node.op_type for node in proto.graph.node if not onnx.defs.has(node.op_type, domain=node.domain)})
+    if unknown:
+        raise ModelError(
+            f"ONNX has no operator for {', '.join(unknown)}: rebuild the model with other layers, or export TFLite."
+        )
+    try:
+        onnx.checker.check_model(proto, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ModelError(f"tf2onnx wrote an invalid model: {' '.join(str(error).split())}") from error

@@ -1,0 +1,72 @@
+"""TFLite flatbuffers for LiteRT (mobile, embedded Linux, microcontrollers), made of built-in operators."""
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from edgekd import quantize
+from edgekd.export import _reopen
+from edgekd.export._graph import frozen_function
+from edgekd.export._tflite_converter import convert
+from edgekd.runtime import litert
+
+SUFFIX = ".tflite"
+
+
+def export(
+    model: keras.Model,
+    path: Path,
+    calibration: np.ndarray[Any, Any] | None,
+    *,
+    scheme: str = "float32",
+    batch: int | None = 1,
+    input_dtype: str = "float32",
+    output_dtype: str = "float32",
+    output_name: str = "logits",
+    allow_select_tf_ops: bool = False,
+) -> None:
+    """Writes the model to `path`; `edgekd.export.export_model` is the checked way here.
+
+    Args:
+      model: one input, one output; see `edgekd.export.export_model`.
+      path: the file to write.
+      calibration: [samples, ...] float32 for a scheme that needs it, else None.
+      scheme: a scheme's name or alias.
+      batch: the batch size, or None for one that the runtime may change.
+      input_dtype: float32, or int8 or uint8 with integer activations.
+      output_dtype: likewise.
+      output_name: the output tensor's name; the input keeps the Keras input's.
+      allow_select_tf_ops: whether operators that TFLite lacks may become TensorFlow ("Flex") operators, which need a
+        runtime that includes them. No Python runtime does since TensorFlow 2.20.
+
+    Raises:
+      ModelError: an operator cannot be converted or quantised.
+    """
+    content = convert(
+        frozen_function(model, batch=batch, output_name=output_name),
+        scheme=quantize.scheme(scheme),
+        calibration=calibration,
+        input_dtype=input_dtype,
+        output_dtype=output_dtype,
+        allow_select_tf_ops=allow_select_tf_ops,
+    )
+    path.write_bytes(content)
+
+
+def reopen(path: Path, sample: np.ndarray[Any, Any]) -> _reopen.Specs:
+    """Returns the file's input and output specs after LiteRT has run one sample.
+
+    A file with TensorFlow operators, which the user asked for, cannot be run here: a warning says so.
+    """
+    flex = litert.select_operators(path)
+    if flex:
+        warnings.warn(
+            f"{path.name!r} was written but not run: no Python runtime includes its TensorFlow operators "
+            f"({', '.join(flex)}). Test it on the device.",
+            stacklevel=2,
+        )
+        return litert.read_specs(path)
+    return _reopen.run_one(path, sample)

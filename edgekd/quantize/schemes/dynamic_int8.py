@@ -1,0 +1,10 @@
+"""Weights of 1024 elements or more are stored as int8, activations are quantised while running: no calibration.
+
+The threshold is the TFLite converter's own: smaller weights stay float32, where int8 would save next to nothing.
+"""
+
+WEIGHT_BITS = 8
+ACTIVATION_BITS = 32
+NEEDS_CALIBRATION = False
+ALIASES = ("wi8_afp32",)
+FORMATS = ("tflite",)

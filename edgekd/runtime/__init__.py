@@ -1,0 +1,104 @@
+"""One file per engine, one `Runner` interface: running model files without caring which engine does it.
+
+An engine is a file of this folder that states SUFFIXES (the file suffixes it opens) and NATIVE_PARSER (whether a
+malformed file may crash it), and defines `open_runner(path, *, num_threads=1) -> Runner`. Importing this package
+imports no engine.
+"""
+
+import functools
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import cast
+
+from edgekd import registry, storage
+from edgekd.errors import ModelError, unknown_name
+from edgekd.runtime.prediction import predict
+from edgekd.runtime.quantisation import dequantise, quantise
+from edgekd.runtime.runner import Runner
+
+__all__ = ["Runner", "dequantise", "engine_of", "open_runner", "predict", "quantise"]
+
+_PROBE_SECONDS = 300
+
+
+def open_runner(path: Path | str, *, num_threads: int = 1, check: bool = True) -> Runner:
+    """Returns a runner for a model file; the suffix chooses the engine.
+
+    Args:
+      path: a `.tflite`, `.onnx` or `.keras` file.
+      num_threads: threads that the engine may use.
+      check: whether a file for a native parser is first opened and run once in a child process (about half a
+        second), so that a file that crashes the parser raises here instead of ending this process.
+
+    Raises:
+      StorageError: the file does not exist or cannot be read.
+      ModelError: the suffix is unknown, or the file is empty, damaged or not runnable.
+    """
+    path = Path(path)
+    engine = engine_of(path)
+    storage.require_file(path, "model")
+    if num_threads < 1:
+        raise ModelError(f"num_threads must be at least 1, not {num_threads}.")
+    if path.stat().st_size == 0:
+        raise ModelError(f"{str(path)!r} is empty: export it again.")
+    if check and registry.describe(__name__, engine, entry="open_runner").constants["NATIVE_PARSER"]:
+        _probe(str(path.resolve()), storage.sha256_file(path))
+    runner = registry.load(__name__, engine).open_runner(path, num_threads=num_threads)
+    return cast(Runner, runner)
+
+
+def engine_of(path: Path) -> str:
+    """Returns the name of the engine that opens files of that suffix.
+
+    Raises:
+      ModelError: no engine does; the message lists the suffixes.
+    """
+    engines = _engines()
+    if path.suffix.lower() not in engines:
+        raise ModelError(f"{str(path)!r}: {unknown_name('model file suffix', path.suffix, engines)}")
+    return engines[path.suffix.lower()]
+
+
+def _engines() -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name in registry.discover(__name__):
+        for suffix in registry.describe(__name__, name, entry=None).constants.get("SUFFIXES", ()):
+            if suffix in found:
+                raise ModelError(f"the engines {found[suffix]!r} and {name!r} both claim {suffix} files.")
+            found[suffix] = name
+    return found
+
+
+@functools.lru_cache(maxsize=256)
+def _probe(path: str, sha256: str) -> None:  # noqa: ARG001 - the hash is part of the cache's key
+    """Raises ModelError unless a child process can open and run the file."""
+    library = str(Path(__file__).parents[2])
+    command = [sys.executable, "-P", "-m", "edgekd.runtime.probe", path]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([library, os.environ.get("PYTHONPATH", "")]).rstrip(":")}
+    try:
+        child = subprocess.run(
+            command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=_PROBE_SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise ModelError(
+            f"{path!r} did not open and run once within {_PROBE_SECONDS} s in a child process: it is damaged or too "
+            "large for this machine (open_runner(check=False) skips this test)."
+        ) from error
+    if child.returncode < 0:
+        name = signal.Signals(-child.returncode).name
+        raise ModelError(
+            f"{path!r} crashed the runtime with {name} when a child process opened it: the file is damaged. "
+            "Export or download it again."
+        )
+    said = child.stdout.decode(errors="replace").strip().rpartition("\n")[2]
+    try:
+        problem = json.loads(said)["error"]
+    except (ValueError, KeyError, TypeError) as error:
+        reason = child.stderr.decode(errors="replace").strip().rpartition("\n")[2]
+        raise ModelError(f"{path!r} could not be tried in a child process: {reason or said or 'no answer'}") from error
+    if problem is not None:
+        raise ModelError(problem)

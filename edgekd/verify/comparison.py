@@ -1,0 +1,81 @@
+"""A candidate against a reference on the same samples."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from edgekd.errors import ShapeError
+from edgekd.records import Comparison, Interval, OutputError
+from edgekd.runtime import Runner, predict
+from edgekd.verify import metrics
+
+Array = np.ndarray[Any, Any]
+
+
+def compare(
+    reference: Runner | Array,
+    candidate: Runner,
+    images: Array,
+    labels: Array | None = None,
+    *,
+    names: tuple[str, str],
+    dataset: str,
+    batch_size: int = 64,
+) -> Comparison:
+    """Returns how far the candidate's outputs are from the reference's, and what that costs in accuracy.
+
+    Top-1 agreement and accuracy are computed for outputs of shape [samples, classes]; other outputs, such as an
+    autoencoder's, are compared by value alone.
+
+    Args:
+      reference: a runner, or its outputs for `images`: [samples, ...] float.
+      candidate: a runner with one input and one output.
+      images: [samples, ...] float32.
+      labels: [samples] integer classes, or None: then no accuracy is computed.
+      names: what to call the reference and the candidate in the record.
+      dataset: what to call the samples in the record.
+      batch_size: samples per run of a model whose batch may vary.
+
+    Raises:
+      ShapeError: no samples, or shapes that do not fit together.
+      NonFiniteError: NaN or infinity in either's outputs.
+      ModelError: a model cannot run these samples.
+    """
+    if len(images) == 0:
+        raise ShapeError(f"there are no samples to compare {names[0]!r} and {names[1]!r} on.")
+    expected = reference if isinstance(reference, np.ndarray) else predict(reference, images, batch_size=batch_size)
+    if len(expected) != len(images):
+        raise ShapeError(f"the reference {names[0]!r} has {len(expected)} outputs for {len(images)} samples.")
+    received = predict(candidate, images, batch_size=batch_size)
+    error = _output_error(expected, received, candidate)
+    record = Comparison(reference=names[0], candidate=names[1], samples=len(images), dataset=dataset, outputs=(error,))
+    if expected.ndim == 2 and expected.shape[1] > 1:
+        return record.model_copy(update=_by_class(expected, received, labels))
+    if labels is not None:
+        raise ShapeError(f"labels need outputs of shape [samples, classes], received {list(expected.shape)}.")
+    return record
+
+
+def _output_error(expected: Array, received: Array, candidate: Runner) -> OutputError:
+    (spec,) = candidate.outputs
+    ratio_db = metrics.sqnr_db(expected, received)
+    return OutputError(
+        output=spec.name,
+        elements=expected.size,
+        max_abs=metrics.max_abs(expected, received),
+        relative_l2=metrics.relative_l2(expected, received),
+        cosine=metrics.cosine(expected, received),
+        sqnr_db=None if math.isinf(ratio_db) else ratio_db,
+        max_lsb=None if spec.scale is None else metrics.max_lsb(expected, received, scale=spec.scale),
+    )
+
+
+def _by_class(expected: Array, received: Array, labels: Array | None) -> dict[str, float | Interval]:
+    reference, candidate = expected.argmax(axis=-1), received.argmax(axis=-1)
+    found: dict[str, float | Interval] = {"agreement": metrics.accuracy_interval(candidate, reference)}
+    if labels is not None:
+        found["reference_accuracy"] = metrics.accuracy(reference, labels)
+        found["candidate_accuracy"] = metrics.accuracy(candidate, labels)
+        found["accuracy_drop"] = metrics.paired_drop_interval(reference, candidate, labels)
+    return found

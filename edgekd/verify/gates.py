@@ -1,0 +1,59 @@
+"""Requirements that exported files must meet. What was not measured has failed."""
+
+from collections.abc import Sequence
+
+from edgekd.errors import ShapeError
+from edgekd.records import Comparison, Gate
+
+
+def accuracy_gates(
+    subjects: Sequence[str],
+    comparisons: Sequence[Comparison],
+    *,
+    max_accuracy_drop: float,
+    min_agreement: float,
+) -> tuple[Gate, ...]:
+    """Returns two gates per subject: its accuracy drop and its agreement with the reference.
+
+    A subject without a comparison, or whose comparison lacks the number, gets failed gates that observed None. No
+    subjects at all give two failed gates too: exporting nothing is not a pass. The gates judge the measured values,
+    not the ends of their intervals.
+
+    Args:
+      subjects: the names of all files that must pass.
+      comparisons: what was compared; `candidate` names the file.
+      max_accuracy_drop: the reference's accuracy minus the file's may be at most this.
+      min_agreement: the fraction of samples with the same predicted class must be at least this.
+
+    Raises:
+      ShapeError: two comparisons of one subject: which one counts?
+    """
+    found: dict[str, Comparison] = {}
+    for comparison in comparisons:
+        if comparison.candidate in found:
+            raise ShapeError(f"{comparison.candidate!r} was compared twice: give each file one comparison.")
+        found[comparison.candidate] = comparison
+    gates = []
+    for subject in subjects or ("no exported file",):
+        measured = found.get(subject)
+        drop = measured.accuracy_drop.value if measured and measured.accuracy_drop else None
+        same = measured.agreement.value if measured and measured.agreement else None
+        gates += [
+            Gate(
+                name="accuracy_drop",
+                passed=drop is not None and drop <= max_accuracy_drop,
+                observed=drop,
+                limit=max_accuracy_drop,
+                relation="<=",
+                subject=subject,
+            ),
+            Gate(
+                name="agreement",
+                passed=same is not None and same >= min_agreement,
+                observed=same,
+                limit=min_agreement,
+                relation=">=",
+                subject=subject,
+            ),
+        ]
+    return tuple(gates)
