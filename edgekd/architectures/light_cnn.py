@@ -1,0 +1,58 @@
+"""The PyTorch distillation tutorial's student: two convolutions, two pools, a hidden dense layer."""
+
+from collections.abc import Sequence
+
+import keras
+from keras import layers
+
+from edgekd.architectures import _arguments, _layers
+
+TAPS = ("pool1", "pool2")
+INPUT_SHAPE = (32, 32, 3)
+NUM_CLASSES = 10
+
+_NAME = "light_cnn"
+_FILTERS = ((16,), (16,))
+_HIDDEN = 256
+
+
+def build(input_shape: Sequence[int], num_classes: int, *, dropout: float = 0.1) -> keras.Model:
+    """Returns conv 16, max pool, conv 16, max pool, dense 256, dropout, dense logits.
+
+    All convolutions are 3x3 with bias, keep the size, and are followed by ReLU. At 32x32x3 and 10 classes: 267,738
+    parameters, as published.
+
+    Args:
+      input_shape: (height, width, channels) of one image.
+      num_classes: number of logits.
+      dropout: dropout rate before the logits.
+
+    Returns:
+      [batch, num_classes] logits. Taps `pool1` and `pool2` are the rectified maps after each max pool; `flatten`
+      (the hidden state that the tutorial's cosine loss compares) and `hidden` (after the dense layer's ReLU) exist too.
+
+    Raises:
+      ShapeError: the input is not an image or too small.
+      ModelError: an argument is out of its range.
+
+    References:
+      Chariton, Knowledge Distillation Tutorial, PyTorch tutorials, 2023.
+    """
+    dropout = _arguments.dropout_rate(_NAME, "dropout", dropout)
+    num_classes = _arguments.class_count(_NAME, num_classes)
+    shape = _arguments.image_shape(_NAME, input_shape, smallest=4)
+
+    inputs = keras.Input(shape, name="image")
+    x = inputs
+    layer = 0
+    for group, filters in enumerate(_FILTERS, start=1):
+        for count in filters:
+            layer += 1
+            x = layers.Conv2D(count, 3, padding="same", name=f"conv{layer}")(x)
+            x = layers.ReLU(name=f"relu{layer}")(x)
+        x = layers.MaxPooling2D(name=f"pool{group}")(x)
+    x = layers.Flatten(name="flatten")(x)
+    x = layers.Dense(_HIDDEN, name="hidden_dense")(x)
+    x = layers.ReLU(name="hidden")(x)
+    x = _layers.dropout(x, dropout, name="dropout")
+    return keras.Model(inputs, layers.Dense(num_classes, name="logits")(x), name=_NAME)
