@@ -1,1 +1,54 @@
-"""edgekd distils, quantises, exports, proves and measures small models for edge devices."""
+"""edgekd distils, quantises, exports, proves and measures small models for edge devices.
+
+Importing it imports no TensorFlow: the names below are loaded when they are first used.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from edgekd.api import (
+        bench_models,
+        create_model,
+        distill_model,
+        export_model,
+        load_data,
+        train_model,
+        verify_model,
+    )
+    from edgekd.errors import EdgekdError
+    from edgekd.pipeline import run
+    from edgekd.recipe import Recipe
+    from edgekd.recipe import load as load_recipe
+
+__all__ = [
+    "EdgekdError",
+    "Recipe",
+    "bench_models",
+    "create_model",
+    "distill_model",
+    "export_model",
+    "load_data",
+    "load_recipe",
+    "run",
+    "train_model",
+    "verify_model",
+]
+
+_ELSEWHERE = {
+    "EdgekdError": ("edgekd.errors", "EdgekdError"),
+    "Recipe": ("edgekd.recipe", "Recipe"),
+    "load_recipe": ("edgekd.recipe", "load"),
+    "run": ("edgekd.pipeline", "run"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'edgekd' has no attribute {name!r}")
+    module, attribute = _ELSEWHERE.get(name, ("edgekd.api", name))
+    return getattr(importlib.import_module(module), attribute)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -3,8 +3,11 @@
 import importlib.metadata
 import os
 import platform
+import time
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import psutil
 
 from edgekd.records import Environment
@@ -23,6 +26,11 @@ PACKAGES = (
     "numpy",
     "scipy",
 )
+
+NOISY = 0.05  # relative scatter above which latencies are called uncertain
+
+_VECTOR_FEATURES = ("sse4_1", "avx", "avx2", "fma", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "neon", "asimd",
+                    "asimddp", "i8mm", "sve")  # fmt: skip
 
 
 def installed_version(package: str) -> str | None:
@@ -46,6 +54,43 @@ def describe() -> Environment:
         memory_bytes=psutil.virtual_memory().total,
         packages={package: version for package, version in versions.items() if version is not None},
     )
+
+
+def cpu_features() -> tuple[str, ...]:
+    """Returns which vector instructions that speed up inference this CPU has, where the system tells (Linux)."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if not cpuinfo.is_file():
+        return ()
+    words = set(cpuinfo.read_text(encoding="utf-8", errors="replace").lower().split())
+    return tuple(feature for feature in _VECTOR_FEATURES if feature in words)
+
+
+def noise(*, repetitions: int = 200, clock: Callable[[], float] = time.perf_counter) -> dict[str, float]:
+    """Measures how evenly this machine repeats a fixed piece of work of about a millisecond.
+
+    Args:
+      repetitions: how often it is timed.
+      clock: returns seconds.
+
+    Returns:
+      `load_1min`, the system's load average; `median_ms`; `scatter`, the scaled median absolute deviation divided by
+      the median (0.05 means that half of the repetitions lie within about 3.4 % of the median); `repetitions`.
+    """
+    matrix = np.random.default_rng(0).standard_normal((128, 128))
+    times = np.empty(repetitions)
+    for position in range(repetitions):
+        started = clock()
+        for _ in range(8):
+            matrix @ matrix
+        times[position] = clock() - started
+    median = float(np.median(times))
+    scatter = 1.4826 * float(np.median(np.abs(times - median))) / median
+    return {
+        "load_1min": os.getloadavg()[0],
+        "median_ms": 1e3 * median,
+        "scatter": scatter,
+        "repetitions": float(repetitions),
+    }
 
 
 def _cpu_model() -> str:

@@ -10,6 +10,7 @@ import hashlib
 import importlib.resources
 import io
 import json
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
@@ -18,7 +19,7 @@ import pydantic
 import ruamel.yaml
 from pydantic_core import PydanticCustomError
 
-from edgekd import registry
+from edgekd import registry, storage
 from edgekd.errors import RecipeError, unknown_name
 
 RECIPE_FILE = "recipe.yaml"
@@ -239,8 +240,9 @@ class Export(Section):
             parts.append(f"batch_{self.batch}")
         if self.input_dtype != "float32" or self.output_dtype != "float32":
             parts.append(f"{self.input_dtype}_in_{self.output_dtype}_out")
-        parts += [f"{key}_{value}" for key, value in sorted(self.arguments.items())]
-        return "-".join(parts) + "." + self.format
+        defaults = registry.describe(FORMATS, self.format, entry="export").parameters
+        parts += [f"{key}_{value}" for key, value in sorted(self.arguments.items()) if value != defaults[key]]
+        return re.sub(r"[^A-Za-z0-9_.\-]", "_", "-".join(parts)) + "." + self.format
 
 
 class Calibration(Section):
@@ -302,24 +304,16 @@ class Recipe(Section):
 
     @property
     def sha256(self) -> str:
-        """A hash of every setting, defaults included; the order of keys does not matter."""
+        """A hash of every setting, defaults (also the plug-ins') included; the order of keys does not matter."""
         return hashlib.sha256(canonical_json(self.model_dump(mode="json")).encode()).hexdigest()
 
     def to_yaml(self) -> str:
         """Returns the recipe with every default visible: those of the plug-ins' own arguments too."""
-        document = self.model_dump(mode="json")
-        _fill(document["data"], SOURCES, self.data.source, entry="load")
-        for role in ("teacher", "student"):
-            architecture = document[role]["architecture"]
-            if architecture is not None and ":" not in architecture:
-                _fill(document[role], ARCHITECTURES, architecture, entry="build")
-        for term in document["distill"]["losses"]:
-            _fill(term, LOSSES, term["loss"], entry=term["loss"])
         stream = io.StringIO()
         writer = ruamel.yaml.YAML(typ="safe", pure=True)
         writer.default_flow_style = False
         writer.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
-        writer.dump(document, stream)
+        writer.dump(self.model_dump(mode="json"), stream)
         return stream.getvalue()
 
 
@@ -334,9 +328,13 @@ def load(name_or_path: str, *, overrides: Iterable[str] = ()) -> Recipe:
       RecipeError: there is no such recipe, it is not valid YAML, or a key or value is not accepted.
     """
     path = find(name_or_path)
-    document = _parse(path.read_text(encoding="utf-8", errors="replace"), str(name_or_path))
+    try:
+        text = storage.require_file(path, "recipe").read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"recipe {name_or_path!r} is not UTF-8 text ({error.reason}): is it a YAML file?") from error
+    document = _parse(text, f"recipe {name_or_path!r}")
     if document is None:
-        document = {}
+        raise RecipeError(f"recipe {name_or_path!r} is empty: it needs at least the sections teacher and student.")
     if not isinstance(document, dict):
         raise RecipeError(f"recipe {name_or_path!r} holds {_kind(document)}, not a mapping of sections.")
     return from_document(document, overrides=overrides, origin=name_or_path)
@@ -350,7 +348,7 @@ def from_document(document: Mapping[str, Any], *, overrides: Iterable[str] = (),
     try:
         return Recipe.model_validate_json(_json(edited, origin))
     except pydantic.ValidationError as error:
-        raise RecipeError(f"recipe {origin!r}: {_first_problem(error)}") from error
+        raise RecipeError(f"recipe {origin!r}: {_first_problem(error, edited)}") from error
 
 
 def smoke(recipe: Recipe) -> Recipe:
@@ -363,10 +361,11 @@ def smoke(recipe: Recipe) -> Recipe:
         document[role] |= {"epochs": 1, "warmup_epochs": 0.0, "early_stopping": None}
         if document[role]["schedule"] == "step":
             document[role] |= {"schedule": "cosine", "step_epochs": []}
-    document["data"] |= {"train_limit": 1024, "validation_limit": 256, "test_limit": 256}
-    document["calibration"]["samples"] = 64
+    for key, limit in {"train_limit": 1024, "validation_limit": 256, "test_limit": 256}.items():
+        document["data"][key] = min(limit, document["data"][key] or limit)
+    document["calibration"]["samples"] = min(64, recipe.calibration.samples)
     document["verify"] = {"max_accuracy_drop": 0.1, "min_agreement": 0.8}
-    document["bench"]["processes"] = 2
+    document["bench"]["processes"] = min(2, recipe.bench.processes)
     document["name"] = f"{recipe.name}-smoke"
     return from_document(document, origin=f"{recipe.name} --smoke")
 
@@ -409,7 +408,7 @@ def section(kind: type[SectionType], document: Mapping[str, Any]) -> SectionType
     try:
         return kind.model_validate_json(_json(document, name))
     except pydantic.ValidationError as error:
-        raise RecipeError(f"{name}: {_first_problem(error)}") from error
+        raise RecipeError(f"{name}: {_first_problem(error, document)}") from error
 
 
 def summary(path: Path) -> str:
@@ -440,7 +439,7 @@ def _assign(document: dict[str, Any], assignment: str) -> None:
             place = place[key]
         else:
             raise RecipeError(f"--set {assignment!r}: {key!r} lies below {_kind(place)}, which has no keys.")
-    value = _parse(text, f"--set {assignment}")
+    value = _parse(text, f"the value of --set {assignment!r}")
     if isinstance(place, list):
         place[_index(place, last, assignment)] = value
     elif isinstance(place, dict):
@@ -450,7 +449,7 @@ def _assign(document: dict[str, Any], assignment: str) -> None:
 
 
 def _index(items: list[Any], key: str, assignment: str) -> int:
-    if not key.isdigit() or int(key) >= len(items):
+    if not key.isdecimal() or int(key) >= len(items):
         raise RecipeError(f"--set {assignment!r}: {key!r} is no place in a list of {len(items)} (they count from 0).")
     return int(key)
 
@@ -463,26 +462,67 @@ def _parse(text: str, origin: str) -> Any:
         mark = getattr(error, "problem_mark", None)
         where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
         problem = getattr(error, "problem", None) or str(error).partition("\n")[0]
-        raise RecipeError(f"recipe {origin!r} is not valid YAML{where}: {problem}.") from error
+        raise RecipeError(f"{origin} is not valid YAML{where}: {problem}.") from error
+    except ValueError as error:  # a value that looks like a date or a number and is none, such as 2020-13-45
+        raise RecipeError(f"{origin} holds a value that cannot be read: {error}.") from error
+    except RecursionError as error:
+        raise RecipeError(f"{origin} is nested too deeply.") from error
 
 
 def _json(document: Any, origin: str) -> str:
     try:
         return json.dumps(document)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise RecipeError(f"recipe {origin!r}: {error}; use numbers, strings, lists and mappings only.") from error
 
 
-def _first_problem(error: pydantic.ValidationError) -> str:
+# JSON's and Python's words, in YAML's.
+_IN_YAML = {
+    "a valid integer": "a whole number",
+    "a valid number": "a number",
+    "a valid string": "a string",
+    "a valid boolean": "true or false",
+    "a valid array": "a list",
+    "an object": "a mapping",
+    "greater than": "a number greater than",
+    "less than": "a number less than",
+    "String should match pattern": "a string that matches",
+    "Tuple should have at most": "at most",
+}
+
+
+def _first_problem(error: pydantic.ValidationError, document: Any) -> str:
     problem = error.errors()[0]
-    where = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "json_invalid":
+        return f"a string holds characters that are not Unicode text ({problem['ctx']['error']})."
+    where = ".".join(_path(problem["loc"], document))
     prefix = f"{where}: " if where else ""
     if problem["type"] == "edgekd":
         return prefix + problem["msg"]
     if problem["type"] == "missing":
-        return f"{prefix}this key is required: add it."
-    message = problem["msg"]
-    return f"{prefix}{message[:1].lower()}{message[1:]}; got {_kind(problem['input'])} {problem['input']!r}."
+        return f"{prefix}this {'key' if isinstance(problem['loc'][-1], str) else 'item'} is required: add it."
+    # A value that fits no branch of a union has a problem for each branch.
+    messages = [
+        each["msg"] for each in error.errors() if _path(each["loc"], document) == _path(problem["loc"], document)
+    ]
+    expected = " or ".join(dict.fromkeys(message.removeprefix("Input should be ") for message in messages))
+    for theirs, ours in _IN_YAML.items():
+        expected = expected.replace(theirs, ours)
+    return f"{prefix}expected {expected}; got {_kind(problem['input'])} {problem['input']!r}."
+
+
+def _path(location: tuple[str | int, ...], document: Any) -> list[str]:
+    """Returns the keys of a place in the document; pydantic's names of a union's branches are left out."""
+    keys, place = [], document
+    for part in location:
+        if isinstance(place, Mapping):
+            place = place.get(part)
+        elif isinstance(place, list) and isinstance(part, int):
+            place = place[part] if part < len(place) else None
+        else:
+            continue
+        keys.append(str(part))
+    return keys
 
 
 def _kind(value: Any) -> str:
@@ -496,20 +536,29 @@ def _kind(value: Any) -> str:
 def _check_plugin(
     section: Section, package: str, name: str, *, entry: str, own: tuple[str, ...] = ()
 ) -> registry.Plugin:
-    """Checks a section's further keys against the plug-in it names; `own` are parameters that do not come from them."""
+    """Checks a section's further keys against the plug-in it names, and adds the plug-in's defaults to them.
+
+    So printed recipes and hashes hold all that decides a run. `own` are parameters that do not come from those keys.
+    """
     _require(package, name)
     plugin = registry.describe(package, name, entry=entry)
     options = {key: default for key, default in plugin.parameters.items() if key not in own}
-    kind = f"key or argument of {registry.kind_of(package)} {name!r}:"
+    kind = f"argument of {registry.kind_of(package)} {name!r}:"
+    received = section.arguments
     try:
         registry.check_arguments(
             dataclasses.replace(plugin, parameters=options),
-            section.arguments,
-            kind=kind,
+            received,
+            kind=f"key or {kind}",
             also=tuple(type(section).model_fields),
         )
+        registry.check_types(plugin, received, kind=kind)
     except RecipeError as error:
         raise _invalid(str(error)) from error
+    if section.model_extra is not None:
+        section.model_extra.clear()
+        for key, default in options.items():
+            section.model_extra[key] = received.get(key, list(default) if isinstance(default, tuple) else default)
     return plugin
 
 
@@ -526,11 +575,6 @@ def _require(package: str, name: str) -> None:
         registry.require(package, name)
     except RecipeError as error:
         raise _invalid(str(error)) from error
-
-
-def _fill(document: dict[str, Any], package: str, name: str, *, entry: str) -> None:
-    for key, default in registry.describe(package, name, entry=entry).parameters.items():
-        document.setdefault(key, list(default) if isinstance(default, tuple) else default)
 
 
 def _invalid(message: str) -> PydanticCustomError:

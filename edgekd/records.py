@@ -65,7 +65,10 @@ class Interval(Record):
 
 
 class ModelRecord(Record):
-    """One Keras model of a run. Accuracies are top-1 fractions; the test split is read once, after training."""
+    """One Keras model of a run. Accuracies are top-1 fractions; the test split is read once, after training.
+
+    `training_seconds` is the time spent in training steps, over all the processes that it took.
+    """
 
     role: str
     path: str
@@ -78,7 +81,7 @@ class ModelRecord(Record):
     epochs: int | None = None
     best_epoch: int | None = None
     weights_sha256: str
-    seconds: float | None = None
+    training_seconds: float | None = None
 
 
 class Artifact(Record):
@@ -194,7 +197,10 @@ class Environment(Record):
 
 
 class EpochRecord(Record):
-    """One row of a learning curve. `terms` holds each weighted loss term's mean over the epoch."""
+    """One row of a learning curve. `terms` holds each weighted loss term's mean over the epoch.
+
+    `learning_rate` is the one of the epoch's last step.
+    """
 
     epoch: int
     loss: float

@@ -1,9 +1,17 @@
 """What all tests share."""
 
+import copy
+import dataclasses
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from edgekd.pipeline import RunResult
 
 # Debian's package dataset-fashion-mnist puts the four official files here.
 _FASHION_MNIST = Path(os.environ.get("EDGEKD_FASHION_MNIST_DIR", "/usr/share/datasets/fashion-mnist"))
@@ -35,3 +43,80 @@ def fashion_mnist_files() -> Path:
     """The folder with the four official gzipped IDX files of Fashion-MNIST."""
     assert _FASHION_MNIST.is_dir(), f"{_FASHION_MNIST} is missing: apt-get install dataset-fashion-mnist"
     return _FASHION_MNIST
+
+
+TINY_RECIPE: dict[str, Any] = {
+    "name": "tiny",
+    "seed": 3,
+    "data": {
+        "dataset": "synthetic",
+        "samples": 400,
+        "classes": 3,
+        "shape": [16, 16, 1],
+        "batch_size": 32,
+        "augment": {"shift": 1},
+    },
+    "teacher": {"architecture": "resnet", "width": 8, "epochs": 2},
+    "student": {"architecture": "resnet", "width": 4, "epochs": 3, "optimizer": "adam", "learning_rate": 0.01},
+    "distill": {
+        "losses": [
+            {"loss": "soft_logits", "weight": 0.9},
+            {"loss": "attention_transfer", "weight": 10.0, "taps": [["stage2", "stage2"]]},
+        ]
+    },
+    "export": [
+        {"format": "tflite", "scheme": "float32"},
+        {"format": "tflite", "scheme": "int8"},
+        {"format": "onnx", "scheme": "float32"},
+    ],
+    "calibration": {"samples": 50},
+    "verify": {"max_accuracy_drop": 1.0, "min_agreement": 0.5},
+    "bench": {"processes": 2},
+}
+
+
+@pytest.fixture
+def tiny_recipe() -> dict[str, Any]:
+    """A recipe's document that walks the whole road in seconds; each test gets its own copy."""
+    return copy.deepcopy(TINY_RECIPE)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> "RunResult":
+    """A finished run of the tiny recipe; tests read it, and copy its folder before they change anything."""
+    from edgekd import recipe
+    from edgekd.pipeline import run
+
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    return run(recipe.from_document(copy.deepcopy(TINY_RECIPE)), out=folder)
+
+
+@pytest.fixture
+def finished_copy(finished: "RunResult", tmp_path: Path) -> Path:
+    """A copy of the finished run's folder, for tests that change it."""
+    return Path(shutil.copytree(finished.folder, tmp_path / "run"))
+
+
+@dataclasses.dataclass(frozen=True)
+class CommandResult:
+    """What a command did."""
+
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def edgekd_command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., CommandResult]:
+    """Runs the command line in this process and returns its exit status and what it printed."""
+    from edgekd.cli import main
+
+    def run(*arguments: object) -> CommandResult:
+        monkeypatch.setattr("sys.argv", ["edgekd", *map(str, arguments)])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as exit_:
+            main()
+        out, err = capfd.readouterr()
+        return CommandResult(int(exit_.value.code or 0), out, err)
+
+    return run

@@ -1,5 +1,7 @@
 """A network's logits, loss and accuracy on a split, in inference mode."""
 
+from collections.abc import Callable
+
 import keras
 import numpy as np
 import scipy.special
@@ -13,14 +15,23 @@ class Predictor:
     """Runs a network over a split; compiled once, whatever the size of the last batch."""
 
     def __init__(self, model: keras.Model, *, batch_size: int = 256) -> None:
+        self._model = model
         self._batch_size = batch_size
-        # reduce_retracing: the last batch is smaller.
-        self._forward = tf.function(lambda images: model(images, training=False), reduce_retracing=True)
+        self._compiled: dict[tuple[int, ...], Callable[[tf.Tensor], tf.Tensor]] = {}
 
     def logits(self, split: Split) -> np.ndarray:
         """Returns [samples, classes] float32 logits, in the split's order."""
+        forward = self._forward(split.images.shape[1:])
         batches = ordered_batches(split, batch_size=self._batch_size)
-        return np.concatenate([np.asarray(self._forward(tf.constant(batch.images)), np.float32) for batch in batches])
+        return np.concatenate([forward(tf.constant(batch.images)).numpy() for batch in batches]).astype(np.float32)
+
+    def _forward(self, shape: tuple[int, ...]) -> Callable[[tf.Tensor], tf.Tensor]:
+        if shape not in self._compiled:
+            # The batch is left open: the last one is smaller.
+            images = tf.TensorSpec((None, *shape), tf.float32)
+            forward = tf.function(lambda batch: self._model(batch, training=False), autograph=False)
+            self._compiled[shape] = forward.get_concrete_function(images)
+        return self._compiled[shape]
 
     def loss_and_accuracy(self, split: Split) -> tuple[float, float]:
         """Returns the mean cross-entropy in nats, without smoothing, and the top-1 accuracy."""

@@ -29,7 +29,7 @@ class TrainStep:
         # A user's own network may bring weight regularisers; Keras' fit adds them, and so do we.
         self._regularised = bool(student.losses)
         self.names = ("loss", "accuracy", *objective.names, *(("regularization",) if self._regularised else ()))
-        self._compiled = tf.function(self._step)
+        self._compiled = tf.function(self._step, autograph=False)
 
     def __call__(self, images: tf.Tensor, labels: tf.Tensor, teacher_inputs: tuple[tf.Tensor, ...]) -> tf.Tensor:
         """Updates the student on [batch, ...] images and [batch] integer labels; returns [len(names)] float32."""

@@ -56,4 +56,4 @@ def _with_taps(model: keras.Model, names: tuple[str, ...]) -> keras.Model:
                 f"tap {name!r} of model {model.name!r} is a layer that is called more than once: which of its outputs "
                 "is meant is not clear. Tap the layer that follows it."
             )
-    return keras.Model(model.inputs, [model.outputs[0], *(layers[name].output for name in names)])
+    return keras.Model(model.inputs[0], [model.outputs[0], *(layers[name].output for name in names)])

@@ -1,0 +1,228 @@
+"""The Python API: each step of the road as one function, for scripts that bring their own networks and data."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgekd import bench as _bench
+from edgekd import recipe as _recipe
+from edgekd import runtime
+from edgekd.data.dataset import Dataset, Split
+from edgekd.pipeline import load_data as _load_data
+from edgekd.records import Artifact, Comparison, EpochRecord, Measurement
+
+if TYPE_CHECKING:  # importing it would import TensorFlow, which happens when work begins
+    import keras
+
+    from edgekd.distill.objective import Objective
+
+
+def load_data(dataset: str = "embedded", **options: Any) -> Dataset:
+    """Returns a dataset in three splits.
+
+    Args:
+      dataset: embedded, synthetic, tfds:NAME, idx:DIR, image_folder:DIR or npz:FILE.
+      **options: keys of a recipe's data section, such as `validation_fraction` or `train_limit`, and the source's own.
+
+    Raises:
+      RecipeError: an unknown source or option.
+      DataError: data that is missing, unreadable or inconsistent.
+    """
+    return _load_data(_recipe.section(_recipe.Data, {"dataset": dataset, **options}))
+
+
+def create_model(architecture: str, data: Dataset, *, seed: int = 0, **arguments: Any) -> "keras.Model":
+    """Returns a network of the zoo's architectures, or of `package.module:function`, that fits the data.
+
+    Raises:
+      RecipeError: an unknown architecture or argument.
+      ModelError: the network cannot be built for samples of this shape.
+    """
+    from edgekd import architectures
+
+    return architectures.create(
+        architecture, input_shape=data.input_shape, num_classes=data.num_classes, seed=seed, arguments=arguments
+    )
+
+
+def train_model(model: "keras.Model", data: Dataset, *, seed: int = 0, **settings: Any) -> tuple[EpochRecord, ...]:
+    """Trains a network on labels, in place, and returns its learning curve.
+
+    It ends with the weights of the epoch with the best validation accuracy.
+
+    Args:
+      model: takes samples of the data's shape, gives logits.
+      data: its training split is learned from, its validation split selects the epoch.
+      seed: decides order and views.
+      **settings: keys of a recipe's training section (`epochs`, `optimizer`, `learning_rate`, ...), `batch_size` and
+        `augment`, a mapping such as {"shift": 2, "flip": True}.
+
+    Raises:
+      RecipeError: an unknown or invalid setting.
+      NonFiniteError: the loss became NaN or infinite.
+    """
+    from edgekd.distill.objective import Objective
+
+    training, batches = _settings(settings)
+    return _fit(model, data, Objective(label_smoothing=training.label_smoothing), None, training, batches, seed)
+
+
+def distill_model(
+    student: "keras.Model",
+    teacher: "keras.Model",
+    data: Dataset,
+    *,
+    losses: Sequence[Mapping[str, Any]] = ({"loss": "soft_logits", "temperature": 4.0, "weight": 0.9},),
+    labels_weight: float = 0.1,
+    seed: int = 0,
+    **settings: Any,
+) -> tuple[EpochRecord, ...]:
+    """Trains the student, in place, taught by the frozen teacher, and returns its learning curve.
+
+    Args:
+      student: takes samples of the data's shape, gives logits.
+      teacher: the same classes; it sees exactly the views that the student sees.
+      data: as for `train_model`.
+      losses: terms as in a recipe: {"loss": name, "weight": w, "taps": [[student layer, teacher layer], ...], ...}.
+      labels_weight: weight of the cross-entropy with the labels.
+      seed: decides order and views.
+      **settings: as for `train_model`.
+
+    Raises:
+      RecipeError: an unknown or invalid loss or setting.
+      ModelError: a tap that does not exist (the message lists the known ones), or shapes that do not fit.
+      NonFiniteError: the loss became NaN or infinite.
+    """
+    from edgekd.distill import objective
+    from edgekd.distill.teacher import LiveTeacher
+
+    training, batches = _settings(settings)
+    section = _recipe.section(_recipe.Distill, {"losses": list(losses), "labels_weight": labels_weight})
+    goal = objective.from_recipe(section, label_smoothing=training.label_smoothing)
+    return _fit(student, data, goal, LiveTeacher(teacher, goal.teacher_taps), training, batches, seed)
+
+
+def export_model(
+    model: "keras.Model | Path | str",
+    path: Path | str,
+    *,
+    scheme: str = "float32",
+    data: Dataset | None = None,
+    samples: int = 512,
+    seed: int = 0,
+    **options: Any,
+) -> Artifact:
+    """Writes a model as TFLite or ONNX, by the path's suffix, opens the file in its runtime and returns its record.
+
+    Args:
+      model: a network, or the path of a saved one.
+      path: ends in .tflite or .onnx.
+      scheme: float32, float16, dynamic_int8 or int8; see `edgekd list schemes`.
+      data: its training split calibrates int8.
+      samples: how many training samples calibrate.
+      seed: chooses them.
+      **options: `batch` (None for dynamic), `input_dtype`, `output_dtype`, and the format's own.
+
+    Raises:
+      RecipeError: an unknown scheme, format or option, or one that does not fit.
+      DataError: int8 without data, or unusable calibration samples.
+      ModelError: the model cannot be converted.
+    """
+    from edgekd import architectures, quantize
+    from edgekd.data.calibration import calibration_samples
+    from edgekd.export import export_model as export_file
+
+    path = Path(path)
+    calibration = None
+    if data is not None and quantize.scheme(scheme).needs_calibration:
+        _, calibration = calibration_samples(data.train, samples=min(samples, len(data.train)), seed=seed)
+    network = architectures.load_model(Path(model)) if isinstance(model, Path | str) else model
+    return export_file(
+        network,
+        path,
+        format=path.suffix.removeprefix("."),
+        scheme=scheme,
+        name=path.name,
+        source=network.name,
+        calibration=calibration,
+        **options,
+    )
+
+
+def verify_model(reference: "keras.Model | Path | str", candidate: Path | str, split: Split) -> Comparison:
+    """Returns how far a file is from its reference on real samples: accuracy drop, agreement and output errors.
+
+    Args:
+      reference: a network, or the path of a Keras, TFLite or ONNX file.
+      candidate: the path of a Keras, TFLite or ONNX file.
+      split: samples and labels, such as `data.test`.
+
+    Raises:
+      ModelError: a file that cannot be opened or does not take these samples.
+      NonFiniteError: NaN or infinite outputs.
+    """
+    images, labels = split.read(np.arange(len(split)))
+    if isinstance(reference, Path | str):
+        with runtime.open_runner(reference) as runner:
+            outputs, name = runtime.predict(runner, images), Path(reference).name
+    else:
+        from edgekd.distill.evaluate import Predictor
+
+        outputs, name = Predictor(reference).logits(split), reference.name
+    from edgekd.verify import comparison
+    with runtime.open_runner(candidate) as runner:
+        names = (name, Path(candidate).name)
+        return comparison.compare(outputs, runner, images, labels, names=names, dataset="the given samples")
+
+
+def bench_models(
+    paths: Sequence[Path | str], *, raw_folder: Path | str, num_threads: Sequence[int] = (1,), **settings: Any
+) -> tuple[Measurement, ...]:
+    """Measures latency and memory of TFLite and ONNX files on this machine, their runs interleaved.
+
+    Args:
+      paths: the files.
+      raw_folder: folder for the raw samples.
+      num_threads: numbers of threads, each measured on its own.
+      **settings: the target's own, such as `processes=10`; see `edgekd list targets`.
+
+    Raises:
+      RecipeError: an unknown target or setting.
+      ModelError: a file that cannot be measured.
+    """
+    return _bench.measure(
+        [Path(path) for path in paths], raw_folder=Path(raw_folder), num_threads=num_threads, **settings
+    )
+
+
+def _settings(settings: Mapping[str, Any]) -> tuple[_recipe.Training, _recipe.Data]:
+    batches = {key: settings[key] for key in ("batch_size", "augment") if key in settings}
+    training = {key: value for key, value in settings.items() if key not in batches}
+    return _recipe.section(_recipe.Training, training), _recipe.section(_recipe.Data, batches)
+
+
+def _fit(
+    student: "keras.Model",
+    data: Dataset,
+    objective: "Objective",
+    teacher: Any,
+    training: _recipe.Training,
+    batches: _recipe.Data,
+    seed: int,
+) -> tuple[EpochRecord, ...]:
+    from edgekd.data.augment import Augmentation
+    from edgekd.distill.loop import fit
+
+    state = fit(
+        student,
+        data,
+        objective=objective,
+        training=training,
+        teacher=teacher,
+        augmentation=Augmentation(**batches.augment.model_dump()),
+        batch_size=batches.batch_size,
+        seed=seed,
+    )
+    return tuple(state.curve)

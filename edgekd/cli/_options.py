@@ -1,0 +1,80 @@
+"""Options that verbs share, and how they print."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from edgekd.records import Record
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def debug_option(function: Function) -> Function:
+    """Adds `--debug`: show the traceback of an error."""
+
+    def remember(context: click.Context, parameter: click.Parameter, value: bool) -> None:  # noqa: ARG001
+        if value:
+            context.ensure_object(dict)["debug"] = True
+
+    return click.option(
+        "--debug", is_flag=True, expose_value=False, callback=remember, help="Show the traceback of an error."
+    )(function)
+
+
+def json_option(function: Function) -> Function:
+    """Adds `--json`: one JSON document on standard output and nothing else there."""
+    return click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")(function)
+
+
+def recipe_options(function: Function) -> Function:
+    """Adds what every verb that takes a recipe takes."""
+    for option in reversed(
+        (
+            click.option(
+                "--set",
+                "overrides",
+                multiple=True,
+                metavar="A.B=VALUE",
+                help="Set a key of the recipe, such as student.epochs=3; repeatable. List items count from 0.",
+            ),
+            click.option("--seed", type=click.IntRange(min=0), help="Set the recipe's seed."),
+            click.option("--smoke", is_flag=True, help="Walk the same road on a few images, in under 90 seconds."),
+            out_option,
+        )
+    ):
+        function = option(function)
+    return function
+
+
+def out_option(function: Function) -> Function:
+    """Adds `--out`: the run's folder."""
+    return click.option(
+        "--out", type=click.Path(path_type=Path), help="Folder of the run.  [default: runs/<name of the recipe>]"
+    )(function)
+
+
+def refuse_with_recipe(plain: dict[str, Any]) -> None:
+    """Raises UsageError if an option that describes what a recipe describes stands beside a recipe."""
+    given = [name for name, value in plain.items() if value]
+    if given:
+        raise click.UsageError(f"{', '.join(given)} cannot be combined with a recipe: use --set instead.")
+
+
+def require_without_recipe(plain: dict[str, Any], names: tuple[str, ...]) -> None:
+    """Raises UsageError unless the options that replace a recipe are there."""
+    missing = [name for name in names if not plain[name]]
+    if missing:
+        raise click.UsageError(f"give a RECIPE, or {' and '.join(missing)}.")
+
+
+def as_name(text: str | None) -> str:
+    """Returns a text as a part of a run's name."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", text or "").strip("-")
+
+
+def print_json(record: Record) -> None:
+    """Prints a record as one JSON document."""
+    click.echo(record.model_dump_json(indent=2))

@@ -1,0 +1,99 @@
+"""Draws a run's progress on standard error: bars on a terminal, plain lines elsewhere."""
+
+import types
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from edgekd.pipeline.progress import Progress as RunProgress
+from edgekd.records import EpochRecord
+
+_STAGES = {
+    "teacher": "teacher, on labels",
+    "student_labels": "student, on labels",
+    "student_distilled": "student, taught by the teacher",
+    "export": "export",
+    "verify": "verify on the test split",
+    "bench": "latency",
+}
+
+
+class TerminalProgress(RunProgress):
+    """Shows stages, epochs and steps; with `quiet`, nothing at all."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
+        self._bar = Progress(
+            TextColumn("  {task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(compact=True),
+            TextColumn("{task.fields[detail]}"),
+            console=self._console,
+            transient=True,
+            disable=quiet or not self._console.is_terminal,
+        )
+        self._task = self._bar.add_task("", total=None, detail="", visible=False)
+        self._epochs = self._steps = 0
+
+    def __enter__(self) -> Self:
+        """Takes the terminal."""
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: types.TracebackType | None
+    ) -> None:
+        """Gives the terminal back."""
+        self._bar.stop()
+
+    def stage_started(self, stage: str) -> None:
+        """Prints a headline."""
+        self._console.print(f"[bold]{_STAGES[stage]}[/bold]")
+
+    def stage_finished(self, stage: str, seconds: float) -> None:
+        """Prints the time it took."""
+        self._bar.update(self._task, visible=False)
+        self._console.print(f"  {stage} done in {seconds:.1f} s")
+
+    def stage_kept(self, stage: str) -> None:
+        """Prints that nothing was to be done."""
+        self._console.print(f"[bold]{_STAGES[stage]}[/bold]: done already")
+
+    def stage_redone(self, stage: str, reason: str) -> None:
+        """Prints why a finished stage is done again."""
+        self._console.print(f"[bold]{_STAGES[stage]}[/bold]: doing it again, because {reason}")
+
+    def training_started(self, epochs: int, steps_per_epoch: int, *, done_epochs: int, done_steps: int) -> None:
+        """Shows the bar of all the training's steps."""
+        self._epochs, self._steps = epochs, steps_per_epoch
+        done = done_epochs * steps_per_epoch + done_steps
+        if done:
+            self._console.print(f"  going on after epoch {done_epochs}, step {done_steps}")
+        self._bar.reset(self._task, total=epochs * steps_per_epoch, completed=done, visible=True, detail="")
+
+    def training_step(self, epoch: int, step: int, means: dict[str, float], images_per_second: float) -> None:
+        """Moves the bar and shows each term."""
+        if self._bar.disable:
+            return
+        terms = " ".join(f"{name} {value:.3f}" for name, value in means.items())
+        self._bar.update(
+            self._task,
+            completed=(epoch - 1) * self._steps + step,
+            description=f"epoch {epoch}/{self._epochs}",
+            detail=f"{images_per_second:,.0f} images/s  {terms}",
+        )
+
+    def training_epoch(self, row: EpochRecord) -> None:
+        """Prints the epoch's line, which stays."""
+        terms = " ".join(f"{name} {value:.3f}" for name, value in row.terms.items())
+        self._console.print(
+            f"  epoch {row.epoch}/{self._epochs}  loss {row.loss:.3f} ({terms})  accuracy {row.accuracy:.3f}  "
+            f"validation loss {row.validation_loss:.3f} accuracy {row.validation_accuracy:.3f}  "
+            f"{row.images_per_second:,.0f} images/s"
+        )
+
+    def item(self, done: int, total: int, what: str) -> None:
+        """Moves the bar of a stage of many parts."""
+        self._bar.update(self._task, total=total, completed=done, description=what, detail="", visible=done < total)

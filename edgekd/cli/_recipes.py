@@ -1,0 +1,59 @@
+"""From a verb's arguments to a run."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgekd import recipe as recipes
+from edgekd.cli import _options, _tables
+from edgekd.cli._progress import TerminalProgress
+from edgekd.pipeline import RunResult, default_folder, run
+from edgekd.recipe import Recipe
+from edgekd.report import table
+
+
+def read(name: str, overrides: tuple[str, ...], seed: int | None, *, smoke: bool) -> Recipe:
+    """Returns the recipe that the options describe."""
+    seeds = () if seed is None else (f"seed={seed}",)
+    recipe = recipes.load(name, overrides=(*overrides, *seeds))
+    return recipes.smoke(recipe) if smoke else recipe
+
+
+def from_options(document: dict[str, Any], overrides: tuple[str, ...], seed: int | None, *, smoke: bool) -> Recipe:
+    """Returns the recipe of a verb that was given options instead of one."""
+    seeds = () if seed is None else (f"seed={seed}",)
+    recipe = recipes.from_document(document, overrides=(*overrides, *seeds), origin="of these options")
+    return recipes.smoke(recipe) if smoke else recipe
+
+
+def folder(recipe: Recipe, out: Path | None, seed: int | None) -> Path:
+    """Returns where the run lives: runs of several seeds stand side by side."""
+    if out is not None:
+        return out
+    default = default_folder(recipe)
+    return default if seed is None else default.with_name(f"{default.name}-seed{seed}")
+
+
+def work(recipe: Recipe, out: Path, *, until: tuple[str, ...] | None, as_json: bool) -> None:
+    """Runs the recipe, prints what came out, and leaves with exit status 1 if a gate failed."""
+    from edgekd.distill.stopping import StopRequest
+
+    stop = StopRequest()
+    with stop.handling_signals(), TerminalProgress(quiet=as_json) as progress:
+        result = run(recipe, out=out, until=until, progress=progress, stop=stop)
+    if as_json:
+        _options.print_json(result.summary)
+    else:
+        _print(result)
+    if not all(gate.passed for gate in result.summary.gates):
+        sys.exit(1)
+
+
+def _print(result: RunResult) -> None:
+    table.print_to_terminal(result.summary)
+    _tables.print_failed(result.summary.gates)
+    if not result.worked:
+        click.echo("nothing to do: every stage is done for this recipe and this data")
+    click.echo(f"report: {result.folder / 'report.html'}")

@@ -1,0 +1,72 @@
+"""Tables on standard output: as wide as the terminal, and whole where there is none."""
+
+from collections.abc import Iterable, Sequence
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from edgekd.records import Comparison, Gate, Measurement
+from edgekd.report import formatting, latency
+
+_FILE_COLUMNS = 200
+
+
+def print_measurements(measurements: Sequence[Measurement]) -> None:
+    """Prints latency and memory, and each warning once below."""
+    shown = ("File", "Threads", "p50, ms", "Interval of p50, ms", "p90, ms", "p99, ms", "First, ms", "Peak memory")
+    columns = [latency.HEADERS.index(header) for header in shown]
+    rows = [latency.cells(measurement) for measurement in measurements]
+    _print((*shown, "Size"), [
+        (*(row[column] for column in columns), formatting.size(measurement.size_bytes))
+        for row, measurement in zip(rows, measurements, strict=True)
+    ])  # fmt: skip
+    for measurement in measurements:
+        for warning in measurement.warnings:
+            click.echo(f"{measurement.artifact}: {warning}")
+
+
+def print_comparisons(comparisons: Sequence[Comparison], gates: Sequence[Gate]) -> None:
+    """Prints each candidate's distance from the reference and whether its gates held."""
+    rows = []
+    for comparison in comparisons:
+        passed = all(gate.passed for gate in gates if gate.subject == comparison.candidate)
+        error = comparison.outputs[0]
+        drop, agreement = comparison.accuracy_drop, comparison.agreement
+        rows.append(
+            (
+                comparison.candidate,
+                formatting.percent(comparison.candidate_accuracy),
+                f"{formatting.points(drop.value)} ({formatting.points_interval(drop)})" if drop else "",
+                f"{formatting.percent(agreement.value)} (≥ {formatting.percent(agreement.low)})" if agreement else "",
+                formatting.number(error.max_abs),
+                formatting.number(error.relative_l2),
+                "identical" if error.sqnr_db is None else f"{error.sqnr_db:.1f}",
+                "passed" if passed else "FAILED",
+            )
+        )
+    first = comparisons[0]
+    click.echo(f"against {first.reference} on {first.samples:,} samples of {first.dataset}:")
+    headers = ("File", "Accuracy", "Drop, points (95 %)", "Agreement (95 %)", "Largest error", "Relative L2")
+    _print((*headers, "SQNR, dB", "Gates"), rows)
+    print_failed(gates)
+
+
+def print_failed(gates: Iterable[Gate]) -> None:
+    """Prints one line for each gate that failed."""
+    for gate in gates:
+        if not gate.passed:
+            observed = "was not measured" if gate.observed is None else f"is {gate.observed:.4f}"
+            click.echo(f"gate failed: {gate.subject}: {gate.name} {observed}; it must be {gate.relation} {gate.limit}")
+
+
+def _print(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=_FILE_COLUMNS)
+    table = Table(box=None, header_style="bold")
+    for position, header in enumerate(headers):
+        table.add_column(header, justify="left" if position == 0 else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)

@@ -1,0 +1,95 @@
+"""edgekd export: TFLite and ONNX files of a Keras model."""
+
+from pathlib import Path
+
+import click
+
+from edgekd.cli import _options
+
+
+@click.command("export")
+@click.argument("recipe_or_model")
+@_options.recipe_options
+@click.option("--format", "formats", multiple=True, help="For a model: tflite or onnx; repeatable.  [default: tflite]")
+@click.option("--scheme", "schemes", multiple=True, help="For a model: see `edgekd list schemes`; repeatable.")
+@click.option("--dataset", help="For a model: data whose training images set int8 ranges, such as embedded.")
+@click.option("--samples", type=click.IntRange(min=1), help="For a model: how many of them.  [default: 512]")
+@click.option("--batch", help="For a model: a fixed batch size, or dynamic.  [default: 1]")
+@click.option("--input-dtype", help="For a model: float32, int8 or uint8.  [default: float32]")
+@click.option("--output-dtype", help="For a model: float32, int8 or uint8.  [default: float32]")
+@_options.json_option
+@_options.debug_option
+def command(
+    recipe_or_model: str,
+    overrides: tuple[str, ...],
+    seed: int | None,
+    smoke: bool,
+    out: Path | None,
+    formats: tuple[str, ...],
+    schemes: tuple[str, ...],
+    dataset: str | None,
+    samples: int | None,
+    batch: str | None,
+    input_dtype: str | None,
+    output_dtype: str | None,
+    as_json: bool,
+) -> None:
+    """Write the files of a recipe's student, or of a saved Keras model (.keras or .h5).
+
+    A model's files go to the folder --out, by default the model's own. Every file is opened again in its runtime.
+    """
+    plain = {
+        "--format": formats,
+        "--scheme": schemes,
+        "--dataset": dataset,
+        "--samples": samples,
+        "--batch": batch,
+        "--input-dtype": input_dtype,
+        "--output-dtype": output_dtype,
+    }
+    if Path(recipe_or_model).suffix not in {".keras", ".h5"}:
+        from edgekd.cli import _recipes
+        from edgekd.pipeline.stage import EXPORT
+
+        _options.refuse_with_recipe(plain)
+        chosen = _recipes.read(recipe_or_model, overrides, seed, smoke=smoke)
+        _recipes.work(chosen, _recipes.folder(chosen, out, seed), until=(EXPORT,), as_json=as_json)
+        return
+    if overrides or smoke:
+        raise click.UsageError("--set and --smoke are for recipes; a saved model takes none of them.")
+    from edgekd import api, recipe
+    from edgekd.runtime.native_output import import_quietly
+
+    import_quietly("keras")
+    model = Path(recipe_or_model)
+    specs = [
+        recipe.section(
+            recipe.Export,
+            {
+                "format": file_format,
+                "scheme": scheme,
+                "batch": int(batch) if batch and batch.isdigit() else batch or 1,
+                "input_dtype": input_dtype or "float32",
+                "output_dtype": output_dtype or "float32",
+            },
+        )
+        for file_format in formats or ("tflite",)
+        for scheme in schemes or ("float32",)
+    ]
+    data = api.load_data(dataset) if dataset else None
+    for spec in specs:
+        artifact = api.export_model(
+            model,
+            (out or model.parent) / spec.file_name.replace("student", model.stem, 1),
+            scheme=spec.scheme,
+            data=data,
+            samples=samples or 512,
+            seed=seed or 0,
+            batch=None if spec.batch == "dynamic" else spec.batch,
+            input_dtype=spec.input_dtype,
+            output_dtype=spec.output_dtype,
+        )
+        if as_json:
+            click.echo(artifact.model_dump_json())
+        else:
+            click.echo(f"{artifact.path}  {artifact.size_bytes:,} bytes  sha256 {artifact.sha256[:16]}…")

@@ -1,0 +1,59 @@
+"""edgekd list: what there is to choose from."""
+
+import json
+
+import click
+
+from edgekd import recipe, registry
+from edgekd.cli import _options
+
+# Each kind's package, and the function whose keyword arguments are the plug-in's options: `{}` is the plug-in's name.
+KINDS = {
+    "losses": (recipe.LOSSES, "{}"),
+    "architectures": (recipe.ARCHITECTURES, "build"),
+    "datasets": (recipe.SOURCES, "load"),
+    "schemes": (recipe.SCHEMES, None),
+    "formats": (recipe.FORMATS, "export"),
+    "targets": (recipe.TARGETS, "measure"),
+}
+
+
+@click.command("list")
+@click.argument("kind", type=click.Choice([*KINDS, "recipes"]))
+@_options.json_option
+@_options.debug_option
+def command(kind: str, as_json: bool) -> None:
+    """Show the losses, architectures, datasets, schemes, formats, targets or recipes that are installed."""
+    rows: dict[str, dict[str, object]]
+    if kind == "recipes":
+        rows = {name: {"summary": recipe.summary(path), "path": str(path)} for name, path in recipe.zoo().items()}
+    else:
+        package, entry = KINDS[kind]
+        plugins = [
+            registry.describe(package, name, entry=entry and entry.format(name)) for name in registry.discover(package)
+        ]
+        rows = {plugin.name: _row(plugin) for plugin in plugins}
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+        return
+    for name, row in rows.items():
+        click.echo(f"{name:20} {row['summary']}")
+        for line in _details(row):
+            click.echo(f"{'':20}   {line}")
+
+
+def _row(plugin: registry.Plugin) -> dict[str, object]:
+    options = {
+        name: "required" if default is registry.REQUIRED else default for name, default in plugin.parameters.items()
+    }
+    return {"summary": plugin.summary, "options": options, **{k.lower(): v for k, v in plugin.constants.items()}}
+
+
+def _details(row: dict[str, object]) -> list[str]:
+    shown = {key: value for key, value in row.items() if key not in {"summary", "options", "path"}}
+    options = row.get("options")
+    lines = []
+    if isinstance(options, dict) and options:
+        lines.append(", ".join(f"{name}={value}" for name, value in options.items()))
+    lines += [f"{key}: {', '.join(map(str, v)) if isinstance(v, tuple) else v}" for key, v in shown.items()]
+    return lines

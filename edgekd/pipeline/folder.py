@@ -1,0 +1,141 @@
+"""A run's folder: whose it is, who works in it, and which stages in it are done."""
+
+import hashlib
+import types
+from pathlib import Path
+from typing import Literal, Self
+
+import filelock
+import pydantic
+
+from edgekd import storage
+from edgekd.errors import StorageError
+from edgekd.recipe import canonical_json
+from edgekd.records import SCHEMA_VERSION, Record
+
+IDENTITY_FILE = "run.json"
+STAGE_FILE = "stage.json"
+_LOCK_FILE = ".lock"
+
+
+class Identity(Record):
+    """Whose folder this is."""
+
+    schema_version: int = SCHEMA_VERSION
+    recipe: str
+
+
+class StageRecord(Record):
+    """That a stage is done: for which settings and inputs (`key`), and what it wrote (SHA-256 by relative path)."""
+
+    stage: str
+    key: str
+    files: dict[str, str]
+    seconds: float
+
+
+State = Literal["done", "absent", "stale", "damaged"]
+
+
+class RunFolder:
+    """A folder that belongs to one recipe and is used by one process at a time.
+
+    Raises:
+      StorageError: on entering, when the folder is another recipe's, is not a run's folder, is in use, or is not
+        writable. Nothing is changed then.
+    """
+
+    def __init__(self, path: Path, *, recipe_name: str) -> None:
+        self.path = path
+        self._recipe_name = recipe_name
+        self._lock = filelock.FileLock(path / _LOCK_FILE, timeout=0)
+
+    def __enter__(self) -> Self:
+        """Claims the folder."""
+        self._check_owner()
+        with storage.storage_errors(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            try:
+                self._lock.acquire()
+            except filelock.Timeout as error:
+                raise StorageError(
+                    f"{str(self.path)!r} is in use by another edgekd process: wait for it, or choose another --out."
+                ) from error
+        try:
+            Identity(recipe=self._recipe_name).write(self.path / IDENTITY_FILE)
+            storage.remove_partial(self.path)
+        except BaseException:
+            self._lock.release()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: types.TracebackType | None
+    ) -> None:
+        """Gives the folder back."""
+        self._lock.release()
+
+    def stage(self, name: str) -> Path:
+        """Returns a stage's folder."""
+        return self.path / name
+
+    def state(self, name: str, key: str) -> State:
+        """Returns whether a stage is done for this key, and its files are still the ones it wrote."""
+        marker = self.stage(name) / STAGE_FILE
+        if not marker.is_file():
+            return "absent"
+        record = StageRecord.read(marker)
+        if record.key != key:
+            return "stale"
+        written = {path: self.stage(name) / path for path in record.files}
+        whole = all(
+            file.is_file() and storage.sha256_file(file) == record.files[path] for path, file in written.items()
+        )
+        return "done" if whole else "damaged"
+
+    def record(self, name: str) -> StageRecord:
+        """Returns the record of a stage that is done."""
+        return StageRecord.read(self.stage(name) / STAGE_FILE)
+
+    def begin(self, name: str) -> Path:
+        """Returns a stage's folder, no longer marked as done."""
+        folder = self.stage(name)
+        with storage.storage_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / STAGE_FILE).unlink(missing_ok=True)
+        return folder
+
+    def finish(self, name: str, key: str, *, files: list[Path], seconds: float) -> None:
+        """Marks a stage as done."""
+        folder = self.stage(name)
+        hashes = {file.relative_to(folder).as_posix(): storage.sha256_file(file) for file in sorted(files)}
+        StageRecord(stage=name, key=key, files=hashes, seconds=seconds).write(folder / STAGE_FILE)
+
+    def _check_owner(self) -> None:
+        if self.path.exists() and not self.path.is_dir():
+            raise StorageError(f"{str(self.path)!r} is a file, not a folder: choose another --out.")
+        identity = self.path / IDENTITY_FILE
+        if identity.is_file():
+            owner = _recipe_of(identity)
+            if owner != self._recipe_name:
+                raise StorageError(
+                    f"{str(self.path)!r} holds a run of recipe {owner!r}, not of {self._recipe_name!r}: choose "
+                    "another --out, or remove that folder if it is no longer needed."
+                )
+        elif self.path.is_dir() and any(entry.name != _LOCK_FILE for entry in self.path.iterdir()):
+            raise StorageError(
+                f"{str(self.path)!r} is not empty and is not a run's folder: choose an empty or new folder with --out."
+            )
+
+
+def stage_key(stage: str, *, settings: object, inputs: dict[str, str]) -> str:
+    """Returns a hash of all that decides what a stage writes: its settings and the keys of what it reads."""
+    document = {"schema": SCHEMA_VERSION, "stage": stage, "settings": settings, "inputs": inputs}
+    return hashlib.sha256(canonical_json(document).encode()).hexdigest()
+
+
+def _recipe_of(identity: Path) -> str | None:
+    try:
+        return Identity.model_validate_json(identity.read_bytes()).recipe
+    except pydantic.ValidationError:
+        return None

@@ -1,0 +1,39 @@
+"""The bench stage: latency and memory of every exported file."""
+
+from pathlib import Path
+from typing import Any
+
+from edgekd.pipeline.results import BenchResult, ExportResult
+from edgekd.pipeline.stage import BENCH, EXPORT, RECORD_FILE, Stage, Work
+from edgekd.recipe import Recipe
+from edgekd.records import Measurement
+
+SAMPLES_FOLDER = "samples"
+
+
+def _settings(recipe: Recipe) -> Any:
+    return {"seed": recipe.seed, "bench": recipe.bench.model_dump(mode="json")}
+
+
+def _bench(work: Work) -> list[Path]:
+    from edgekd import bench
+
+    artifacts = ExportResult.read(work.run / EXPORT / RECORD_FILE).artifacts
+    measurements: list[Measurement] = []
+    for target in work.recipe.bench.targets if artifacts else ():
+        measurements += bench.measure(
+            artifacts,
+            root=work.run,
+            target=target,
+            num_threads=work.recipe.bench.threads,
+            processes=work.recipe.bench.processes,
+            seed=work.recipe.seed,
+            raw_folder=work.folder / SAMPLES_FOLDER,
+            on_progress=work.progress.item,
+        )
+    BenchResult(measurements=tuple(measurements)).write(work.folder / RECORD_FILE)
+    raw = {work.folder / measurement.samples_path for measurement in measurements if measurement.samples_path}
+    return [work.folder / RECORD_FILE, *sorted(raw)]
+
+
+STAGE = Stage(BENCH, (EXPORT,), _settings, _bench)

@@ -1,0 +1,30 @@
+"""The record of each stage: what it hands to the next one, besides files."""
+
+from edgekd.records import Artifact, Comparison, EpochRecord, Gate, Interval, Measurement, ModelRecord, Record
+
+
+class TrainingResult(Record):
+    """A trained network."""
+
+    model: ModelRecord
+    curve: tuple[EpochRecord, ...]
+
+
+class ExportResult(Record):
+    """The written files."""
+
+    artifacts: tuple[Artifact, ...]
+
+
+class VerifyResult(Record):
+    """Test accuracies of the Keras models by role, each file against the Keras student, and the gates."""
+
+    accuracies: dict[str, Interval]
+    comparisons: tuple[Comparison, ...]
+    gates: tuple[Gate, ...]
+
+
+class BenchResult(Record):
+    """Latency and memory of each file."""
+
+    measurements: tuple[Measurement, ...]

@@ -1,0 +1,65 @@
+"""What a stage is: its inputs, the settings that decide what it writes, and its work."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgekd.data.dataset import Dataset
+from edgekd.pipeline.progress import Progress
+from edgekd.recipe import Recipe
+
+if TYPE_CHECKING:  # importing it would import TensorFlow
+    from edgekd.distill.stopping import StopRequest
+
+RECORD_FILE = "record.json"
+MODEL_FILE = "model.keras"
+
+TEACHER = "teacher"
+STUDENT_LABELS = "student_labels"
+STUDENT_DISTILLED = "student_distilled"
+EXPORT = "export"
+VERIFY = "verify"
+BENCH = "bench"
+
+ROLES = (TEACHER, STUDENT_LABELS, STUDENT_DISTILLED)
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """What a stage gets to work with.
+
+    Attributes:
+      recipe: the whole recipe.
+      data: the data of the recipe.
+      key: the stage's key in this run.
+      run: the run's folder; earlier stages' folders lie in it by name.
+      folder: the stage's own folder.
+      progress: whom to tell.
+      stop: asked by trainings whether to save and stop.
+    """
+
+    recipe: Recipe
+    data: Dataset
+    key: str
+    run: Path
+    folder: Path
+    progress: Progress
+    stop: "StopRequest | None"
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """One stage.
+
+    Attributes:
+      name: of the stage and of its folder.
+      inputs: the stages whose files and records it reads.
+      settings: picks what of the recipe decides what the stage writes; JSON-able.
+      work: does it, and returns the files that it wrote.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    settings: Callable[[Recipe], Any]
+    work: Callable[[Work], list[Path]]

@@ -1,0 +1,51 @@
+"""Puts the stages' records together into the summary."""
+
+from edgekd import environment
+from edgekd.data.dataset import Dataset
+from edgekd.pipeline.folder import RunFolder
+from edgekd.pipeline.results import BenchResult, ExportResult, TrainingResult, VerifyResult
+from edgekd.pipeline.stage import BENCH, EXPORT, RECORD_FILE, ROLES, VERIFY
+from edgekd.recipe import Recipe
+from edgekd.records import Artifact, Comparison, EpochRecord, ModelRecord, Summary
+
+SUMMARY_FILE = "summary.json"
+
+
+def summarise(folder: RunFolder, recipe: Recipe, data: Dataset, stages: tuple[str, ...]) -> Summary:
+    """Returns the summary of the stages that are done; what others would add is absent or None."""
+    verified = VerifyResult.read(folder.stage(VERIFY) / RECORD_FILE) if VERIFY in stages else None
+    models: dict[str, ModelRecord] = {}
+    curves: dict[str, tuple[EpochRecord, ...]] = {}
+    for role in (role for role in ROLES if role in stages):
+        result = TrainingResult.read(folder.stage(role) / RECORD_FILE)
+        interval = verified.accuracies[role] if verified else None
+        measured = {"accuracy": interval.value if interval else None, "accuracy_interval": interval}
+        models[role], curves[role] = result.model.model_copy(update=measured), result.curve
+    artifacts = ExportResult.read(folder.stage(EXPORT) / RECORD_FILE).artifacts if EXPORT in stages else ()
+    comparisons = {comparison.candidate: comparison for comparison in verified.comparisons} if verified else {}
+    return Summary(
+        name=recipe.name,
+        seed=recipe.seed,
+        recipe_sha256=recipe.sha256,
+        environment=environment.describe(),
+        data=data.record(),
+        models=models,
+        curves=curves,
+        artifacts=tuple(_with_accuracy(artifact, comparisons.get(artifact.name)) for artifact in artifacts),
+        comparisons=verified.comparisons if verified else (),
+        measurements=BenchResult.read(folder.stage(BENCH) / RECORD_FILE).measurements if BENCH in stages else (),
+        gates=verified.gates if verified else (),
+        seconds={stage: folder.record(stage).seconds for stage in stages},
+    )
+
+
+def _with_accuracy(artifact: Artifact, comparison: Comparison | None) -> Artifact:
+    if comparison is None:
+        return artifact
+    return artifact.model_copy(
+        update={
+            "accuracy": comparison.candidate_accuracy,
+            "accuracy_drop": comparison.accuracy_drop.value if comparison.accuracy_drop else None,
+            "agreement": comparison.agreement.value if comparison.agreement else None,
+        }
+    )

@@ -1,0 +1,68 @@
+"""The verify stage: the one place that reads the test split."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgekd.pipeline.results import ExportResult, VerifyResult
+from edgekd.pipeline.stage import (
+    EXPORT,
+    MODEL_FILE,
+    RECORD_FILE,
+    ROLES,
+    STUDENT_DISTILLED,
+    VERIFY,
+    Stage,
+    Work,
+)
+from edgekd.recipe import Recipe
+
+
+def _settings(recipe: Recipe) -> Any:
+    return recipe.verify.model_dump(mode="json")
+
+
+def _verify(work: Work) -> list[Path]:
+    from edgekd import architectures, runtime
+    from edgekd.distill.evaluate import Predictor
+    from edgekd.verify import comparison, gates, metrics
+
+    test = work.data.test
+    logits = {role: Predictor(architectures.load_model(work.run / role / MODEL_FILE)).logits(test) for role in ROLES}
+    accuracies = {
+        role: metrics.accuracy_interval(outputs.argmax(axis=-1), test.labels) for role, outputs in logits.items()
+    }
+    images, labels = test.read(np.arange(len(test)))
+    artifacts = ExportResult.read(work.run / EXPORT / RECORD_FILE).artifacts
+    comparisons = []
+    for position, artifact in enumerate(artifacts):
+        work.progress.item(position, len(artifacts), artifact.name)
+        with runtime.open_runner(work.run / artifact.path, check=False) as runner:
+            comparisons.append(
+                comparison.compare(
+                    logits[STUDENT_DISTILLED],
+                    runner,
+                    images,
+                    labels,
+                    names=(STUDENT_DISTILLED, artifact.name),
+                    dataset=f"{work.data.name} test",
+                )
+            )
+    result = VerifyResult(
+        accuracies=accuracies,
+        comparisons=tuple(comparisons),
+        gates=gates.accuracy_gates(
+            tuple(export.file_name for export in work.recipe.export),
+            tuple(comparisons),
+            max_accuracy_drop=work.recipe.verify.max_accuracy_drop,
+            min_agreement=work.recipe.verify.min_agreement,
+        )
+        if work.recipe.export
+        else (),
+    )
+    result.write(work.folder / RECORD_FILE)
+    return [work.folder / RECORD_FILE]
+
+
+STAGE = Stage(VERIFY, (*ROLES, EXPORT), _settings, _verify)

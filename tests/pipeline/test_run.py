@@ -1,0 +1,232 @@
+"""The whole road on a tiny recipe: what it leaves, what it does again and what it does not."""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from edgekd import api, recipe, storage
+from edgekd.errors import DataError, EdgekdError, ModelError, ShapeError, StorageError
+from edgekd.pipeline import Progress, RunResult, run
+from edgekd.pipeline.folder import RunFolder
+from edgekd.recipe import Recipe
+
+
+def made(document: dict[str, Any], *overrides: str) -> Recipe:
+    return recipe.from_document(document, overrides=overrides)
+
+
+class Stages(Progress):
+    """Remembers which stages worked, which were kept and which were done again."""
+
+    def __init__(self) -> None:
+        self.started: list[str] = []
+        self.kept: list[str] = []
+        self.redone: list[str] = []
+
+    def stage_started(self, stage: str) -> None:
+        self.started.append(stage)
+
+    def stage_kept(self, stage: str) -> None:
+        self.kept.append(stage)
+
+    def stage_redone(self, stage: str, reason: str) -> None:  # noqa: ARG002
+        self.redone.append(stage)
+
+
+def test_summary_holds_models_artifacts_measurements_and_gates(finished: RunResult) -> None:
+    summary = json.loads((finished.folder / "summary.json").read_text())
+    assert summary["schema_version"] == 1
+    assert set(summary["models"]) == {"teacher", "student_labels", "student_distilled"}
+    for model in summary["models"].values():
+        assert 0 <= model["accuracy"] <= 1
+        assert model["parameters"] > 0
+        assert model["macs"] > 0
+    assert [(a["format"], a["scheme"]) for a in summary["artifacts"]] == [
+        ("tflite", "float32"),
+        ("tflite", "int8"),
+        ("onnx", "float32"),
+    ]
+    for artifact in summary["artifacts"]:
+        content = (finished.folder / artifact["path"]).read_bytes()
+        assert artifact["size_bytes"] == len(content)
+        assert artifact["sha256"] == hashlib.sha256(content).hexdigest()
+        student = summary["models"]["student_distilled"]["accuracy"]
+        assert artifact["accuracy_drop"] == pytest.approx(student - artifact["accuracy"], abs=1e-12)
+        assert 0.5 <= artifact["agreement"] <= 1
+    for measurement in summary["measurements"]:
+        assert measurement["target"] == "local"
+        latency = measurement["latency_ms"]
+        assert 0 < latency["minimum"] <= latency["p50"] <= latency["p90"]
+        assert latency["p99"] is None or latency["p90"] <= latency["p99"]
+    assert [m["artifact"] for m in summary["measurements"]] == [a["name"] for a in summary["artifacts"]]
+    assert {gate["name"] for gate in summary["gates"]} == {"accuracy_drop", "agreement"}
+    assert all(gate["passed"] for gate in summary["gates"])
+    assert (finished.folder / "report.html").stat().st_size > 10_000
+    assert (finished.folder / "report.md").is_file()
+
+
+def test_accuracies_are_those_of_the_saved_models_on_the_test_split(
+    finished: RunResult, tiny_recipe: dict[str, Any]
+) -> None:
+    data = api.load_data(**tiny_recipe["data"])
+    images, labels = data.test.read(np.arange(len(data.test)))
+    for role, model in finished.summary.models.items():
+        loaded = keras.models.load_model(finished.folder / model.path)
+        predicted = loaded.predict(images, verbose=0).argmax(axis=1)
+        assert model.accuracy == pytest.approx((predicted == labels).mean(), abs=1e-9), role
+
+
+def test_each_network_keeps_its_best_epoch_by_validation(finished: RunResult) -> None:
+    for role, curve in finished.summary.curves.items():
+        best = finished.summary.models[role].best_epoch
+        assert best is not None
+        accuracies = [row.validation_accuracy for row in curve]
+        assert best == 1 + int(np.argmax(accuracies))
+        assert finished.summary.models[role].validation_accuracy == pytest.approx(max(accuracies), abs=1e-9)
+
+
+def test_the_distilled_student_was_taught(finished: RunResult) -> None:
+    terms = finished.summary.curves["student_distilled"][0].terms
+    assert set(terms) == {"labels", "soft_logits", "attention_transfer"}
+    assert all(value > 0 for value in terms.values())
+    assert set(finished.summary.curves["student_labels"][0].terms) == {"labels"}
+
+
+def test_running_again_does_nothing(finished_copy: Path, tiny_recipe: dict[str, Any]) -> None:
+    before = {path: path.read_bytes() for path in finished_copy.rglob("*") if path.is_file()}
+    again = run(made(tiny_recipe), out=finished_copy)
+    assert again.worked == ()
+    assert before == {path: path.read_bytes() for path in finished_copy.rglob("*") if path.is_file()}
+
+
+def test_only_what_changed_is_done_again(finished_copy: Path, tiny_recipe: dict[str, Any]) -> None:
+    stages = Stages()
+    result = run(made(tiny_recipe, "verify.min_agreement=1.0"), out=finished_copy, progress=stages)
+    assert stages.started == ["verify"]
+    assert {gate.limit for gate in result.summary.gates} == {1.0}
+
+
+def test_a_damaged_artifact_is_noticed_and_made_again(finished_copy: Path, tiny_recipe: dict[str, Any]) -> None:
+    artifact = finished_copy / "export" / "student-int8.tflite"
+    original = artifact.read_bytes()
+    artifact.write_bytes(original[:-1])
+    stages = Stages()
+    run(made(tiny_recipe), out=finished_copy, progress=stages)
+    assert stages.redone == ["export"]
+    assert stages.started == ["export"]
+    assert artifact.read_bytes() == original
+
+
+def test_until_runs_a_stage_and_what_it_reads(tmp_path: Path, tiny_recipe: dict[str, Any]) -> None:
+    stages = Stages()
+    result = run(made(tiny_recipe, "teacher.epochs=1"), out=tmp_path / "run", until=("teacher",), progress=stages)
+    assert stages.started == ["teacher"]
+    assert result.summary.models["teacher"].accuracy is None  # the test split is read by verify alone
+    assert result.summary.artifacts == ()
+
+
+def test_a_saved_model_can_teach(finished: RunResult, tmp_path: Path, tiny_recipe: dict[str, Any]) -> None:
+    saved = finished.folder / "teacher" / "model.keras"
+    tiny_recipe["teacher"] = {"model": str(saved)}
+    tiny_recipe["student"]["epochs"] = 1
+    until = ("student_distilled",)
+    first = run(made(tiny_recipe), out=tmp_path / "run", until=until)
+    weights = finished.summary.models["teacher"].weights_sha256
+    assert first.summary.models["teacher"].weights_sha256 == weights
+    assert first.summary.curves["teacher"] == ()
+    other = tmp_path / "teacher.keras"
+    shutil.copy(finished.folder / "student_labels" / "model.keras", other)
+    tiny_recipe["teacher"] = {"model": str(other)}
+    again = run(made(tiny_recipe), out=tmp_path / "run", until=until)
+    assert again.worked == ("teacher", "student_distilled")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "error", "message"),
+    [
+        (["distill.losses.1.taps=[[stage2, stag2]]"], ModelError, r"unknown tap .*'stag2'.*Did you mean 'stage2'"),
+        (["distill.losses.1.taps=[[nowhere, stage2]]"], ModelError, r"unknown tap of model .*'nowhere'"),
+        (["distill.losses.1.taps=[[stage2, logits]]"], ShapeError, "feature map"),
+        (["data.dataset=npz:absent.npz", "data.samples=null"], EdgekdError, "samples"),
+        (["teacher={model: absent.keras}"], StorageError, "absent.keras"),
+        (["student.architecture=absent_package:build", "student.width=null"], EdgekdError, "absent_package"),
+        (["data.shape=[40]", "data.augment.shift=1"], DataError, "augment"),
+    ],
+)
+def test_what_does_not_fit_is_found_before_anything_is_written(
+    tmp_path: Path, tiny_recipe: dict[str, Any], overrides: list[str], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        run(made(tiny_recipe, *overrides), out=tmp_path / "run")
+    assert not [path for path in (tmp_path / "run").rglob("*") if path.name not in {".lock", "run.json"}]
+
+
+def test_a_teacher_of_other_classes_is_refused(
+    finished: RunResult, tmp_path: Path, tiny_recipe: dict[str, Any]
+) -> None:
+    tiny_recipe["teacher"] = {"model": str(finished.folder / "teacher" / "model.keras")}
+    tiny_recipe["data"]["classes"] = 4
+    with pytest.raises(ShapeError, match=r"teacher's output has shape \(3,\).*4 classes"):
+        run(made(tiny_recipe), out=tmp_path / "run")
+
+
+def test_the_folder_of_another_recipe_is_refused_and_kept(finished_copy: Path, tiny_recipe: dict[str, Any]) -> None:
+    before = {path: path.read_bytes() for path in finished_copy.rglob("*") if path.is_file()}
+    with pytest.raises(StorageError, match=r"holds a run of recipe 'tiny', not of 'another'"):
+        run(made(tiny_recipe, "name=another"), out=finished_copy)
+    assert before == {path: path.read_bytes() for path in finished_copy.rglob("*") if path.is_file()}
+
+
+def test_a_folder_with_other_things_is_refused_and_kept(tmp_path: Path, tiny_recipe: dict[str, Any]) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(StorageError, match="not empty"):
+        run(made(tiny_recipe), out=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path: Path, tiny_recipe: dict[str, Any]) -> None:
+    (tmp_path / "run").write_text("a file")
+    with pytest.raises(StorageError, match="is a file"):
+        run(made(tiny_recipe), out=tmp_path / "run")
+
+
+def test_a_folder_that_cannot_be_made_is_refused(tiny_recipe: dict[str, Any]) -> None:
+    with pytest.raises(StorageError, match=r"cannot write '/proc/edgekd.*choose another"):
+        run(made(tiny_recipe), out=Path("/proc/edgekd/run"))
+
+
+def test_a_folder_in_use_is_refused(finished_copy: Path, tiny_recipe: dict[str, Any]) -> None:
+    with (
+        RunFolder(finished_copy, recipe_name="tiny"),
+        pytest.raises(StorageError, match="in use by another edgekd process"),
+    ):
+        run(made(tiny_recipe), out=finished_copy)
+
+
+def test_leftovers_of_killed_writes_are_removed(finished_copy: Path, tiny_recipe: dict[str, Any]) -> None:
+    leftover = finished_copy / "export" / ".partial-abc.tflite"
+    leftover.write_bytes(b"half")
+    run(made(tiny_recipe), out=finished_copy)
+    assert not leftover.exists()
+
+
+def test_a_damaged_record_is_named(finished_copy: Path, tiny_recipe: dict[str, Any]) -> None:
+    (finished_copy / "export" / "stage.json").write_text('{"stage": "export"')
+    with pytest.raises(StorageError, match=r"stage.json.*not a valid.*delete it"):
+        run(made(tiny_recipe), out=finished_copy)
+
+
+def test_provenance_is_recorded(finished: RunResult, tiny_recipe: dict[str, Any]) -> None:
+    summary = finished.summary
+    assert summary.recipe_sha256 == made(tiny_recipe).sha256
+    assert summary.seed == 3
+    assert summary.environment.packages["tensorflow"] == __import__("tensorflow").__version__
+    assert summary.data.fingerprint == api.load_data(**tiny_recipe["data"]).fingerprint
+    assert set(summary.seconds) == {"teacher", "student_labels", "student_distilled", "export", "verify", "bench"}
+    assert storage.sha256_file(finished.folder / summary.artifacts[0].path) == summary.artifacts[0].sha256
