@@ -15,6 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from edgekd import annotation
 from edgekd.errors import RecipeError, unknown_name
 
 REQUIRED = object()  # stands for "no default" in Plugin.parameters
@@ -29,12 +30,14 @@ class Plugin:
       summary: the first line of its module's docstring.
       parameters: the keyword-only parameters of its entry function and their defaults (`REQUIRED` where none).
       constants: its module-level UPPER_CASE literals.
+      annotations: the types of the annotated parameters, as written in the source.
     """
 
     name: str
     summary: str
     parameters: Mapping[str, Any]
     constants: Mapping[str, Any]
+    annotations: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 def discover(package: str) -> tuple[str, ...]:
@@ -43,8 +46,12 @@ def discover(package: str) -> tuple[str, ...]:
     Raises:
       RecipeError: two files of the package's search path claim one name.
     """
+    # One folder at a time: iter_modules keeps quiet about a name that it has seen in an earlier one.
     names: list[str] = [
-        module.name for module in pkgutil.iter_modules(_search_path(package)) if not module.name.startswith("_")
+        module.name
+        for folder in _search_path(package)
+        for module in pkgutil.iter_modules([folder])
+        if not module.name.startswith("_")
     ]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -72,7 +79,9 @@ def require(package: str, name: str) -> None:
 def kind_of(package: str) -> str:
     """Returns what one plug-in of a package is called in messages: `edgekd.losses` -> `loss`."""
     plural = package.rpartition(".")[2]
-    return {"losses": "loss", "sources": "dataset source"}.get(plural, plural.removesuffix("s"))
+    return {"losses": "loss", "sources": "dataset source", "cli": "command", "export": "format"}.get(
+        plural, plural.removesuffix("s")
+    )
 
 
 @functools.cache
@@ -88,10 +97,18 @@ def describe(package: str, name: str, *, entry: str | None) -> Plugin:
     spec = importlib.util.find_spec(f"{package}.{name}")
     if spec is None or spec.origin is None:
         raise RecipeError(f"{package}.{name} has no source file: install edgekd from its wheel or repository.")
-    tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
-    parameters = {} if entry is None else _parameters(tree, f"{package}.{name}", entry)
-    summary = (ast.get_docstring(tree) or "").partition("\n")[0]
-    return Plugin(name=name, summary=summary, parameters=parameters, constants=_literals(tree))
+    try:
+        tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
+    except (SyntaxError, ValueError) as error:
+        raise RecipeError(f"{package}.{name} is not valid Python ({error}): mend or remove {spec.origin!r}.") from error
+    arguments = None if entry is None else _entry(tree, f"{package}.{name}", entry).args
+    return Plugin(
+        name=name,
+        summary=(ast.get_docstring(tree) or "").partition("\n")[0],
+        parameters={} if arguments is None else _parameters(arguments, f"{package}.{name}"),
+        constants=_literals(tree),
+        annotations={} if arguments is None else _annotations(arguments),
+    )
 
 
 def check_arguments(plugin: Plugin, received: Mapping[str, Any], *, kind: str, also: tuple[str, ...] = ()) -> None:
@@ -111,29 +128,65 @@ def check_arguments(plugin: Plugin, received: Mapping[str, Any], *, kind: str, a
         raise RecipeError(f"missing {kind}: {', '.join(missing)}. Give a value for each.")
 
 
+def check_types(plugin: Plugin, received: Mapping[str, Any], *, kind: str) -> None:
+    """Raises RecipeError unless every received value is of its parameter's annotated type.
+
+    YAML 1.2 reads `no` as a string, which would pass for true.
+
+    Args:
+      plugin: the described plug-in.
+      received: the arguments that a recipe gives it.
+      kind: what to call one in the message, such as `argument of loss 'soft_logits':`.
+    """
+    for key, value in received.items():
+        wanted = plugin.annotations.get(key)
+        if wanted is not None and not annotation.fits(value, wanted):
+            raise RecipeError(f"{kind} {key} must be {annotation.in_words(wanted)}, got {value!r}.")
+
+
 def _search_path(package: str) -> list[str]:
-    spec = importlib.util.find_spec(package)
+    try:
+        spec = importlib.util.find_spec(package)
+    except ModuleNotFoundError:
+        spec = None
     if spec is None or spec.submodule_search_locations is None:
         raise RecipeError(f"{package} is not an importable package: check the installation with `edgekd doctor`.")
     return list(spec.submodule_search_locations)
 
 
-def _parameters(tree: ast.Module, module: str, entry: str) -> dict[str, Any]:
-    function = next((n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == entry), None)
-    if function is None:
-        raise RecipeError(f"{module} does not define {entry}(): every plug-in of its folder must.")
-    arguments = function.args
-    return {
-        argument.arg: REQUIRED if default is None else ast.literal_eval(default)
-        for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
-    }
+def _is_constant(name: str) -> bool:
+    return name.isupper() and not name.startswith("_")
+
+
+def _entry(tree: ast.Module, module: str, entry: str) -> ast.FunctionDef:
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef) and node.name == entry:
+            return node
+    raise RecipeError(f"{module} does not define {entry}(): every plug-in of its folder must.")
+
+
+def _parameters(arguments: ast.arguments, module: str) -> dict[str, Any]:
+    parameters: dict[str, Any] = {}
+    for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):
+        try:
+            parameters[argument.arg] = REQUIRED if default is None else ast.literal_eval(default)
+        except ValueError as error:
+            raise RecipeError(
+                f"{module}: the default of {argument.arg} is computed; write it as a literal, so that it can be read "
+                "without importing the plug-in."
+            ) from error
+    return parameters
+
+
+def _annotations(arguments: ast.arguments) -> dict[str, str]:
+    return {each.arg: ast.unparse(each.annotation) for each in arguments.kwonlyargs if each.annotation is not None}
 
 
 def _literals(tree: ast.Module) -> dict[str, Any]:
     constants: dict[str, Any] = {}
     for node in tree.body:
         target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
-        if isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(target, ast.Name) and target.id.isupper():
+        if isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(target, ast.Name) and _is_constant(target.id):
             try:
                 constants[target.id] = ast.literal_eval(node.value) if node.value is not None else None
             except ValueError:

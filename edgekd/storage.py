@@ -4,6 +4,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,27 @@ from typing import IO
 from edgekd.errors import StorageError
 
 _CHUNK_BYTES = 1 << 20
+_PARTIAL = ".partial-"  # what the names of files begin with that are still being written
+
+_REASONS = {
+    errno.ENOSPC: "the disk is full: free some space and run the same command again",
+    errno.EDQUOT: "your disk quota is used up: free some space and run the same command again",
+    errno.EFBIG: "the file would be larger than this system allows: raise the limit (ulimit -f) or use another disk",
+    errno.EACCES: "permission denied: choose another folder with --out, or change its permissions",
+    errno.EPERM: "operation not permitted: choose another folder with --out, or change its permissions",
+    errno.EROFS: "the file system is read-only: choose another folder with --out",
+    errno.EIO: "the device reports an error: choose another disk with --out",
+}
+_REASONS_OF_PATH = {
+    errno.ENOENT: "its folder does not exist and cannot be made: choose another folder with --out",
+    errno.ENOTDIR: "a part of the path is a file, not a folder: choose another folder with --out",
+    errno.EEXIST: "a file stands where a folder is needed: choose another folder with --out",
+    errno.EISDIR: "it is a folder, not a file: choose another path",
+    errno.ENAMETOOLONG: "the name is too long: choose a shorter one",
+}
+
+# NumPy reports a write that the system cut short (a full disk) without the system's error number.
+_SHORT_WRITE = re.compile(r"^\d+ requested and \d+ written$")
 
 
 @contextlib.contextmanager
@@ -24,16 +46,16 @@ def atomic_path(path: Path) -> Iterator[Path]:
       path: the file to write; its folder is made if it is missing.
 
     Raises:
-      StorageError: the folder is not writable or the disk is full.
+      StorageError: the folder is not writable, or the disk is full (also where a library meets that in the block).
     """
-    with _storage_errors(path):
+    with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         # The suffix is kept because Keras and others choose the format by it.
-        handle, name = tempfile.mkstemp(prefix=".partial-", suffix=path.suffix, dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=_PARTIAL, suffix=path.suffix, dir=path.parent)
         os.close(handle)
     temporary = Path(name)
     try:
-        with _storage_errors(path):
+        with storage_errors(path):
             yield temporary
             _sync(temporary)
             temporary.chmod(0o644)
@@ -84,28 +106,31 @@ def require_file(path: Path, what: str) -> Path:
 
 def remove_partial(folder: Path) -> None:
     """Removes what writes that were killed half-way left in a folder (its subfolders included)."""
-    for leftover in folder.rglob(".partial-*"):
+    for leftover in folder.rglob(f"{_PARTIAL}*"):
         leftover.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
-def _storage_errors(path: Path) -> Iterator[None]:
+def storage_errors(path: Path) -> Iterator[None]:
     """Turns the system's own storage errors into messages; a full disk reaches us from many libraries as OSError."""
     try:
         yield
     except OSError as error:
-        reasons = {
-            errno.ENOSPC: "the disk is full: free some space and run the same command again",
-            errno.EDQUOT: "your disk quota is used up: free some space and run the same command again",
-            errno.EACCES: "permission denied: choose another folder with --out, or change its permissions",
-            errno.EPERM: "operation not permitted: choose another folder with --out, or change its permissions",
-            errno.EROFS: "the file system is read-only: choose another folder with --out",
-            errno.ENOTDIR: "a part of the path is a file, not a folder: choose another folder with --out",
-        }
-        reason = reasons.get(error.errno or 0)
+        number = error.errno or (errno.ENOSPC if _SHORT_WRITE.search(str(error)) else 0)
+        ours = _is_about(error, path)
+        reason = _REASONS.get(number) or (_REASONS_OF_PATH.get(number) if ours else None)
         if reason is None:
             raise
-        raise StorageError(f"cannot write {str(path)!r}: {reason}.") from error
+        failed = f"write {str(path)!r}" if ours else f"use {error.filename!r}"
+        raise StorageError(f"cannot {failed}: {reason}.") from error
+
+
+def _is_about(error: OSError, path: Path) -> bool:
+    """Whether it is `path` that failed, and not another file that was used while writing it."""
+    if not isinstance(error.filename, str):
+        return True
+    culprit, wanted = Path(error.filename).absolute(), path.absolute()
+    return culprit in {wanted, *wanted.parents} or culprit.name.startswith(_PARTIAL)
 
 
 def _sync(path: Path) -> None:

@@ -32,10 +32,10 @@ def attention_transfer(
       variant: `mean_square` or `paper`.
 
     Returns:
-      [batch] float ≥ 0; zero where both look at the same places, whatever the scale of the features.
+      [batch] float ≥ 0 of the student's dtype; zero where both look at the same places, whatever the features' scale.
 
     Raises:
-      ShapeError: a map is not four-dimensional, or its height or width is not known.
+      ShapeError: the batches differ, a map is not four-dimensional, or its height or width is not known.
       RecipeError: the variant is unknown.
 
     References:
@@ -43,14 +43,21 @@ def attention_transfer(
     """
     if variant not in {"mean_square", "paper"}:
         raise RecipeError(f"attention_transfer: variant must be 'mean_square' or 'paper', got {variant!r}.")
-    student, teacher = _at_the_smaller_size(student, teacher)
-    difference = ops.square(attention_map(student) - attention_map(teacher))
+    _check_shapes(student, teacher)
+    # All is computed in at least float32: half precision loses the squares of small differences.
+    wide = keras.backend.result_type(student.dtype, teacher.dtype, "float32")
+    height, width = (min(ours, theirs) for ours, theirs in zip(student.shape[1:3], teacher.shape[1:3], strict=True))
+    difference = ops.square(
+        attention_map(_pooled(ops.cast(student, wide), (height, width)))
+        - attention_map(_pooled(ops.cast(teacher, wide), (height, width)))
+    )
     if variant == "mean_square":
-        return ops.mean(difference, axis=-1)
+        return ops.cast(ops.mean(difference, axis=-1), student.dtype)
     squared = ops.sum(difference, axis=-1)
     # The square root has an infinite slope at zero; a gradient of zero is right where both maps agree.
     apart = squared > 0
-    return ops.where(apart, 0.5 * ops.sqrt(ops.where(apart, squared, 1.0)), 0.0)
+    distance = ops.where(apart, 0.5 * ops.sqrt(ops.where(apart, squared, 1.0)), 0.0)
+    return ops.cast(distance, student.dtype)
 
 
 def attention_map(features: keras.KerasTensor) -> keras.KerasTensor:
@@ -68,7 +75,7 @@ def attention_map(features: keras.KerasTensor) -> keras.KerasTensor:
       Zagoruyko and Komodakis, Paying More Attention to Attention, 2017 (arXiv:1612.03928), eq. 2 with F = Σ|A|².
     """
     _, height, width, _ = features.shape
-    wide = ops.cast(features, "float64" if keras.backend.standardize_dtype(features.dtype) == "float64" else "float32")
+    wide = ops.cast(features, keras.backend.result_type(features.dtype, "float32"))
     # Dividing by the largest value first changes nothing in Q and keeps the squares finite.
     peak = ops.max(ops.abs(wide), axis=(1, 2, 3), keepdims=True)
     wide = wide / ops.stop_gradient(ops.where(peak > 0, peak, 1.0))
@@ -77,17 +84,17 @@ def attention_map(features: keras.KerasTensor) -> keras.KerasTensor:
     return ops.cast(energy / norm, features.dtype)
 
 
-def _at_the_smaller_size(
-    student: keras.KerasTensor, teacher: keras.KerasTensor
-) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-    for name, features in (("student", student), ("teacher", teacher)):
-        if len(features.shape) != 4 or None in features.shape[1:]:
-            raise ShapeError(
-                f"attention_transfer: the {name}'s tap has shape {tuple(features.shape)}; expected a feature map "
-                "[batch, height, width, channels] of known size. Choose the output of a convolutional stage."
-            )
-    size = (min(student.shape[1], teacher.shape[1]), min(student.shape[2], teacher.shape[2]))
-    return _pooled(student, size), _pooled(teacher, size)
+def _check_shapes(student: keras.KerasTensor, teacher: keras.KerasTensor) -> None:
+    received = f"the student's tap has shape {tuple(student.shape)} and the teacher's {tuple(teacher.shape)}"
+    if any(len(features.shape) != 4 or None in features.shape[1:] for features in (student, teacher)):
+        raise ShapeError(
+            f"attention_transfer: {received}; expected feature maps [batch, height, width, channels] of known size. "
+            "Choose outputs of convolutional stages."
+        )
+    # A batch of one would be broadcast silently; None is one that is known only when the graph runs.
+    batches = {student.shape[0], teacher.shape[0]} - {None}
+    if len(batches) > 1:
+        raise ShapeError(f"attention_transfer: {received}; expected the same batch of samples.")
 
 
 def _pooled(features: keras.KerasTensor, size: tuple[int, int]) -> keras.KerasTensor:

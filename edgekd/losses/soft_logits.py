@@ -23,29 +23,32 @@ def soft_logits(
       temperature: T > 0; 1 leaves the probabilities as they are, more makes them softer.
 
     Returns:
-      [batch] float, in nats times T²; zero where the two agree.
+      [batch] float of the student's dtype, in nats times T²; zero where the two agree.
 
     Raises:
       ShapeError: the shapes differ or are not [batch, classes].
-      RecipeError: the temperature is not positive.
+      RecipeError: the temperature is not a positive finite number.
 
     References:
       Hinton, Vinyals and Dean, Distilling the Knowledge in a Neural Network, 2015 (arXiv:1503.02531).
     """
-    if not temperature > 0:
-        raise RecipeError(f"soft_logits: temperature must be positive, got {temperature}.")
-    if len(student.shape) != 2 or tuple(student.shape[1:]) != tuple(teacher.shape[1:]):
+    if not 0 < temperature < float("inf"):
+        raise RecipeError(f"soft_logits: temperature must be a positive finite number, got {temperature}.")
+    if len(student.shape) != 2 or len(teacher.shape) != 2 or not _same_shape(student, teacher):
         raise ShapeError(
             f"soft_logits: student logits {tuple(student.shape)} and teacher logits {tuple(teacher.shape)} must both "
-            "be [batch, classes] with the same number of classes."
+            "be [batch, classes] with the same batch and the same number of classes."
         )
     # The difference of two log-softmaxes is taken in at least float32: half precision loses small divergences.
-    dtype = student.dtype
-    log_p = ops.log_softmax(_wide(teacher) / temperature, axis=-1)
-    log_q = ops.log_softmax(_wide(student) / temperature, axis=-1)
+    wide = keras.backend.result_type(student.dtype, teacher.dtype, "float32")
+    log_p = ops.log_softmax(ops.cast(teacher, wide) / temperature, axis=-1)
+    log_q = ops.log_softmax(ops.cast(student, wide) / temperature, axis=-1)
     divergence = ops.sum(ops.exp(log_p) * (log_p - log_q), axis=-1)
-    return ops.cast(temperature**2 * divergence, dtype)
+    return ops.cast(temperature**2 * divergence, student.dtype)
 
 
-def _wide(logits: keras.KerasTensor) -> keras.KerasTensor:
-    return ops.cast(logits, "float64" if keras.backend.standardize_dtype(logits.dtype) == "float64" else "float32")
+def _same_shape(student: keras.KerasTensor, teacher: keras.KerasTensor) -> bool:
+    # None is a batch whose size is known only when the graph runs.
+    return all(
+        ours == theirs or None in {ours, theirs} for ours, theirs in zip(student.shape, teacher.shape, strict=True)
+    )

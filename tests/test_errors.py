@@ -1,0 +1,51 @@
+"""The errors: exit status and wording that the command line counts on."""
+
+import signal
+
+import pytest
+
+from edgekd import errors
+
+MISTAKES = [
+    errors.RecipeError,
+    errors.DataError,
+    errors.ModelError,
+    errors.ShapeError,
+    errors.NonFiniteError,
+    errors.StorageError,
+]
+
+
+@pytest.mark.parametrize("kind", MISTAKES)
+def test_a_users_mistake_exits_with_2_and_is_an_edgekd_error(kind):
+    error = kind("what, expected, do")
+    assert error.exit_code == 2
+    assert isinstance(error, errors.EdgekdError)
+    assert str(error) == "what, expected, do"
+
+
+def test_a_shape_that_does_not_fit_is_a_fault_of_the_model():
+    assert issubclass(errors.ShapeError, errors.ModelError)
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_stopped_work_exits_with_the_signals_status(number, status):
+    error = errors.StoppedError("stopped after epoch 3", signal_number=number)
+    assert error.exit_code == status
+    assert isinstance(error, errors.EdgekdError)
+    # One signal's status is not another error's.
+    assert errors.EdgekdError.exit_code == 2
+
+
+def test_an_unknown_name_is_answered_with_the_nearest_and_all_known_ones_sorted():
+    message = errors.unknown_name("loss", "soft_logit", ["soft_logits", "attention_transfer"])
+    assert message == ("unknown loss 'soft_logit'. Did you mean 'soft_logits'? Known: attention_transfer, soft_logits.")
+
+
+def test_nothing_is_suggested_where_nothing_is_near():
+    message = errors.unknown_name("loss", "zzz", ["soft_logits"])
+    assert message == "unknown loss 'zzz'. Known: soft_logits."
+
+
+def test_an_unknown_name_is_reported_even_if_it_is_no_string_or_nothing_is_known():
+    assert errors.unknown_name("key", 3, []) == "unknown key 3. Known: none."
