@@ -273,7 +273,7 @@ class Session:
         usage = resource.getrusage(resource.RUSAGE_SELF)
         samples = self._timed(least_runs=self.job["min_runs"], least_ns=self.job["min_block_ms"] * 1e6)
         after = resource.getrusage(resource.RUSAGE_SELF)
-        block = {
+        block: dict[str, Any] = {
             "samples_ns": samples.tolist(),
             "loop_ns_per_run": None,
             "voluntary_context_switches": after.ru_nvcsw - usage.ru_nvcsw,

@@ -1,0 +1,27 @@
+"""The table of how far each file's outputs are from the Keras student's."""
+
+from edgekd.records import OutputError, Summary
+from edgekd.report import formatting
+
+HEADERS = ("File", "Output", "Samples", "Largest error", "Largest, LSB", "Relative L2", "Cosine", "SQNR, dB")
+IDENTICAL = "identical"
+FLOAT_OUTPUT = "float output"
+
+
+def rows(summary: Summary) -> tuple[tuple[str, ...], ...]:
+    """Returns one row of texts per file and output, in the order of HEADERS."""
+    return tuple(
+        (comparison.candidate, output.output, formatting.count(comparison.samples), *_errors(output))
+        for comparison in summary.comparisons
+        for output in comparison.outputs
+    )
+
+
+def _errors(output: OutputError) -> tuple[str, ...]:
+    return (
+        formatting.number(output.max_abs),
+        FLOAT_OUTPUT if output.max_lsb is None else formatting.number(output.max_lsb),
+        formatting.number(output.relative_l2),
+        f"{output.cosine:.6f}",
+        IDENTICAL if output.sqnr_db is None else f"{output.sqnr_db:.1f}",
+    )

@@ -1,0 +1,102 @@
+"""Numbers as a reader wants them: a few digits, a unit, and words where nothing was measured."""
+
+import math
+
+from edgekd.records import Interval
+
+NOT_MEASURED = "not measured"
+_MINUS = "−"
+
+
+def percent(fraction: float | None) -> str:
+    """Returns a fraction as a percentage with two decimals: 0.8993 is `89.93 %`."""
+    return NOT_MEASURED if fraction is None else f"{100 * fraction:.2f} %"
+
+
+def percent_interval(interval: Interval) -> str:
+    """Returns an interval of fractions: `89.3 to 90.5 %`."""
+    return f"{100 * interval.low:.1f} to {100 * interval.high:.1f} %"
+
+
+def points(fraction: float | None) -> str:
+    """Returns a difference of fractions in percentage points with its sign: 0.0035 is `+0.35`."""
+    return NOT_MEASURED if fraction is None else _signed(100 * fraction)
+
+
+def points_interval(interval: Interval) -> str:
+    """Returns an interval of differences in percentage points: `−0.10 to +0.80`."""
+    return f"{_signed(100 * interval.low)} to {_signed(100 * interval.high)}"
+
+
+def count(number: int | None) -> str:
+    """Returns a whole number with thousands separated: `19,834`."""
+    return NOT_MEASURED if number is None else f"{number:,}"
+
+
+def short_count(number: int | None) -> str:
+    """Returns a whole number with three digits and k, M or G: 12,501,632 is `12.5 M`."""
+    if number is None:
+        return NOT_MEASURED
+    for factor, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= factor * 0.9995:
+            return f"{three_digits(number / factor)} {letter}"
+    return str(number)
+
+
+def size(number: int | None) -> str:
+    """Returns a number of bytes in bytes, KiB, MiB or GiB: 98,496 is `96.2 KiB`."""
+    if number is None:
+        return NOT_MEASURED
+    if number < 1024:
+        return f"{number} bytes"
+    if number < 1024**2:
+        return f"{three_digits(number / 1024)} KiB"
+    if number < 1024**3:
+        return f"{three_digits(number / 1024**2)} MiB"
+    return f"{three_digits(number / 1024**3)} GiB"
+
+
+def milliseconds(number: float | None) -> str:
+    """Returns milliseconds with three significant digits and no unit: `0.102`."""
+    return NOT_MEASURED if number is None else three_digits(number)
+
+
+def milliseconds_interval(interval: Interval) -> str:
+    """Returns an interval of milliseconds: `0.098 to 0.106`."""
+    return f"{three_digits(interval.low)} to {three_digits(interval.high)}"
+
+
+def duration(seconds: float | None) -> str:
+    """Returns seconds as a person says them: `4.2 s`, `3 min 05 s`, `2 h 10 min`."""
+    if seconds is None:
+        return NOT_MEASURED
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def number(value: float | None) -> str:
+    """Returns a number of unknown size with four significant digits."""
+    return NOT_MEASURED if value is None else f"{value:.4g}".replace("-", _MINUS)
+
+
+def three_digits(value: float) -> str:
+    """Returns a number with three significant digits, never with an exponent: 1234.5 is `1,234`, 0.1018 is `0.102`."""
+    if value == 0:
+        return "0"
+    rounded = float(f"{value:.3g}")
+    decimals = max(0, 2 - math.floor(math.log10(abs(rounded))))
+    return f"{value:,.{decimals}f}".replace("-", _MINUS)
+
+
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """Returns a number with its noun: `1 thread`, `2 threads`."""
+    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
+
+
+def _signed(value: float) -> str:
+    text = f"{value:+.2f}"
+    return "0.00" if float(text) == 0 else text.replace("-", _MINUS)

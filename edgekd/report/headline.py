@@ -1,0 +1,93 @@
+"""What a reader should know first: whether the gates held, and the few numbers that matter most."""
+
+import dataclasses
+from typing import Literal
+
+from edgekd.records import ModelRecord, Summary
+from edgekd.report import formatting, table
+from edgekd.report.formatting import NOT_MEASURED
+
+
+@dataclasses.dataclass(frozen=True)
+class Fact:
+    """One number with its name and what to compare it with."""
+
+    name: str
+    value: str
+    note: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """Whether the gates held, in words."""
+
+    state: Literal["passed", "failed", "unchecked"]
+    text: str
+
+
+def verdict(summary: Summary) -> Verdict:
+    """Returns the verdict on the gates; without any gate nothing has passed."""
+    failed = sum(not gate.passed for gate in summary.gates)
+    if not summary.gates:
+        return Verdict("unchecked", "No gate was checked")
+    if failed:
+        return Verdict("failed", f"{failed} of {formatting.counted(len(summary.gates), 'gate')} failed")
+    return Verdict("passed", "The gate held" if len(summary.gates) == 1 else f"All {len(summary.gates)} gates held")
+
+
+def facts(summary: Summary) -> tuple[Fact, ...]:
+    """Returns the distilled student's accuracy and size beside the teacher's, the smallest and the fastest file."""
+    return (_accuracy(summary), _network(summary), _smallest(summary), _fastest(summary))
+
+
+def _accuracy(summary: Summary) -> Fact:
+    student = summary.models.get(table.STUDENT_DISTILLED)
+    value = formatting.percent(student.accuracy if student else None)
+    notes = []
+    for role, words in ((table.STUDENT_LABELS, "the student on labels"), (table.TEACHER, "the teacher")):
+        other = summary.models.get(role)
+        if student and other and student.accuracy is not None and other.accuracy is not None:
+            notes.append(_beside(student.accuracy - other.accuracy, words) + _inside(student, other.accuracy))
+    return Fact("Distilled student, accuracy", value, ", ".join(notes))
+
+
+def _beside(difference: float, words: str) -> str:
+    points = formatting.points(abs(difference)).removeprefix("+")
+    if points == formatting.points(0.0):
+        return f"equal to {words}"
+    return f"{points} points {'above' if difference > 0 else 'below'} {words}"
+
+
+def _inside(student: ModelRecord, accuracy: float) -> str:
+    """Says so where a difference is no larger than the student's own uncertainty."""
+    interval = student.accuracy_interval
+    return " (inside its interval)" if interval and interval.low <= accuracy <= interval.high else ""
+
+
+def _network(summary: Summary) -> Fact:
+    student, teacher = summary.models.get(table.STUDENT_DISTILLED), summary.models.get(table.TEACHER)
+    if student is None:
+        return Fact("Parameters", NOT_MEASURED, "")
+    note = ""
+    if teacher is not None and student.parameters and student.macs:
+        note = (
+            f"{formatting.three_digits(teacher.parameters / student.parameters)} times fewer than the teacher, "
+            f"{formatting.three_digits(teacher.macs / student.macs)} times fewer MACs"
+        )
+    return Fact("Parameters", formatting.count(student.parameters), note)
+
+
+def _smallest(summary: Summary) -> Fact:
+    if not summary.artifacts:
+        return Fact("Smallest file", NOT_MEASURED, "")
+    smallest = min(summary.artifacts, key=lambda artifact: artifact.size_bytes)
+    return Fact("Smallest file", formatting.size(smallest.size_bytes), smallest.name)
+
+
+def _fastest(summary: Summary) -> Fact:
+    if not summary.measurements:
+        return Fact("Fastest file", NOT_MEASURED, "")
+    fastest = min(summary.measurements, key=lambda measurement: measurement.latency_ms.p50)
+    threads = formatting.counted(fastest.num_threads, "thread")
+    value = f"{formatting.milliseconds(fastest.latency_ms.p50)} ms"
+    return Fact("Fastest file, p50", value, f"{fastest.artifact}, {fastest.target}, {threads}")

@@ -1,0 +1,148 @@
+"""The report as GitHub-flavoured Markdown, for a repository, a pull request or a terminal."""
+
+from collections.abc import Iterable, Sequence
+
+from edgekd.records import Summary
+from edgekd.report import exactness, formatting, headline, latency, provenance, table
+from edgekd.report.formatting import NOT_MEASURED
+from edgekd.report.terms import TERMS
+
+_ESCAPED = str.maketrans(
+    {
+        "&": "&amp;",
+        "<": "&lt;",
+        ">": "&gt;",
+        "|": "\\|",
+        "\\": "\\\\",
+        "`": "\\`",
+        "*": "\\*",
+        "[": "\\[",
+        "]": "\\]",
+        "\n": " ",
+        "\r": " ",
+    }
+)
+
+
+def render(summary: Summary) -> str:
+    """Returns the report; the same summary gives the same text."""
+    sections = [
+        _head(summary),
+        _results(summary),
+        _gates(summary),
+        _training(summary),
+        _latency(summary),
+        _exactness(summary),
+        _seconds(summary),
+        _files(summary),
+        _provenance(summary),
+        _terms(),
+    ]
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _head(summary: Summary) -> str:
+    facts = [
+        f"- {fact.name}: **{_text(fact.value)}**" + (f" ({_text(fact.note)})" if fact.note else "")
+        for fact in headline.facts(summary)
+    ]
+    return "\n".join([f"# {_text(summary.name)}", "", f"**{headline.verdict(summary).text}.**", "", *facts])
+
+
+def _results(summary: Summary) -> str:
+    body = [table.cells(row) for row in table.rows(summary)]
+    return f"## Results\n\n{_table(table.HEADERS, body)}"
+
+
+def _gates(summary: Summary) -> str:
+    if not summary.gates:
+        return ""
+    body = [
+        (
+            "held" if gate.passed else "**failed**",
+            _text(gate.subject),
+            _text(gate.name),
+            formatting.number(gate.observed),
+            f"{'≤' if gate.relation == '<=' else '≥'} {formatting.number(gate.limit)}",
+        )
+        for gate in summary.gates
+    ]
+    return f"## Gates\n\n{_table(('Result', 'Subject', 'Gate', 'Observed', 'Limit'), body, escape=False)}"
+
+
+def _training(summary: Summary) -> str:
+    parts = []
+    for role, curve in summary.curves.items():
+        if curve:
+            terms = sorted({term for row in curve for term in row.terms})
+            headers = ("Epoch", "Loss", *terms, "Accuracy", "Validation loss", "Validation accuracy")
+            body = [
+                (
+                    str(row.epoch),
+                    formatting.number(row.loss),
+                    *(formatting.number(row.terms.get(term)) for term in terms),
+                    formatting.percent(row.accuracy),
+                    formatting.number(row.validation_loss),
+                    formatting.percent(row.validation_accuracy),
+                )
+                for row in curve
+            ]
+            parts.append(f"### {_text(table.title(role))}\n\n{_table(headers, body)}")
+    return "## Training\n\n" + "\n\n".join(parts) if parts else ""
+
+
+def _latency(summary: Summary) -> str:
+    if not summary.measurements:
+        return ""
+    text = f"## Latency\n\n{_table(latency.HEADERS, [latency.cells(found) for found in summary.measurements])}"
+    sentences = [
+        f"- {_text(found.artifact)}, {formatting.counted(found.num_threads, 'thread')}: {_text(sentence)}"
+        for found in summary.measurements
+        for sentence in found.warnings
+    ]
+    return text + ("\n\nWarnings of the measurements:\n\n" + "\n".join(sentences) if sentences else "")
+
+
+def _exactness(summary: Summary) -> str:
+    if not summary.comparisons:
+        return ""
+    return f"## Exactness of the files\n\n{_table(exactness.HEADERS, exactness.rows(summary))}"
+
+
+def _seconds(summary: Summary) -> str:
+    if not summary.seconds:
+        return ""
+    body = [(stage, formatting.duration(seconds)) for stage, seconds in summary.seconds.items()]
+    body.append(("together", formatting.duration(sum(summary.seconds.values()))))
+    return f"## Time\n\n{_table(('Stage', 'Wall time'), body)}"
+
+
+def _files(summary: Summary) -> str:
+    if not summary.artifacts:
+        return ""
+    body = [
+        (artifact.path, table.kind_of_file(artifact), f"{artifact.size_bytes:,}", artifact.sha256)
+        for artifact in summary.artifacts
+    ]
+    return f"## Files\n\n{_table(('Path', 'Kind', 'Bytes', 'SHA-256'), body)}"
+
+
+def _provenance(summary: Summary) -> str:
+    return f"## Provenance\n\n{_table(('What', 'Value'), provenance.entries(summary))}"
+
+
+def _terms() -> str:
+    return "## Terms\n\n" + "\n".join(f"- **{name}**: {_text(text)}" for name, text in TERMS)
+
+
+def _table(headers: Sequence[str], body: Iterable[Sequence[str]], *, escape: bool = True) -> str:
+    lines = [_line(headers), _line(["---"] * len(headers), escape=False)]
+    return "\n".join([*lines, *(_line(row, escape=escape) for row in body)])
+
+
+def _line(texts: Sequence[str], *, escape: bool = True) -> str:
+    return "| " + " | ".join(_text(text) if escape else text for text in texts) + " |"
+
+
+def _text(text: str) -> str:
+    return text.translate(_ESCAPED) or NOT_MEASURED

@@ -1,0 +1,223 @@
+"""The table that a run is about: teacher, student on labels, distilled student, and each exported file."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import IO, TYPE_CHECKING, Literal
+
+from edgekd.records import Artifact, Comparison, Interval, Latency, Measurement, ModelRecord, Summary
+from edgekd.report import formatting
+from edgekd.report.formatting import NOT_MEASURED
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+TEACHER = "teacher"
+STUDENT_LABELS = "student_labels"
+STUDENT_DISTILLED = "student_distilled"
+REFERENCE = "reference"
+FORMATS = {"tflite": "TFLite", "onnx": "ONNX"}
+TITLES = {TEACHER: "Teacher", STUDENT_LABELS: "Student on labels", STUDENT_DISTILLED: "Distilled student"}
+HEADERS = (
+    "Model",
+    "Accuracy",
+    "Drop, points",
+    "Agreement",
+    "Parameters",
+    "MACs",
+    "Size",
+    "p50, ms",
+    "p90, ms",
+    "p99, ms",
+)
+_NARROW_HEADERS = ("Model", "Accuracy", "Drop, points", "Agreement", "Size", "p50, ms")
+_FILE_COLUMNS = 200  # of output that is not a terminal
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One model or file; every number is None where it was not measured.
+
+    Attributes:
+      name: what the row is called.
+      kind: a Keras model or an exported file.
+      detail: its architecture, or its format and scheme.
+      is_reference: whether drop and agreement of the others are against this row.
+      accuracy: top-1 fraction on the test split.
+      accuracy_interval: of it.
+      accuracy_drop: the distilled student's accuracy minus this one's.
+      drop_interval: of it.
+      agreement: fraction of test samples with the distilled student's class.
+      agreement_interval: of it.
+      parameters: of the network; a file has those of the model that it was exported from.
+      macs: multiply-accumulate operations of one inference.
+      size_bytes: of the file.
+      latency: of one inference, with the fewest threads that were measured.
+      num_threads: of that measurement.
+    """
+
+    name: str
+    kind: Literal["model", "file"]
+    detail: str
+    is_reference: bool = False
+    accuracy: float | None = None
+    accuracy_interval: Interval | None = None
+    accuracy_drop: float | None = None
+    drop_interval: Interval | None = None
+    agreement: float | None = None
+    agreement_interval: Interval | None = None
+    parameters: int | None = None
+    macs: int | None = None
+    size_bytes: int | None = None
+    latency: Latency | None = None
+    num_threads: int | None = None
+
+
+def rows(summary: Summary) -> tuple[Row, ...]:
+    """Returns the rows: models in the order teacher, student on labels, distilled student, others; then the files."""
+    known = [role for role in TITLES if role in summary.models]
+    others = [role for role in summary.models if role not in TITLES]
+    reference = summary.models.get(STUDENT_DISTILLED)
+    return (
+        *(_model_row(role, summary.models[role], reference) for role in (*known, *others)),
+        *(_file_row(artifact, summary) for artifact in summary.artifacts),
+    )
+
+
+def title(role: str) -> str:
+    """Returns what a model is called in tables and graphs."""
+    return TITLES.get(role, role)
+
+
+def kind_of_file(artifact: Artifact) -> str:
+    """Returns a file's format and scheme in words: `TFLite, int8`."""
+    return f"{FORMATS.get(artifact.format, artifact.format)}, {artifact.scheme}"
+
+
+def cells(row: Row) -> tuple[str, ...]:
+    """Returns a row's texts in the order of HEADERS, intervals in brackets."""
+    return (
+        row.name,
+        _with(formatting.percent(row.accuracy), row.accuracy_interval, formatting.percent_interval),
+        REFERENCE if row.is_reference else formatting.points(row.accuracy_drop),
+        REFERENCE if row.is_reference else formatting.percent(row.agreement),
+        formatting.count(row.parameters),
+        formatting.short_count(row.macs),
+        formatting.size(row.size_bytes),
+        *_latency_cells(row.latency),
+    )
+
+
+def print_to_terminal(summary: Summary, *, file: IO[str] | None = None) -> None:
+    """Prints the table to standard output, or to `file`; a narrow terminal gets the most important columns."""
+    from rich.console import Console
+    from rich.measure import Measurement as Width
+
+    console = Console(file=file)
+    if not console.is_terminal:
+        console = Console(file=file, width=_FILE_COLUMNS)
+    table = _terminal_table(rows(summary), HEADERS)
+    if Width.get(console, console.options.update(width=_FILE_COLUMNS), table).maximum > console.width:
+        table = _terminal_table(rows(summary), _NARROW_HEADERS)
+    console.print(table)
+
+
+def latency_of(artifact: str, measurements: tuple[Measurement, ...]) -> Measurement | None:
+    """Returns the first measurement of a file with the fewest threads, or None."""
+    found = [measurement for measurement in measurements if measurement.artifact == artifact]
+    return min(found, key=lambda measurement: measurement.num_threads, default=None)
+
+
+def comparison_of(artifact: str, comparisons: tuple[Comparison, ...]) -> Comparison | None:
+    """Returns the first comparison with a file as its candidate, or None."""
+    return next((comparison for comparison in comparisons if comparison.candidate == artifact), None)
+
+
+def _model_row(role: str, model: ModelRecord, reference: ModelRecord | None) -> Row:
+    drop = None
+    if reference is not None and reference.accuracy is not None and model.accuracy is not None:
+        drop = reference.accuracy - model.accuracy
+    return Row(
+        name=title(role),
+        kind="model",
+        detail=model.architecture,
+        is_reference=role == STUDENT_DISTILLED,
+        accuracy=model.accuracy,
+        accuracy_interval=model.accuracy_interval,
+        accuracy_drop=drop,
+        parameters=model.parameters,
+        macs=model.macs,
+    )
+
+
+def _file_row(artifact: Artifact, summary: Summary) -> Row:
+    source = summary.models.get(artifact.source)
+    comparison = comparison_of(artifact.name, summary.comparisons)
+    measurement = latency_of(artifact.name, summary.measurements)
+    return Row(
+        name=artifact.name,
+        kind="file",
+        detail=kind_of_file(artifact),
+        accuracy=artifact.accuracy,
+        accuracy_drop=artifact.accuracy_drop,
+        drop_interval=comparison.accuracy_drop if comparison else None,
+        agreement=artifact.agreement,
+        agreement_interval=comparison.agreement if comparison else None,
+        parameters=source.parameters if source else None,
+        macs=source.macs if source else None,
+        size_bytes=artifact.size_bytes,
+        latency=measurement.latency_ms if measurement else None,
+        num_threads=measurement.num_threads if measurement else None,
+    )
+
+
+def _latency_cells(latency: Latency | None) -> tuple[str, str, str]:
+    if latency is None:
+        return (NOT_MEASURED, NOT_MEASURED, NOT_MEASURED)
+    return (
+        _with(formatting.milliseconds(latency.p50), latency.interval, formatting.milliseconds_interval),
+        formatting.milliseconds(latency.p90),
+        formatting.milliseconds(latency.p99),
+    )
+
+
+def _terminal_table(found: tuple[Row, ...], headers: tuple[str, ...]) -> "Table":
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    whole = len(headers) == len(HEADERS)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, collapse_padding=True, caption_justify="left")
+    for header in headers:
+        justify: Literal["left", "right"] = "left" if header == HEADERS[0] else "right"
+        table.add_column(header.replace(", ", ",\n"), justify=justify, vertical="middle", overflow="fold")
+    for row in found:
+        texts = dict(zip(HEADERS, _terminal_cells(row, intervals=whole), strict=True))
+        chosen = (texts[header].replace(NOT_MEASURED, "–") for header in headers)
+        table.add_row(*(Text(text) for text in chosen), style="bold" if row.is_reference else None)
+    table.caption = (
+        "– not measured · ± half of the 95 % interval" if whole else "– not measured · more in a wider window"
+    )
+    return table
+
+
+def _terminal_cells(row: Row, *, intervals: bool) -> tuple[str, ...]:
+    """Returns a row's texts with short intervals or none, so that no cell has to be broken."""
+    texts = list(cells(dataclasses.replace(row, accuracy_interval=None, latency=_without_interval(row.latency))))
+    if intervals and row.accuracy_interval is not None:
+        texts[1] = f"{texts[1].removesuffix(' %')} ± {100 * _half(row.accuracy_interval):.2f} %"
+    if intervals and row.latency is not None and row.latency.interval is not None:
+        decimals = len(texts[7].partition(".")[2])
+        texts[7] = f"{texts[7]} ± {_half(row.latency.interval):.{decimals}f}"
+    return tuple(texts)
+
+
+def _without_interval(latency: Latency | None) -> Latency | None:
+    return None if latency is None else latency.model_copy(update={"interval": None})
+
+
+def _half(interval: Interval) -> float:
+    return max(interval.high - interval.value, interval.value - interval.low)
+
+
+def _with(text: str, interval: Interval | None, words: Callable[[Interval], str]) -> str:
+    return text if interval is None else f"{text} [{words(interval)}]"

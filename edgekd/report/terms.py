@@ -1,0 +1,38 @@
+"""Short explanations of the words that the reports use."""
+
+TERMS = (
+    ("Accuracy", "Share of test samples whose highest output is the right class, with its 95 % interval in brackets."),
+    (
+        "Drop, points",
+        "The distilled Keras student's accuracy minus this one's, in percentage points. A plus sign is a loss; a minus "
+        "sign means that this one is better.",
+    ),
+    ("Agreement", "Share of test samples on which a file and the distilled Keras student name the same class."),
+    ("MACs", "Multiply-accumulate operations of one inference: how much arithmetic a network needs."),
+    (
+        "Scheme",
+        "How a file stores numbers. float32 and float16 are floating point; int8 stores weights and activations as "
+        "8-bit integers; dynamic_int8 only the weights.",
+    ),
+    (
+        "p50, p90, p99",
+        "Half, 90 % and 99 % of all timed inferences were at most this long. Nothing was dropped. p99 needs at least "
+        "100 timed runs.",
+    ),
+    (
+        "Interval of p50",
+        "Range that holds the typical latency with 95 % confidence, from the medians of fresh processes; two files "
+        "whose ranges overlap may be equally fast.",
+    ),
+    ("Largest error", "Largest absolute difference between a file's output and the Keras student's."),
+    ("Relative L2", "Length of the difference divided by the length of the Keras student's outputs; 0 is identical."),
+    (
+        "SQNR",
+        "Signal-to-quantisation-noise ratio in decibels: how much stronger the output is than the error. Each 20 dB is "
+        "a factor of ten; above 100 dB is float rounding, 20 to 50 dB is usual for int8.",
+    ),
+    ("LSB", "One step of an integer output's own scale; 1 LSB is the smallest difference that it can show."),
+    ("Peak memory", "Largest resident memory of the whole measuring process, its Python interpreter included."),
+    ("Term", "One weighted part of the training loss, such as the labels or the teacher's soft targets."),
+    ("Gate", "A requirement of the recipe. A failed gate makes edgekd end with exit status 1."),
+)

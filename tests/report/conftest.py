@@ -1,0 +1,274 @@
+"""A made-up summary with plausible numbers; only rendering is tested with it."""
+
+import hashlib
+import math
+
+import pytest
+
+from edgekd.records import (
+    Artifact,
+    Comparison,
+    DatasetRecord,
+    Environment,
+    EpochRecord,
+    Gate,
+    Interval,
+    Latency,
+    Measurement,
+    ModelRecord,
+    OutputError,
+    Summary,
+    TensorSpec,
+)
+
+# name, format, scheme, bytes, accuracy, drop, agreement, p50 in milliseconds
+FILES = (
+    ("student-float32.tflite", "tflite", "float32", 88_312, 0.8993, 0.0, 1.0, 0.1237),
+    ("student-float16.tflite", "tflite", "float16", 49_180, 0.8992, 0.0001, 0.9998, 0.1251),
+    ("student-dynamic_int8.tflite", "tflite", "dynamic_int8", 31_004, 0.8987, 0.0006, 0.9931, 0.1189),
+    ("student-int8.tflite", "tflite", "int8", 29_864, 0.8961, 0.0032, 0.9874, 0.0731),
+    ("student-float32.onnx", "onnx", "float32", 82_911, 0.8993, 0.0, 1.0, 0.1018),
+    ("student-int8.onnx", "onnx", "int8", 38_442, 0.8958, 0.0035, 0.9869, 0.1466),
+)
+
+
+def _interval(value: float, half: float) -> Interval:
+    return Interval(value=value, low=value - half, high=value + half)
+
+
+def _model(role: str, architecture: str, **fields) -> ModelRecord:
+    accuracy = fields["accuracy"]
+    return ModelRecord(
+        role=role,
+        path=f"{role}/model.keras",
+        architecture=architecture,
+        accuracy_interval=_interval(accuracy, 0.0117),
+        validation_accuracy=accuracy + 0.0021,
+        weights_sha256=hashlib.sha256(role.encode()).hexdigest(),
+        **fields,
+    )
+
+
+def _curve(epochs: int, best: float, terms: dict[str, float]) -> tuple[EpochRecord, ...]:
+    rows = []
+    for epoch in range(1, epochs + 1):
+        left = math.exp(-0.55 * epoch)
+        losses = {term: weight * (0.32 + 1.9 * left) for term, weight in terms.items()}
+        rows.append(
+            EpochRecord(
+                epoch=epoch,
+                loss=sum(losses.values()),
+                terms=losses,
+                accuracy=best + 0.012 - 0.42 * left,
+                validation_loss=0.29 + 1.7 * left + 0.01 * (epoch % 3),
+                validation_accuracy=best - 0.4 * left - 0.006 * (epoch % 2),
+                learning_rate=0.05 * (1 - (epoch - 1) / epochs),
+                images_per_second=2150.0 + 13 * epoch,
+            )
+        )
+    return tuple(rows)
+
+
+def _measurement(name: str, sha256: str, size_bytes: int, p50: float, threads: int) -> Measurement:
+    p50 = p50 / threads**0.5
+    warnings = (
+        (
+            "Process medians spread by 13.4% of their median (limit 10%): memory placement or other work differs from "
+            "process to process. Use more processes and rely on the interval.",
+        )
+        if name.endswith("int8.onnx")
+        else ()
+    )
+    return Measurement(
+        artifact=name,
+        target="local",
+        runtime="ai-edge-litert 2.3.0 (XNNPACK, 1 partition)" if name.endswith("tflite") else "onnxruntime 1.31.1",
+        num_threads=threads,
+        latency_ms=Latency(
+            p50=p50,
+            p90=p50 * 1.07,
+            p95=p50 * 1.15,
+            p99=p50 * 1.62,
+            minimum=p50 * 0.94,
+            mean=p50 * 1.03,
+            scaled_mad=p50 * 0.021,
+            interval=Interval(value=p50 * 1.001, low=p50 * 0.955, high=p50 * 1.049),
+        ),
+        first_inference_ms=p50 * 6.1,
+        load_ms=1.82,
+        peak_memory_bytes=54_345_728,
+        size_bytes=size_bytes,
+        sha256=sha256,
+        processes=5,
+        num_runs=8_214,
+        warmup_runs=21_402,
+        samples_path=f"samples/{name}.local.{threads}-threads.json",
+        warnings=warnings,
+    )
+
+
+@pytest.fixture
+def summary() -> Summary:
+    """A finished run: three models, six files, two numbers of threads, gates that hold but one."""
+    spec = TensorSpec(name="images", shape=(1, 28, 28, 1), dtype="float32")
+    logits = TensorSpec(name="logits", shape=(1, 10), dtype="float32")
+    artifacts, comparisons, measurements, gates = [], [], [], []
+    for index, (name, kind, scheme, size_bytes, accuracy, drop, agreement, p50) in enumerate(FILES):
+        sha256 = f"{index + 1:x}" * 64
+        artifacts.append(
+            Artifact(
+                name=name,
+                source="student_distilled",
+                format=kind,
+                scheme=scheme,
+                path=f"export/{name}",
+                size_bytes=size_bytes,
+                sha256=sha256,
+                inputs=(spec,),
+                outputs=(logits,),
+                accuracy=accuracy,
+                accuracy_drop=drop,
+                agreement=agreement,
+            )
+        )
+        exact = scheme == "float32"
+        comparisons.append(
+            Comparison(
+                reference="student_distilled",
+                candidate=name,
+                samples=10_000,
+                dataset="fashion_mnist test",
+                reference_accuracy=0.8993,
+                candidate_accuracy=accuracy,
+                accuracy_drop=_interval(drop, 0.0014),
+                agreement=Interval(value=agreement, low=agreement - 0.0022, high=min(agreement + 0.0018, 1.0)),
+                outputs=(
+                    OutputError(
+                        output="logits",
+                        elements=100_000,
+                        max_abs=1.1e-7 if exact else 0.4127,
+                        relative_l2=2.3e-8 if exact else 0.0213,
+                        cosine=1.0 if exact else 0.99978,
+                        sqnr_db=None if name == "student-float32.onnx" else 152.7 if exact else 33.4,
+                        max_lsb=3.0 if scheme == "int8" else None,
+                    ),
+                ),
+            )
+        )
+        measurements += [_measurement(name, sha256, size_bytes, p50, threads) for threads in (1, 2)]
+        gates += [
+            Gate(name="accuracy_drop", passed=drop <= 0.0033, observed=drop, limit=0.0033, relation="<=", subject=name),
+            Gate(name="agreement", passed=True, observed=agreement, limit=0.98, relation=">=", subject=name),
+        ]
+    return Summary(
+        name="quickstart",
+        seed=0,
+        recipe_sha256="c0ffee" * 10 + "beef",
+        environment=Environment(
+            edgekd="0.1.0",
+            python="3.11.7",
+            platform="Linux-6.1.0-x86_64-with-glibc2.36",
+            machine="x86_64",
+            cpu="Example CPU @ 2.60GHz",
+            logical_cores=2,
+            memory_bytes=25_769_803_776,
+            packages={"tensorflow": "2.21.0", "keras": "3.15.1", "onnxruntime": "1.31.1", "ai-edge-litert": "2.3.0"},
+        ),
+        data=DatasetRecord(
+            name="fashion_mnist",
+            fingerprint="ab12" * 16,
+            input_shape=(28, 28, 1),
+            class_names=(
+                "T-shirt",
+                "Trouser",
+                "Pullover",
+                "Dress",
+                "Coat",
+                "Sandal",
+                "Shirt",
+                "Sneaker",
+                "Bag",
+                "Boot",
+            ),
+            train=55_000,
+            validation=5_000,
+            test=10_000,
+        ),
+        models={
+            "teacher": _model(
+                "teacher",
+                "resnet(width=32)",
+                parameters=309_450,
+                macs=38_112_000,
+                accuracy=0.9231,
+                epochs=6,
+                best_epoch=6,
+            ),
+            "student_labels": _model(
+                "student_labels",
+                "resnet(width=8)",
+                parameters=19_834,
+                macs=2_512_384,
+                accuracy=0.895,
+                epochs=8,
+                best_epoch=7,
+            ),
+            "student_distilled": _model(
+                "student_distilled",
+                "resnet(width=8)",
+                parameters=19_834,
+                macs=2_512_384,
+                accuracy=0.8993,
+                epochs=8,
+                best_epoch=8,
+            ),
+        },
+        curves={
+            "teacher": _curve(6, 0.925, {"labels": 1.0}),
+            "student_labels": _curve(8, 0.897, {"labels": 1.0}),
+            "student_distilled": _curve(8, 0.9014, {"labels": 0.1, "soft_logits": 0.9, "attention_transfer": 0.25}),
+        },
+        artifacts=tuple(artifacts),
+        comparisons=tuple(comparisons),
+        measurements=tuple(measurements),
+        gates=tuple(gates),
+        seconds={
+            "teacher": 142.31,
+            "student_labels": 38.4,
+            "student_distilled": 51.87,
+            "export": 24.05,
+            "verify": 9.31,
+            "bench": 31.6,
+        },
+    )
+
+
+@pytest.fixture
+def unmeasured(summary: Summary) -> Summary:
+    """The same run before anything was verified or measured."""
+    return summary.model_copy(
+        update={
+            "models": {
+                role: model.model_copy(
+                    update={"accuracy": None, "accuracy_interval": None, "validation_accuracy": None}
+                )
+                for role, model in summary.models.items()
+            },
+            "artifacts": tuple(
+                artifact.model_copy(update={"accuracy": None, "accuracy_drop": None, "agreement": None})
+                for artifact in summary.artifacts
+            ),
+            "comparisons": (),
+            "measurements": (),
+            "gates": (
+                Gate(
+                    name="accuracy_drop",
+                    passed=False,
+                    observed=None,
+                    limit=0.01,
+                    relation="<=",
+                    subject="student-int8.onnx",
+                ),
+            ),
+        }
+    )

@@ -1,0 +1,311 @@
+"""What the HTML page and the Markdown promise."""
+
+import html.parser
+import itertools
+import re
+import subprocess
+import sys
+
+import plotly.graph_objects
+import pytest
+
+from edgekd import report
+from edgekd.errors import StorageError
+from edgekd.records import Gate, Summary
+from edgekd.report import headline, markdown, plots
+from edgekd.report import html as html_report
+
+HOSTILE = "<script>alert('x')</script><img src=x onerror=alert(1)>|`a`\n# b"
+MAX_BYTES = 6_000_000
+
+
+class Page(html.parser.HTMLParser):
+    """The text, tags and attributes of a page; the content of scripts and styles is kept apart."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.tags, self.attributes, self.texts, self._open = [], [], [], []
+        self.feed(source)
+        self.text = re.sub(r"\s+", " ", " ".join(self.texts))
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+        if tag in {"script", "style"}:
+            self._open.append(tag)
+
+    def handle_endtag(self, tag):
+        if self._open and self._open[-1] == tag:
+            self._open.pop()
+
+    def handle_data(self, data):
+        if not self._open:
+            self.texts.append(data)
+
+
+@pytest.fixture
+def hostile(summary: Summary) -> Summary:
+    """A summary in which whatever comes from outside tries to be markup."""
+    return summary.model_copy(
+        update={
+            "name": HOSTILE,
+            "artifacts": tuple(a.model_copy(update={"name": HOSTILE, "path": HOSTILE}) for a in summary.artifacts),
+            "comparisons": tuple(c.model_copy(update={"candidate": HOSTILE}) for c in summary.comparisons),
+            "measurements": tuple(
+                m.model_copy(update={"artifact": HOSTILE, "warnings": (HOSTILE,)}) for m in summary.measurements
+            ),
+            "gates": tuple(g.model_copy(update={"subject": HOSTILE, "name": HOSTILE}) for g in summary.gates),
+            "models": {**summary.models, HOSTILE: summary.models["teacher"].model_copy(update={"role": HOSTILE})},
+            "curves": {**summary.curves, HOSTILE: summary.curves["teacher"]},
+            "seconds": {HOSTILE: 1.0},
+        }
+    )
+
+
+# Each is a number of the summary of conftest.py as a reader should see it.
+TABLE_NUMBERS = (
+    *("92.31 %", "91.1 to 93.5 %", "−2.38", "309,450", "38.1 M"),
+    *("89.50 %", "88.3 to 90.7 %", "+0.43", "19,834", "2.51 M", "89.93 %"),
+    *("89.92 %", "+0.01", "99.98 %", "48.0 KiB", "0.125", "0.119 to 0.131", "0.134", "0.203"),
+    *("89.61 %", "+0.32", "98.74 %", "29.2 KiB", "0.0731", "0.0698 to 0.0767", "0.0782", "0.118"),
+    *("89.58 %", "+0.35", "98.69 %", "37.5 KiB", "0.147", "0.140 to 0.154", "0.157", "0.237"),
+)
+OTHER_NUMBERS = (
+    *("0.0035", "≤ 0.0033", "0.9869", "≥ 0.98"),  # gates
+    *("33.4", "0.0213", "0.999780", "float output", "identical", "0.4127"),  # exactness
+    *("0.0517", "51.8 MiB", "8,214", "1.82", "0.446"),  # latency in detail
+    *("2 min 22 s", "38.4 s", "4 min 58 s"),  # time
+    *("29,864", "4" * 64, "export/student-int8.tflite"),  # files
+    *("Python 3.11.7", "tensorflow 2.21.0", "Example CPU @ 2.60GHz, 2 logical cores", "24.0 GiB"),
+    *("55,000 for training, 5,000 for validation, 10,000 for the test", "ab12" * 16, "c0ffee" * 10 + "beef"),
+    *("1.416", "0.3541", "69.47 %", "68.82 %", "attention_transfer", "soft_logits"),  # curves
+    *("Process medians spread by 13.4% of their median", "SQNR", "1 of 12 gates failed"),
+)
+
+
+@pytest.mark.parametrize("expected", [*TABLE_NUMBERS, *OTHER_NUMBERS])
+def test_the_page_shows_every_number(summary, page, expected):
+    assert expected in page.text
+
+
+@pytest.mark.parametrize("expected", [*TABLE_NUMBERS, *OTHER_NUMBERS])
+def test_the_markdown_shows_every_number(summary, expected):
+    plain = re.sub(r"\\(.)", r"\1", markdown.render(summary))
+    assert expected in plain
+
+
+@pytest.fixture
+def page(summary) -> Page:
+    return Page(html_report.render(summary))
+
+
+def test_the_same_summary_gives_the_same_bytes(summary):
+    again = Summary.model_validate_json(summary.model_dump_json())
+    assert html_report.render(summary) == html_report.render(again)
+    assert markdown.render(summary) == markdown.render(again)
+
+
+def test_the_page_needs_no_network(summary, page):
+    assert not [tag for tag in page.tags if tag in {"link", "iframe", "object", "embed", "base", "img"}]
+    addresses = [value for _, name, value in page.attributes if name in {"src", "href", "srcset", "action", "data"}]
+    assert addresses
+    assert all(address.startswith("#") for address in addresses)
+    styles = (report.html._FOLDER / "page.css").read_text()
+    assert "url(" not in styles
+    assert "@import" not in styles
+    policy = next(value for _, name, value in page.attributes if name == "content" and "default-src" in value)
+    assert "default-src 'none'" in policy
+    assert "http" not in policy
+
+
+def test_the_page_is_small_enough_and_holds_plotly_once(summary):
+    source = html_report.render(summary)
+    assert len(source.encode()) <= MAX_BYTES
+    assert source.count("plotly.js v") == 1
+
+
+def test_hostile_names_stay_text_in_the_page(hostile):
+    source = html_report.render(hostile)
+    page = Page(source)
+    assert page.tags.count("script") == 3
+    assert "img" not in page.tags
+    assert not [name for _, name, _ in page.attributes if name.startswith("on")]
+    assert "alert('x')" in page.text
+    figures = source.partition('<script type="application/json" id="figures">')[2].partition("</script>")[0]
+    assert "\\u0026lt;script" in figures
+    assert "<" not in figures
+
+
+def test_hostile_names_stay_text_in_the_markdown(hostile):
+    text = markdown.render(hostile)
+    assert "<" not in text
+    assert "\n# b" not in text
+    assert all(len(re.findall(r"(?<!\\)\|", line)) == 11 for line in _table_after(text, "## Results"))
+
+
+def test_tables_of_the_markdown_are_whole(summary):
+    text = markdown.render(summary)
+    for heading in ("## Results", "## Gates", "### Distilled student", "## Latency", "## Exactness", "## Files"):
+        lines = _table_after(text, heading)
+        assert len(lines) > 2
+        assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) == 1
+
+
+def _table_after(text: str, heading: str) -> list[str]:
+    lines = text[text.index(heading) :].splitlines()[2:]
+    return lines[: next(index for index, line in enumerate([*lines, ""]) if not line.startswith("|"))]
+
+
+def test_nothing_measured_is_said_and_never_none_or_zero(unmeasured):
+    page = Page(html_report.render(unmeasured))
+    text = markdown.render(unmeasured)
+    for words in (page.text, text):
+        assert "not measured" in words
+        assert "None" not in words
+        assert "nan" not in words.lower().replace("provenance", "")
+        assert "0.00 %" not in words
+    assert "No latency was measured in this run." in page.text
+    assert "No file was compared in this run." in page.text
+
+
+def test_a_run_without_anything_still_gives_pages(summary):
+    empty = summary.model_copy(
+        update={
+            "models": {},
+            "curves": {},
+            "artifacts": (),
+            "comparisons": (),
+            "measurements": (),
+            "gates": (),
+            "seconds": {},
+        }
+    )
+    page = Page(html_report.render(empty))
+    assert "Nothing was trained in this run." in page.text
+    assert "No gate was checked" in page.text
+    assert "No gate was checked" in markdown.render(empty)
+
+
+def test_every_plot_has_words_and_a_figure(summary, page):
+    ids = {value for tag, name, value in page.attributes if tag == "div" and name == "id"}
+    assert ids == set(html_report._figures(summary))
+    labels = [value for tag, name, value in page.attributes if tag == "div" and name == "aria-label"]
+    assert len([label for label in labels if "epoch" in label]) >= 4
+    assert page.tags.count("figcaption") == len(ids) == 6
+
+
+def test_tables_have_captions_and_scoped_headers(page):
+    assert page.tags.count("caption") == page.tags.count("table") > 5
+    headers = page.tags.count("th")
+    assert headers == len([name for tag, name, _ in page.attributes if tag == "th" and name == "scope"])
+
+
+def test_headings_descend_one_level_at_a_time(page):
+    levels = [int(tag[1]) for tag in page.tags if re.fullmatch(r"h[1-6]", tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
+
+
+def test_links_of_the_page_lead_to_its_sections(page):
+    ids = {value for _, name, value in page.attributes if name == "id"}
+    links = [value for _, name, value in page.attributes if name == "href"]
+    assert links
+    assert {link.removeprefix("#") for link in links} <= ids
+
+
+def test_plotly_accepts_every_figure(summary):
+    for figure in html_report._figures(summary).values():
+        plotly.graph_objects.Figure(figure)
+
+
+def test_the_curves_hold_every_epoch_and_every_term(summary):
+    figure = plots.loss_by_epoch(summary.curves["student_distilled"], "student_distilled")
+    traces = {trace["name"]: trace for trace in figure["data"]}
+    assert set(traces) == {"training", "validation", "term attention_transfer", "term labels", "term soft_logits"}
+    curve = summary.curves["student_distilled"]
+    assert traces["training"]["x"] == list(range(1, 9))
+    assert traces["training"]["y"] == [row.loss for row in curve]
+    assert traces["validation"]["y"] == [row.validation_loss for row in curve]
+    assert traces["term soft_logits"]["y"] == [row.terms["soft_logits"] for row in curve]
+
+
+def test_points_lie_at_size_latency_and_accuracy_with_their_intervals(summary):
+    sizes = {trace["name"]: trace for trace in plots.accuracy_by_size(summary)["data"]}
+    latencies = {trace["name"]: trace for trace in plots.accuracy_by_latency(summary)["data"]}
+    point = sizes["student-int8.onnx"]
+    assert point["x"] == [pytest.approx(38_442 / 1024)]
+    assert point["y"] == [pytest.approx(89.58)]
+    assert point["error_y"]["array"] == [pytest.approx(0.14)]
+    assert latencies["student-int8.onnx"]["x"] == [pytest.approx(0.1466)]
+    assert latencies["student-int8.onnx"]["error_x"]["array"] == [pytest.approx(0.049 * 0.1466)]
+    assert latencies["student-int8.onnx"]["error_x"]["arrayminus"] == [pytest.approx(0.045 * 0.1466)]
+    assert sizes["distilled student (Keras)"]["y"] == [pytest.approx(89.93)] * 2
+
+
+def test_without_measurements_there_is_no_graph_of_them(unmeasured):
+    assert plots.accuracy_by_size(unmeasured) is None
+    assert plots.accuracy_by_latency(unmeasured) is None
+
+
+def gate(*, passed: bool) -> Gate:
+    return Gate(name="agreement", passed=passed, observed=0.9, limit=0.98, relation=">=", subject="student-int8.onnx")
+
+
+@pytest.mark.parametrize(
+    ("gates", "state", "text"),
+    [
+        ((), "unchecked", "No gate was checked"),
+        ((gate(passed=True),), "passed", "The gate held"),
+        ((gate(passed=True), gate(passed=True)), "passed", "All 2 gates held"),
+        ((gate(passed=True), gate(passed=False)), "failed", "1 of 2 gates failed"),
+    ],
+)
+def test_the_verdict_is_that_of_the_gates(summary, gates, state, text):
+    found = headline.verdict(summary.model_copy(update={"gates": gates}))
+    assert (found.state, found.text) == (state, text)
+
+
+def test_the_headline_says_where_a_gain_is_within_the_uncertainty(summary):
+    accuracy = headline.facts(summary)[0]
+    assert accuracy.value == "89.93 %"
+    assert accuracy.note == (
+        "0.43 points above the student on labels (inside its interval), 2.38 points below the teacher"
+    )
+
+
+def test_the_headline_names_the_smallest_and_the_fastest_file(summary):
+    _, network, smallest, fastest = headline.facts(summary)
+    assert network.note == "15.6 times fewer than the teacher, 15.2 times fewer MACs"
+    assert (smallest.value, smallest.note) == ("29.2 KiB", "student-int8.tflite")
+    assert (fastest.value, fastest.note) == ("0.0517 ms", "student-int8.tflite, local, 2 threads")
+
+
+def test_writing_puts_both_pages_into_the_folder(summary, tmp_path):
+    html_path, markdown_path = report.write(summary, tmp_path)
+    assert html_path.read_text(encoding="utf-8") == html_report.render(summary)
+    assert markdown_path.read_text(encoding="utf-8") == markdown.render(summary)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["report.html", "report.md"]
+
+
+def test_an_unwritable_place_is_said(summary, tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(StorageError, match="cannot write"):
+        report.write(summary, tmp_path / "file")
+
+
+def test_a_report_needs_no_tensorflow(summary, tmp_path):
+    summary.write(tmp_path / "summary.json")
+    script = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "for name in ('tensorflow', 'keras', 'tf_keras', 'tensorflow_datasets'): sys.modules[name] = None\n"
+        "from edgekd import report\n"
+        "from edgekd.records import Summary\n"
+        "report.write(Summary.read(Path(sys.argv[1])), Path(sys.argv[1]).parent)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "summary.json")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "report.html").is_file()

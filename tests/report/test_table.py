@@ -1,0 +1,103 @@
+import io
+
+import pytest
+
+from edgekd.report import table
+
+
+def by_name(summary):
+    return {row.name: row for row in table.rows(summary)}
+
+
+def test_the_rows_are_teacher_students_and_every_file_in_order(summary):
+    names = [row.name for row in table.rows(summary)]
+    assert names[:3] == ["Teacher", "Student on labels", "Distilled student"]
+    assert names[3:] == [artifact.name for artifact in summary.artifacts]
+
+
+def test_the_order_does_not_depend_on_the_order_of_the_models(summary):
+    turned = summary.model_copy(update={"models": dict(reversed(summary.models.items()))})
+    assert table.rows(turned) == table.rows(summary)
+
+
+def test_drops_are_against_the_distilled_student(summary):
+    rows = by_name(summary)
+    assert rows["Teacher"].accuracy_drop == pytest.approx(0.8993 - 0.9231)
+    assert rows["Student on labels"].accuracy_drop == pytest.approx(0.8993 - 0.895)
+    assert rows["student-int8.onnx"].accuracy_drop == 0.0035
+    assert rows["student-int8.onnx"].drop_interval == summary.comparisons[-1].accuracy_drop
+    assert rows["Distilled student"].is_reference
+    assert sum(row.is_reference for row in rows.values()) == 1
+
+
+def test_a_file_has_the_size_and_latency_of_its_own_and_the_macs_of_its_model(summary):
+    row = by_name(summary)["student-int8.tflite"]
+    assert (row.size_bytes, row.parameters, row.macs) == (29_864, 19_834, 2_512_384)
+    assert row.latency == summary.measurements[6].latency_ms
+    assert summary.measurements[6].artifact == row.name
+    assert row.num_threads == 1
+
+
+def test_the_latency_is_that_of_the_fewest_threads(summary):
+    turned = summary.model_copy(update={"measurements": tuple(reversed(summary.measurements))})
+    assert {row.num_threads for row in table.rows(turned) if row.kind == "file"} == {1}
+
+
+def test_cells_say_the_numbers_with_their_intervals(summary):
+    row = by_name(summary)["student-int8.tflite"]
+    assert dict(zip(table.HEADERS, table.cells(row), strict=True)) == {
+        "Model": "student-int8.tflite",
+        "Accuracy": "89.61 %",
+        "Drop, points": "+0.32",
+        "Agreement": "98.74 %",
+        "Parameters": "19,834",
+        "MACs": "2.51 M",
+        "Size": "29.2 KiB",
+        "p50, ms": "0.0731 [0.0698 to 0.0767]",
+        "p90, ms": "0.0782",
+        "p99, ms": "0.118",
+    }
+    assert table.cells(by_name(summary)["Teacher"])[1] == "92.31 % [91.1 to 93.5 %]"
+
+
+def test_nothing_measured_is_neither_zero_nor_none(unmeasured):
+    for row in table.rows(unmeasured):
+        texts = table.cells(row)
+        assert texts[1] == "not measured"
+        assert texts[7:] == ("not measured",) * 3
+        assert "None" not in " ".join(texts)
+
+
+def test_a_run_without_a_distilled_student_has_no_drop(summary):
+    models = {role: model for role, model in summary.models.items() if role != "student_distilled"}
+    rows = table.rows(summary.model_copy(update={"models": models}))
+    assert rows[0].accuracy_drop is None
+    assert rows[-1].parameters is None
+
+
+def test_a_file_that_is_not_a_terminal_gets_every_column(summary):
+    file = io.StringIO()
+    table.print_to_terminal(summary, file=file)
+    text = file.getvalue()
+    for row in table.rows(summary):
+        assert row.name in text
+    for expected in ("92.31 ± 1.17 %", "309,450", "29.2 KiB", "0.0731 ± 0.0035", "0.118", "− 2.38".replace(" ", "")):
+        assert expected in text
+
+
+def test_a_narrow_terminal_gets_whole_cells_of_the_main_columns(summary, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    file = io.StringIO()
+    table.print_to_terminal(summary, file=file)
+    text = file.getvalue()
+    for expected in ("student-dynamic_int8.tflite", "89.87 %", "+0.06", "99.31 %", "30.3 KiB", "0.119"):
+        assert expected in text
+    assert "19,834" not in text
+
+
+def test_names_are_printed_as_they_are(summary):
+    artifact = summary.artifacts[0].model_copy(update={"name": "[bold]student[/bold]"})
+    file = io.StringIO()
+    table.print_to_terminal(summary.model_copy(update={"artifacts": (artifact,)}), file=file)
+    assert "[bold]student[/bold]" in file.getvalue()
