@@ -11,6 +11,7 @@ import importlib
 import importlib.util
 import pkgutil
 from collections.abc import Mapping
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -94,7 +95,7 @@ def describe(package: str, name: str, *, entry: str | None) -> Plugin:
       entry: name of its entry function, or None for a plug-in that is only data.
     """
     require(package, name)
-    spec = importlib.util.find_spec(f"{package}.{name}")
+    spec = _spec(f"{package}.{name}")
     if spec is None or spec.origin is None:
         raise RecipeError(f"{package}.{name} has no source file: install edgekd from its wheel or repository.")
     try:
@@ -145,13 +146,21 @@ def check_types(plugin: Plugin, received: Mapping[str, Any], *, kind: str) -> No
 
 
 def _search_path(package: str) -> list[str]:
-    try:
-        spec = importlib.util.find_spec(package)
-    except ModuleNotFoundError:
-        spec = None
+    spec = _spec(package)
     if spec is None or spec.submodule_search_locations is None:
         raise RecipeError(f"{package} is not an importable package: check the installation with `edgekd doctor`.")
     return list(spec.submodule_search_locations)
+
+
+def _spec(module: str) -> ModuleSpec | None:
+    """Finds a module without importing the packages that it lies in, unlike importlib.util.find_spec."""
+    top, *parts = module.split(".")
+    spec = importlib.util.find_spec(top)
+    for part in parts:
+        if spec is None or spec.submodule_search_locations is None:
+            return None
+        spec = PathFinder.find_spec(f"{spec.name}.{part}", list(spec.submodule_search_locations))
+    return spec
 
 
 def _is_constant(name: str) -> bool:

@@ -1,0 +1,587 @@
+"""Recipes: every mistake is named before any work, and what is accepted means what it says."""
+
+import json
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from edgekd import recipe
+from edgekd.errors import RecipeError
+
+MODELS = Path(__file__).parents[1] / "models"
+
+MINIMAL = "teacher: {architecture: resnet}\nstudent: {architecture: resnet, width: 8}\n"
+
+
+@pytest.fixture
+def load(tmp_path):
+    """Loads a recipe's text."""
+
+    def load_text(text, *overrides):
+        path = tmp_path / "given.yaml"
+        path.write_text(text, encoding="utf-8")
+        return recipe.load(str(path), overrides=overrides)
+
+    return load_text
+
+
+@pytest.fixture
+def problem(load):
+    """Returns what is said of a recipe that must not be accepted: the minimal one with more lines or overrides."""
+
+    def problem_of(lines="", *overrides, base=MINIMAL):
+        with pytest.raises(RecipeError) as raised:
+            load(base + lines, *overrides)
+        assert "\n" not in str(raised.value)
+        return str(raised.value)
+
+    return problem_of
+
+
+# What a recipe means where it says nothing.
+
+
+def test_a_minimal_recipe_has_every_section_with_its_documented_defaults(load):
+    minimal = load(MINIMAL)
+    assert (minimal.name, minimal.seed) == ("unnamed", 0)
+    assert (minimal.data.dataset, minimal.data.batch_size) == ("embedded", 128)
+    assert minimal.student.arguments == {"width": 8, "blocks": 1, "stem_stride": 1, "shortcut": "projection"}
+    assert minimal.distill.labels_weight == 0.1
+    assert [(loss.loss, loss.weight, loss.arguments) for loss in minimal.distill.losses] == [
+        ("soft_logits", 0.9, {"temperature": 4.0})
+    ]
+    assert minimal.export == ()
+    assert (minimal.verify.max_accuracy_drop, minimal.verify.min_agreement) == (0.01, 0.98)
+    assert minimal.bench.targets == ("local",)
+
+
+def test_a_recipe_cannot_be_changed(load):
+    with pytest.raises(ValueError, match="frozen"):
+        load(MINIMAL).student.epochs = 3
+
+
+# Keys.
+
+
+@pytest.mark.parametrize(
+    ("lines", "place", "received", "nearest"),
+    [
+        ("sede: 1", "", "sede", "seed"),
+        ("data: {batchsize: 3}", "data: ", "batchsize", "batch_size"),
+        ("data: {augment: {shfit: 2}}", "data.augment: ", "shfit", "shift"),
+        ("data: {dataset: synthetic, sampels: 3}", "data: ", "sampels", "samples"),
+        ("distill: {label_weight: 0.5}", "distill: ", "label_weight", "labels_weight"),
+        ("distill: {losses: [{loss: soft_logits, temprature: 2}]}", "distill.losses.0: ", "temprature", "temperature"),
+        ("distill: {losses: [{loss: soft_logits, wieght: 2}]}", "distill.losses.0: ", "wieght", "weight"),
+        ("export: [{format: tflite}, {format: tflite, shceme: int8}]", "export.1: ", "shceme", "scheme"),
+        ("export: [{format: onnx, opsett: 17}]", "export.0: ", "opsett", "opset"),
+        ("calibration: {sample: 3}", "calibration: ", "sample", "samples"),
+        ("verify: {min_agrement: 1}", "verify: ", "min_agrement", "min_agreement"),
+        ("bench: {target: [local]}", "bench: ", "target", "targets"),
+    ],
+)
+def test_an_unknown_key_is_named_with_its_place_and_the_nearest_known_one(problem, lines, place, received, nearest):
+    message = problem(lines)
+    assert f"': {place}unknown " in message
+    assert f"{received!r}. Did you mean {nearest!r}?" in message
+
+
+@pytest.mark.parametrize(
+    ("received", "nearest"), [("epoch", "epochs"), ("widht", "width"), ("learning_rat", "learning_rate")]
+)
+def test_an_unknown_key_of_a_network_is_compared_with_training_and_architecture_alike(problem, received, nearest):
+    message = problem(base=f"teacher: {{architecture: resnet, {received}: 1}}\nstudent: {{architecture: resnet}}\n")
+    assert ": teacher: unknown " in message
+    assert f"{received!r}. Did you mean {nearest!r}?" in message
+
+
+def test_keys_that_an_export_sets_by_itself_cannot_be_given_twice(problem):
+    # The exporter's function takes it, but it comes from the recipe's calibration section.
+    assert "unknown" in problem("export: [{format: tflite, calibration: 3}]")
+
+
+@pytest.mark.parametrize("section", ["teacher", "student"])
+def test_a_missing_section_is_named(problem, section):
+    other = {"teacher": "student", "student": "teacher"}[section]
+    assert f"{section}: this key is required" in problem(base=f"{other}: {{architecture: resnet}}\n")
+
+
+# Types and ranges.
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ("seed: 1.5", "seed: expected a whole number; got a number 1.5."),
+        ("seed: '1'", "seed: expected a whole number; got a string '1'."),
+        ("seed: true", "seed: expected a whole number; got a truth value True."),
+        ("seed: -1", "seed: expected a number greater than or equal to 0; got a whole number -1."),
+        ("seed:", "seed: expected a whole number; got nothing None."),
+        ("name: 3", "name: expected a string; got a whole number 3."),
+        ("name: ../escape", "name: expected a string that matches"),
+        ("name: a b", "name: expected a string that matches"),
+        ("name: ''", "name: expected a string that matches"),
+        ("data: embedded", "data: expected a mapping; got a string 'embedded'."),
+        ("data: {augment: {flip: 1}}", "data.augment.flip: expected true or false; got a whole number 1."),
+        ("data: {augment: {flip: no}}", "data.augment.flip: expected true or false; got a string 'no'."),
+        ("data: {batch_size: 0}", "data.batch_size: expected a number greater than 0; got a whole number 0."),
+        ("data: {validation_fraction: 1.0}", "data.validation_fraction: expected a number less than 1"),
+        ("data: {test_fraction: 0}", "data.test_fraction: expected a number greater than 0"),
+        ("verify: {min_agreement: 1.01}", "verify.min_agreement: expected a number less than or equal to 1"),
+        ("verify: {max_accuracy_drop: .nan}", "verify.max_accuracy_drop: expected a finite number; got a number nan."),
+        ("distill: {labels_weight: .inf}", "distill.labels_weight: expected a finite number; got a number inf."),
+        ("distill: {losses: []}", "distill: losses is empty"),
+        ("distill: {losses: {loss: soft_logits}}", "distill.losses: expected a list; got a mapping"),
+        ("distill: {losses: [soft_logits]}", "distill.losses.0: expected a mapping; got a string 'soft_logits'."),
+        ("distill: {losses: [{loss: soft_logits, weight: 0}]}", "distill.losses.0.weight: expected a number greater"),
+        ("distill: {losses: [{weight: 1}]}", "distill.losses.0.loss: this key is required"),
+        ("export: tflite", "export: expected a list; got a string 'tflite'."),
+        ("export: [{format: tflite, batch: many}]", "export.0.batch: expected a whole number or 'dynamic'; got"),
+        ("export: [{format: tflite, input_dtype: float64}]", "export.0.input_dtype: expected 'float32', 'int8' or"),
+        ("bench: {threads: []}", "bench: threads is empty"),
+        ("bench: {threads: [0]}", "bench.threads.0: expected a number greater than 0"),
+        ("bench: {targets: [remote]}", "bench: unknown target 'remote'"),
+        ("calibration: {samples: 0}", "calibration.samples: expected a number greater than 0"),
+    ],
+)
+def test_a_value_of_another_type_or_out_of_range_is_named_with_its_place(problem, lines, words):
+    assert f": {words}" in problem(lines)
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        (
+            "distill: {losses: [{loss: soft_logits, temperature: hot}]}",
+            "temperature must be a finite number, got 'hot'",
+        ),
+        ("distill: {losses: [{loss: soft_logits, temperature: .nan}]}", "temperature must be a finite number, got nan"),
+        ("data: {dataset: synthetic, learnable: no}", "learnable must be true or false, got 'no'"),
+        ("data: {dataset: synthetic, shape: 28}", "shape must be a list (a whole number), got 28"),
+        ("export: [{format: onnx, opset: '17'}]", "opset must be a whole number, got '17'"),
+    ],
+)
+def test_a_plugins_argument_of_another_type_is_named(problem, lines, words):
+    assert words in problem(lines)
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ("data: {dataset: embeded}", "unknown dataset source 'embeded'. Did you mean 'embedded'?"),
+        ("distill: {losses: [{loss: softlogits}]}", "unknown loss 'softlogits'. Did you mean 'soft_logits'?"),
+        ("export: [{format: tflit}]", "unknown format 'tflit'. Did you mean 'tflite'?"),
+        ("export: [{format: tflite, scheme: int88}]", "unknown scheme 'int88'. Did you mean 'int8'?"),
+    ],
+)
+def test_an_unknown_plugin_is_named_with_the_nearest(problem, lines, words):
+    assert words in problem(lines)
+
+
+def test_a_source_may_have_a_location(load):
+    data = load(MINIMAL + "data: {dataset: 'image_folder:some/folder:with colon', image_size: [32, 32]}").data
+    assert data.source == "image_folder"
+    assert data.arguments["image_size"] == [32, 32]
+
+
+# Networks.
+
+
+@pytest.mark.parametrize("network", ["{epochs: 3}", "{architecture: resnet, model: a.keras}"])
+def test_a_network_is_either_an_architecture_or_a_saved_model(problem, network):
+    message = problem(base=f"teacher: {network}\nstudent: {{architecture: resnet}}\n")
+    assert "teacher: give exactly one of architecture (a name) and model" in message
+
+
+def test_a_saved_model_takes_no_architectures_arguments(problem):
+    message = problem(base="teacher: {model: a.keras, width: 8}\nstudent: {architecture: resnet}\n")
+    assert "teacher: unknown key 'width'" in message
+
+
+def test_a_saved_model_may_teach_but_not_be_the_student(load, problem):
+    taught = load("teacher: {model: some/big.keras}\nstudent: {architecture: resnet}\n")
+    assert taught.teacher.label == "saved model big.keras"
+    assert taught.student.label == "resnet"
+    message = problem(base="teacher: {architecture: resnet}\nstudent: {model: a.keras}\n")
+    assert "student: give an architecture" in message
+
+
+def test_a_users_own_architecture_takes_any_arguments(load):
+    own = load("teacher: {architecture: 'my.package:network', anything: [1, two]}\nstudent: {architecture: resnet}\n")
+    assert own.teacher.arguments == {"anything": [1, "two"]}
+
+
+def test_an_unknown_architecture_is_named_with_the_nearest(problem):
+    message = problem(base="teacher: {architecture: resnett}\nstudent: {architecture: resnet}\n")
+    assert "teacher: unknown architecture 'resnett'. Did you mean 'resnet'?" in message
+
+
+@pytest.mark.parametrize(
+    ("training", "words"),
+    [
+        ("epochs: 3, warmup_epochs: 3", "warmup_epochs is 3 but epochs is 3"),
+        ("schedule: step", "schedule 'step' needs step_epochs"),
+        ("step_epochs: [1]", "step_epochs is given but schedule is 'cosine'"),
+        ("schedule: step, step_epochs: [3, 2]", "step_epochs is [3, 2]: it must rise strictly"),
+        ("schedule: step, step_epochs: [3, 3]", "it must rise strictly"),
+        ("schedule: step, epochs: 5, step_epochs: [2, 5]", "step_epochs ends at 5 but there are only 5 epochs"),
+        ("schedule: linear", "schedule: expected 'cosine', 'step' or 'constant'; got a string 'linear'"),
+        ("optimizer: rmsprop", "optimizer: expected 'sgd', 'adam' or 'adamw'; got a string 'rmsprop'"),
+        ("label_smoothing: 1.0", "label_smoothing: expected a number less than 1"),
+        ("epochs: 0", "epochs: expected a number greater than 0"),
+        ("learning_rate: 0", "learning_rate: expected a number greater than 0"),
+        ("momentum: 1.5", "momentum: expected a number less than or equal to 1"),
+        ("clip_norm: 0", "clip_norm: expected a number greater than 0"),
+        ("early_stopping: 0", "early_stopping: expected a number greater than 0"),
+    ],
+)
+def test_a_training_that_cannot_be_meant_is_refused(problem, training, words):
+    message = problem(base=f"teacher: {{architecture: resnet}}\nstudent: {{architecture: resnet, {training}}}\n")
+    assert ": student" in message
+    assert words in message
+
+
+def test_a_step_schedule_is_accepted(load):
+    stepped = "teacher: {architecture: resnet, epochs: 9, schedule: step, step_epochs: [3, 6]}\n"
+    assert load(stepped + "student: {architecture: resnet}\n").teacher.step_epochs == (3, 6)
+
+
+# Losses and their taps.
+
+
+def test_a_loss_of_feature_maps_needs_taps_and_one_of_logits_takes_none(problem):
+    assert "loss 'attention_transfer' compares feature maps: give taps" in problem(
+        "distill: {losses: [{loss: attention_transfer}]}"
+    )
+    assert "loss 'soft_logits' compares logits: remove its taps" in problem(
+        "distill: {losses: [{loss: soft_logits, taps: [[a, b]]}]}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("taps", "words"),
+    [
+        ("[stage1, stage1]", "distill.losses.0.taps.0: expected a list; got a string 'stage1'"),
+        ("[[stage1]]", "distill.losses.0.taps.0.1: this item is required"),
+        ("[[a, b, c]]", "distill.losses.0.taps.0: expected at most 2 items"),
+        ("[[a, 1]]", "distill.losses.0.taps.0.1: expected a string; got a whole number 1"),
+    ],
+)
+def test_taps_are_pairs_of_names(problem, taps, words):
+    assert words in problem(f"distill: {{losses: [{{loss: attention_transfer, taps: {taps}}}]}}")
+
+
+def test_taps_are_pairs_of_student_and_teacher(load):
+    loss = load(MINIMAL + "distill: {losses: [{loss: attention_transfer, taps: [[a, b], [c, d]]}]}").distill.losses[0]
+    assert loss.taps == (("a", "b"), ("c", "d"))
+
+
+# Exports.
+
+
+def test_a_format_that_cannot_carry_the_scheme_is_refused_with_those_that_can(problem):
+    message = problem("export: [{format: onnx, scheme: float16}]")
+    assert "export.0: format 'onnx' cannot carry scheme 'float16'; it can be written as: tflite." in message
+
+
+def test_integer_inputs_need_quantised_activations(load, problem):
+    for scheme in ("float32", "float16", "dynamic_int8"):
+        message = problem(f"export: [{{format: tflite, scheme: {scheme}, input_dtype: int8}}]")
+        assert f"scheme {scheme!r} keeps them in floating point" in message
+    export = load(MINIMAL + "export: [{format: tflite, scheme: int8, input_dtype: uint8}]").export[0]
+    assert (export.input_dtype, export.output_dtype) == ("uint8", "float32")
+
+
+def test_a_scheme_may_be_called_by_its_alias(load):
+    assert load(MINIMAL + "export: [{format: tflite, scheme: wi8_ai8, output_dtype: int8}]").export[0].scheme
+
+
+def test_file_names_are_distinct_and_safe(load):
+    text = """
+export:
+  - {format: tflite}
+  - {format: tflite, batch: dynamic}
+  - {format: tflite, batch: 4}
+  - {format: tflite, scheme: int8}
+  - {format: tflite, scheme: int8, input_dtype: int8, output_dtype: uint8}
+  - {format: tflite, scheme: int8, output_name: ../up and away}
+  - {format: onnx}
+  - {format: onnx, batch: 2, opset: 13}
+"""
+    assert [export.file_name for export in load(MINIMAL + text).export] == [
+        "student-float32.tflite",
+        "student-float32-batch_dynamic.tflite",
+        "student-float32-batch_4.tflite",
+        "student-int8.tflite",
+        "student-int8-int8_in_uint8_out.tflite",
+        "student-int8-output_name_.._up_and_away.tflite",
+        "student-float32.onnx",
+        "student-float32-batch_2-opset_13.onnx",
+    ]
+
+
+def test_the_same_export_twice_is_refused(problem):
+    for twice in ("{format: onnx}, {format: onnx}", "{format: onnx}, {format: onnx, opset: 17, batch: 1}"):
+        assert "export asks for student-float32.onnx more than once" in problem(f"export: [{twice}]")
+
+
+# YAML.
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("seed: 1\nseed: 2\n", 'is not valid YAML (line 2, column 1): found duplicate key "seed"'),
+        ("teacher: {a: 1, a: 2}\n", 'found duplicate key "a"'),
+        ("a: [1\nb: 2\n", "is not valid YAML (line 2, column 2)"),
+        ("a: 1\n---\nb: 2\n", "is not valid YAML"),
+        ("a: \x01\n", "is not valid YAML: unacceptable character"),
+        ("a: !!python/object/apply:os.getcwd []\n", "is not valid YAML (line 1, column 4): could not determine a"),
+        ("[teacher, student]\n", "holds a list, not a mapping of sections"),
+        ("quickstart\n", "holds a string, not a mapping of sections"),
+        ("", "is empty: it needs at least the sections teacher and student"),
+        ("# only a comment\n", "is empty"),
+        ("a: 2020-13-45\n", "holds a value that cannot be read: month must be in 1..12"),
+        ("a: 2020-12-24\n", "date is not JSON serializable; use numbers, strings, lists and mappings only"),
+        ("a: !!int b\n", "holds a value that cannot be read"),
+        ("a: &a [*a]\n", "Circular reference"),
+        ("? [1, 2]\n: 3\n", "keys must be str"),
+        ("a: " + "[" * 600, "is nested too deeply"),
+        ('name: "\\ud800"\n', "a string holds characters that are not Unicode text"),
+    ],
+)
+def test_a_file_that_is_no_recipe_is_refused_in_one_line(problem, text, words):
+    assert words in problem(base=text)
+
+
+def test_a_file_that_is_not_text_is_refused(tmp_path):
+    (tmp_path / "given.yaml").write_bytes(b"\xff\xfe\x00\x01")
+    with pytest.raises(RecipeError, match="is not UTF-8 text"):
+        recipe.load(str(tmp_path / "given.yaml"))
+
+
+def test_numbers_are_those_of_yaml_1_2(load):
+    given = "teacher: {architecture: resnet, weight_decay: 1e-3, learning_rate: 1E-2}\n"
+    read = load(given + "student: {architecture: resnet}\nseed: 0o17\nname: no\n")
+    assert read.teacher.weight_decay == 0.001
+    assert read.teacher.learning_rate == 0.01
+    assert read.seed == 15
+    assert read.name == "no"  # a string, not a truth value
+
+
+def test_a_whole_number_is_a_number(load):
+    assert load(MINIMAL + "distill: {labels_weight: 1}").distill.labels_weight == 1.0
+
+
+def test_anchors_may_save_repetition(load):
+    anchored = load("teacher: &network {architecture: resnet, epochs: 3}\nstudent: {<<: *network, width: 4}\n")
+    assert anchored.student.epochs == 3
+    assert anchored.student.arguments["width"] == 4
+
+
+# Overrides.
+
+
+def test_overrides_are_applied_in_order_and_read_as_yaml(load):
+    text = MINIMAL + "distill: {losses: [{loss: soft_logits}, {loss: soft_logits, temperature: 2.0}]}\n"
+    edited = load(
+        text,
+        "student.epochs=3",
+        "student.epochs=4",
+        "distill.losses.1.temperature=1e1",
+        "data.augment.flip=true",  # neither section is in the file
+        "name=a=b".replace("=b", "-b"),
+        "student.early_stopping=null",
+        "export=[{format: onnx}]",
+    )
+    assert edited.student.epochs == 4
+    assert [loss.arguments["temperature"] for loss in edited.distill.losses] == [4.0, 10.0]
+    assert edited.data.augment.flip is True
+    assert edited.name == "a-b"
+    assert edited.student.early_stopping is None
+    assert edited.export[0].format == "onnx"
+
+
+def test_a_value_may_hold_an_equals_sign(problem):
+    # The value is all that follows the first one.
+    assert "got a string 'a=b'" in problem("", "name=a=b")
+
+
+def test_an_override_may_replace_a_whole_section(load):
+    replaced = load(MINIMAL + "data: {batch_size: 3, augment: {shift: 2}}\n", "data={batch_size: 4}")
+    assert replaced.data.batch_size == 4
+    assert replaced.data.augment.shift == 0
+
+
+def test_an_override_does_not_change_the_document_it_is_given():
+    document = {"teacher": {"architecture": "resnet"}, "student": {"architecture": "resnet"}}
+    before = json.dumps(document)
+    recipe.from_document(document, overrides=["student.epochs=3", "teacher.width=8"])
+    assert json.dumps(document) == before
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("student.epochs", "--set 'student.epochs' is not of the form a.b=value"),
+        ("=3", "--set '=3' is not of the form a.b=value"),
+        ("student..epochs=3", "is not of the form a.b=value"),
+        (".seed=3", "is not of the form a.b=value"),
+        ("seed.x=1", "'x' lies below a whole number, which has no keys"),
+        ("seed.x.y=1", "'x' lies below a whole number, which has no keys"),
+        ("export.1.format=onnx", "'1' is no place in a list of 1 (they count from 0)"),
+        ("export.-1.format=onnx", "'-1' is no place in a list of 1"),
+        ("export.first=3", "'first' is no place in a list of 1"),
+        ("export.²=3", "'²' is no place in a list of 1"),
+        ("seed=[1", "the value of --set 'seed=[1' is not valid YAML"),
+        ("seed=", "seed: expected a whole number; got nothing None"),
+        ("student.epochz=3", "student: unknown key or argument of architecture 'resnet': 'epochz'"),
+        ("seed=2020-01-01", "date is not JSON serializable"),
+    ],
+)
+def test_an_override_that_cannot_be_meant_is_refused(problem, override, words):
+    assert words in problem("seed: 0\nexport: [{format: tflite}]\n", override)
+
+
+# Finding.
+
+
+def test_every_recipe_of_the_zoo_is_found_by_its_name_and_loads_and_has_a_smoke_form():
+    names = {path.parent.relative_to(MODELS).as_posix() for path in MODELS.rglob("recipe.yaml")}
+    assert names
+    assert set(recipe.zoo()) == names
+    for name in names:
+        loaded = recipe.load(name)
+        assert loaded.name.replace("_", "-") == name.rpartition("/")[2].replace("_", "-"), name
+        assert loaded.export, name
+        assert recipe.smoke(loaded).student.epochs == 1, name
+        assert len(recipe.summary(recipe.find(name))) > 20, name
+
+
+def test_a_folder_stands_for_the_recipe_in_it(tmp_path):
+    (tmp_path / "recipe.yaml").write_text(MINIMAL)
+    assert recipe.find(str(tmp_path)) == tmp_path / "recipe.yaml"
+    assert recipe.load(str(tmp_path)) == recipe.load(str(tmp_path / "recipe.yaml"))
+
+
+def test_a_recipe_that_does_not_exist_is_refused_with_what_there_is(tmp_path):
+    with pytest.raises(RecipeError, match=r"recipe file '.*missing\.yaml' does not exist: check the path"):
+        recipe.load(str(tmp_path / "missing.yaml"))
+    with pytest.raises(
+        RecipeError, match=r"unknown recipe 'quikstart'. Did you mean 'quickstart'\? .* A path to a YAML"
+    ):
+        recipe.load("quikstart")
+    with pytest.raises(RecipeError, match="unknown recipe"):
+        recipe.load(str(tmp_path))  # a folder without a recipe
+
+
+# Sections on their own, as the Python functions take them.
+
+
+def test_a_section_alone_is_checked_like_a_whole_recipe():
+    data = recipe.data_section("synthetic", overrides=["samples=30", "batch_size=10"])
+    assert (data.source, data.batch_size, data.arguments["samples"]) == ("synthetic", 10, 30)
+    with pytest.raises(RecipeError, match=r"data: unknown key or argument of dataset source 'synthetic': 'sampels'"):
+        recipe.data_section("synthetic", overrides=["sampels=30"])
+    with pytest.raises(RecipeError, match=r"training: epochs: expected a whole number; got a string '3'"):
+        recipe.section(recipe.Training, {"epochs": "3"})
+
+
+# Printing and hashing.
+
+
+FULL = """
+name: full
+data: {dataset: synthetic, samples: 50, shape: [8, 8, 3], augment: {shift: 1}}
+teacher: {architecture: wide_resnet, epochs: 9, schedule: step, step_epochs: [3, 6], weight_decay: 1e-5}
+student: {architecture: 'own.package:build', depth: 3, names: [no, '1e3', "it's: odd", ''], optimizer: adam}
+distill:
+  losses: [{loss: soft_logits}, {loss: attention_transfer, taps: [[a, b]], variant: paper, weight: 1.0e+22}]
+export: [{format: tflite, batch: dynamic}, {format: onnx, scheme: int8, opset: 15}]
+"""
+
+
+@pytest.mark.parametrize("text", [MINIMAL, FULL, (MODELS / "quickstart" / "recipe.yaml").read_text()])
+def test_a_printed_recipe_is_the_same_recipe_with_every_default_visible(load, text):
+    original = load(text)
+    printed = original.to_yaml()
+    again = load(printed)
+    assert again == original
+    assert again.sha256 == original.sha256
+    assert again.to_yaml() == printed
+    assert [export.file_name for export in again.export] == [export.file_name for export in original.export]
+
+
+def test_a_printed_recipe_shows_the_plugins_defaults_too(load):
+    printed = load(FULL).to_yaml()
+    for line in ("temperature: 4.0", "opset: 15", "allow_select_tf_ops: false", "learnable: true", "step_factor: 0.1"):
+        assert line in printed, line
+
+
+def test_the_hash_does_not_depend_on_the_order_of_keys_or_on_written_defaults(load):
+    plain = load(MINIMAL)
+    assert load("seed: 0\n" + "\n".join(reversed(MINIMAL.splitlines())) + "\n").sha256 == plain.sha256
+    assert load(MINIMAL, "student.stem_stride=1", "data.batch_size=128").sha256 == plain.sha256
+    assert len(plain.sha256) == 64
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "seed=1",
+        "name=other",
+        "student.epochs=11",
+        "student.width=16",
+        "distill.losses=[{loss: soft_logits, weight: 0.9, temperature: 4.5}]",
+        "data.augment.shift=1",
+        "export=[{format: onnx}]",
+    ],
+)
+def test_every_setting_counts_for_the_hash(load, override):
+    assert load(MINIMAL, override).sha256 != load(MINIMAL).sha256
+
+
+# The smoke form.
+
+
+def test_a_smoke_recipe_takes_the_same_road_with_little_work(load):
+    original = load(FULL)
+    short = recipe.smoke(original)
+    assert short.name == "full-smoke"
+    assert (short.teacher.epochs, short.student.epochs) == (1, 1)
+    assert (short.teacher.schedule, short.teacher.step_epochs) == ("cosine", ())
+    assert short.data.train_limit == 1024
+    assert short.bench.processes == 2
+    assert short.seed == original.seed
+    assert short.distill == original.distill
+    assert short.export == original.export
+    assert short.teacher.arguments == original.teacher.arguments
+    assert short.data.arguments == original.data.arguments
+    assert original.teacher.epochs == 9  # unchanged itself
+
+
+def test_a_smoke_recipe_never_makes_more_work_than_the_recipe(load):
+    small = load(MINIMAL + "data: {train_limit: 10}\ncalibration: {samples: 5}\nbench: {processes: 1}\n")
+    short = recipe.smoke(small)
+    assert short.data.train_limit == 10
+    assert short.calibration.samples == 5
+    assert short.bench.processes == 1
+
+
+def test_reading_recipes_imports_neither_tensorflow_nor_keras():
+    code = """
+        import sys
+
+        from edgekd import recipe
+
+        for name in recipe.zoo():
+            print(recipe.smoke(recipe.load(name)).to_yaml())
+        heavy = {"tensorflow", "keras", "tf_keras", "onnx", "onnxruntime", "scipy"} & set(sys.modules)
+        sys.exit(f"imported {heavy}" if heavy else 0)
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "quickstart-smoke" in done.stdout
