@@ -107,7 +107,7 @@ def _measurement(name: str, sha256: str, size_bytes: int, p50: float, threads: i
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def summary() -> Summary:
     """A finished run: three models, six files, two numbers of threads, gates that hold but one."""
     spec = TensorSpec(name="images", shape=(1, 28, 28, 1), dtype="float32")
@@ -243,7 +243,7 @@ def summary() -> Summary:
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def unmeasured(summary: Summary) -> Summary:
     """The same run before anything was verified or measured."""
     return summary.model_copy(
