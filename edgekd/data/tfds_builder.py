@@ -60,11 +60,11 @@ def download(builder: Any) -> None:
     Raises:
       DataError: the download failed.
     """
-    from tensorflow_datasets.core.download import download_manager, downloader
+    from tensorflow_datasets.core.download import DownloadError, download_manager
 
     try:
         prepare(builder)
-    except (OSError, downloader.DownloadError, download_manager.NonMatchingChecksumError) as error:
+    except (OSError, DownloadError, AssertionError, download_manager.NonMatchingChecksumError) as error:
         reason = " ".join(str(error).split())[:300]
         raise DataError(
             f"TFDS could not download {builder.info.full_name!r} ({reason}): if you have its files, run "

@@ -1,6 +1,7 @@
 """Lets TFDS prepare a dataset offline, from files that the user already has."""
 
 import contextlib
+import copy
 import dataclasses
 import functools
 import shutil
@@ -156,7 +157,10 @@ def _use(shelf: _Shelf, builder: Any) -> None:
 
     def make_offline(**options: Any) -> Any:
         manager = make(**options)
-        manager._downloader.download = shelf.download
+        # A copy: TFDS shares one downloader between all builders, and the others' downloads are not ours to change.
+        downloader = copy.copy(manager._downloader)
+        downloader.download = shelf.download
+        manager._DownloadManager__downloader = downloader
         return manager
 
     builder._make_download_manager = make_offline
