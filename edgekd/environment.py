@@ -1,5 +1,6 @@
 """What this machine is and which versions are installed."""
 
+import hashlib
 import importlib.metadata
 import os
 import platform
@@ -76,12 +77,11 @@ def noise(*, repetitions: int = 200, clock: Callable[[], float] = time.perf_coun
       `load_1min`, the system's load average; `median_ms`; `scatter`, the scaled median absolute deviation divided by
       the median (0.05 means that half of the repetitions lie within about 3.4 % of the median); `repetitions`.
     """
-    matrix = np.random.default_rng(0).standard_normal((128, 128))
+    work = bytes(1 << 20)  # hashed by one thread, so that thread pools add no noise of their own
     times = np.empty(repetitions)
     for position in range(repetitions):
         started = clock()
-        for _ in range(8):
-            matrix @ matrix
+        hashlib.sha256(work).digest()
         times[position] = clock() - started
     median = float(np.median(times))
     scatter = 1.4826 * float(np.median(np.abs(times - median))) / median

@@ -263,7 +263,12 @@ class Verify(Section):
 
 
 class Bench(Section):
-    """What to measure exported files on, and how often; an empty list of targets measures nothing."""
+    """What to measure exported files on, and how often; an empty list of targets measures nothing.
+
+    Further keys are the targets' own settings, such as `min_warmup_seconds`.
+    """
+
+    PLUGIN_ARGUMENTS = True
 
     targets: Items[str] = ("local",)
     threads: Items[Positive] = (1,)
@@ -271,8 +276,11 @@ class Bench(Section):
 
     @pydantic.model_validator(mode="after")
     def _check_targets(self) -> Self:
+        own = ("num_threads", "processes", "seed", "inputs", "on_progress")
         for target in self.targets:
-            _require(TARGETS, target)
+            _check_plugin(self, TARGETS, target, entry="measure", own=own)
+        if not self.targets and self.arguments:
+            raise _invalid(unknown_name("key", next(iter(self.arguments)), type(self).model_fields))
         if self.targets and not self.threads:
             raise _invalid("threads is empty: give at least one number of threads, such as [1].")
         return self

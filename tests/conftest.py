@@ -56,7 +56,7 @@ TINY_RECIPE: dict[str, Any] = {
         "batch_size": 32,
         "augment": {"shift": 1},
     },
-    "teacher": {"architecture": "resnet", "width": 8, "epochs": 2},
+    "teacher": {"architecture": "resnet", "width": 8, "epochs": 3, "optimizer": "adam", "learning_rate": 0.01},
     "student": {"architecture": "resnet", "width": 4, "epochs": 3, "optimizer": "adam", "learning_rate": 0.01},
     "distill": {
         "losses": [
@@ -71,7 +71,7 @@ TINY_RECIPE: dict[str, Any] = {
     ],
     "calibration": {"samples": 50},
     "verify": {"max_accuracy_drop": 1.0, "min_agreement": 0.5},
-    "bench": {"processes": 2},
+    "bench": {"processes": 1, "min_warmup_seconds": 0.05, "max_warmup_seconds": 0.1},
 }
 
 

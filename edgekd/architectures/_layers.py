@@ -6,12 +6,21 @@ from keras import layers
 _INITIALIZER = "he_normal"  # He et al., Delving Deep into Rectifiers, 2015 (arXiv:1502.01852)
 
 
+# Keras' own 0.99 takes hundreds of steps to forget the initial statistics: too many for short trainings on small data.
+_MOMENTUM = 0.9
+
+
+def batch_norm(x: keras.KerasTensor, *, name: str) -> keras.KerasTensor:
+    """Returns a batch normalisation whose moving statistics follow within tens of steps: layer `<name>_bn`."""
+    return layers.BatchNormalization(momentum=_MOMENTUM, name=f"{name}_bn")(x)
+
+
 def conv_bn(
     x: keras.KerasTensor, filters: int, kernel: int | tuple[int, int], *, name: str, strides: int = 1
 ) -> keras.KerasTensor:
     """Returns a convolution without bias, then batch normalisation: layers `<name>_conv` and `<name>_bn`."""
     x = conv(x, filters, kernel, name=name, strides=strides)
-    return layers.BatchNormalization(name=f"{name}_bn")(x)
+    return batch_norm(x, name=name)
 
 
 def conv(
@@ -39,7 +48,7 @@ def depthwise_bn(x: keras.KerasTensor, kernel: int, *, name: str, strides: int =
         depthwise_initializer=_INITIALIZER,
         name=f"{name}_conv",
     )(x)
-    return layers.BatchNormalization(name=f"{name}_bn")(x)
+    return batch_norm(x, name=name)
 
 
 def dropout(x: keras.KerasTensor, rate: float, *, name: str) -> keras.KerasTensor:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import keras
 from keras import layers
 
-from edgekd.architectures import _arguments
+from edgekd.architectures import _arguments, _layers
 
 TAPS = ("encoder", "bottleneck", "decoder")
 INPUT_SHAPE = (640,)
@@ -73,4 +73,4 @@ def _coder(x: keras.KerasTensor, width: int, depth: int, *, name: str) -> keras.
 
 def _dense(x: keras.KerasTensor, units: int, *, name: str) -> keras.KerasTensor:
     x = layers.Dense(units, use_bias=False, kernel_initializer="he_normal", name=f"{name}_dense")(x)
-    return layers.ReLU(name=name)(layers.BatchNormalization(name=f"{name}_bn")(x))
+    return layers.ReLU(name=name)(_layers.batch_norm(x, name=name))

@@ -63,6 +63,6 @@ def build(
         x = _layers.dropout(x, dropout, name=f"stage{stage}_dropout")
     x = layers.Flatten(name="flatten")(x)
     x = layers.Dense(24 * scale, use_bias=False, kernel_initializer="he_normal", name="hidden_dense")(x)
-    x = layers.ReLU(name="hidden")(layers.BatchNormalization(name="hidden_bn")(x))
+    x = layers.ReLU(name="hidden")(_layers.batch_norm(x, name="hidden"))
     x = _layers.dropout(x, hidden_dropout, name="hidden_dropout")
     return keras.Model(inputs, layers.Dense(num_classes, name="logits")(x), name=_NAME)

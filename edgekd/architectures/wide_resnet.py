@@ -94,4 +94,4 @@ def _block(
 
 
 def _activation(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
-    return layers.ReLU(name=name)(layers.BatchNormalization(name=f"{name}_bn")(x))
+    return layers.ReLU(name=name)(_layers.batch_norm(x, name=name))

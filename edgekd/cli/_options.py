@@ -3,11 +3,12 @@
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from edgekd.records import Record
+if TYPE_CHECKING:  # --help must not wait for it
+    from edgekd.records import Record
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -75,6 +76,6 @@ def as_name(text: str | None) -> str:
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", text or "").strip("-")
 
 
-def print_json(record: Record) -> None:
+def print_json(record: "Record") -> None:
     """Prints a record as one JSON document."""
     click.echo(record.model_dump_json(indent=2))

@@ -34,7 +34,7 @@ def command(
     output_dtype: str | None,
     as_json: bool,
 ) -> None:
-    """Write the files of a recipe's student, or of a saved Keras model (.keras or .h5).
+    """Write TFLite and ONNX files of RECIPE_OR_MODEL: a recipe's distilled student, or a saved .keras or .h5 model.
 
     A model's files go to the folder --out, by default the model's own. Every file is opened again in its runtime.
     """

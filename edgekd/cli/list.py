@@ -4,28 +4,30 @@ import json
 
 import click
 
-from edgekd import recipe, registry
+from edgekd import registry
 from edgekd.cli import _options
 
 # Each kind's package, and the function whose keyword arguments are the plug-in's options: `{}` is the plug-in's name.
 KINDS = {
-    "losses": (recipe.LOSSES, "{}"),
-    "architectures": (recipe.ARCHITECTURES, "build"),
-    "datasets": (recipe.SOURCES, "load"),
-    "schemes": (recipe.SCHEMES, None),
-    "formats": (recipe.FORMATS, "export"),
-    "targets": (recipe.TARGETS, "measure"),
+    "losses": ("edgekd.losses", "{}"),
+    "architectures": ("edgekd.architectures", "build"),
+    "datasets": ("edgekd.data.sources", "load"),
+    "schemes": ("edgekd.quantize.schemes", None),
+    "formats": ("edgekd.export", "export"),
+    "targets": ("edgekd.bench.targets", "measure"),
 }
 
 
 @click.command("list")
-@click.argument("kind", type=click.Choice([*KINDS, "recipes"]))
+@click.argument("kind", metavar="KIND", type=click.Choice([*KINDS, "recipes"]))
 @_options.json_option
 @_options.debug_option
 def command(kind: str, as_json: bool) -> None:
-    """Show the losses, architectures, datasets, schemes, formats, targets or recipes that are installed."""
+    """Show what is installed of KIND: losses, architectures, datasets, schemes, formats, targets or recipes."""
     rows: dict[str, dict[str, object]]
     if kind == "recipes":
+        from edgekd import recipe
+
         rows = {name: {"summary": recipe.summary(path), "path": str(path)} for name, path in recipe.zoo().items()}
     else:
         package, entry = KINDS[kind]

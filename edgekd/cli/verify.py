@@ -13,9 +13,23 @@ from edgekd.cli import _options
 @click.argument("candidates", type=click.Path(path_type=Path), nargs=-1, required=True)
 @click.option("--data", "dataset", default="embedded", show_default=True, help="Real samples to compare on.")
 @click.option("--set", "options", multiple=True, metavar="KEY=VALUE", help="An option of the data; repeatable.")
-@click.option("--split", type=click.Choice(["validation", "test"]), default="test", show_default=True)
-@click.option("--max-accuracy-drop", type=click.FloatRange(0, 1), default=0.01, show_default=True)
-@click.option("--min-agreement", type=click.FloatRange(0, 1), default=0.98, show_default=True)
+@click.option(
+    "--split", type=click.Choice(["validation", "test"]), default="test", show_default=True, help="Which of its splits."
+)
+@click.option(
+    "--max-accuracy-drop",
+    type=click.FloatRange(0, 1),
+    default=0.01,
+    show_default=True,
+    help="The reference's accuracy minus the candidate's may be at most this.",
+)
+@click.option(
+    "--min-agreement",
+    type=click.FloatRange(0, 1),
+    default=0.98,
+    show_default=True,
+    help="At least this fraction of samples must get the same class from both.",
+)
 @_options.json_option
 @_options.debug_option
 def command(

@@ -30,6 +30,7 @@ def _bench(work: Work) -> list[Path]:
             seed=work.recipe.seed,
             raw_folder=work.folder / SAMPLES_FOLDER,
             on_progress=work.progress.item,
+            **work.recipe.bench.arguments,
         )
     BenchResult(measurements=tuple(measurements)).write(work.folder / RECORD_FILE)
     raw = {work.folder / measurement.samples_path for measurement in measurements if measurement.samples_path}

@@ -1,0 +1,284 @@
+"""The command line as a user meets it: what it prints, its exit status, and one clear line for each mistake."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import pytest
+import ruamel.yaml
+from click.testing import CliRunner
+
+from edgekd import api, cli, recipe, registry, storage
+from edgekd.pipeline import RunResult
+from edgekd.pipeline.folder import StageRecord
+from edgekd.records import Summary
+
+Command = Callable[..., Any]
+VERBS = registry.discover("edgekd.cli")
+
+
+@pytest.fixture
+def recipe_file(tiny_recipe: dict[str, Any], tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.yaml"
+    with path.open("w") as file:
+        ruamel.yaml.YAML(typ="safe", pure=True).dump(tiny_recipe, file)
+    return path
+
+
+def one_line(err: str) -> str:
+    lines = err.strip().splitlines()
+    assert len(lines) == 1, err
+    assert lines[0].startswith("edgekd: ")
+    assert "Traceback" not in err
+    return lines[0]
+
+
+def test_the_verbs_are_the_documented_ones() -> None:
+    assert set(VERBS) >= {"run", "train", "distill", "export", "verify", "bench", "report", "list", "doctor", "data"}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_and_option_explains_itself(verb: str) -> None:
+    command = registry.load("edgekd.cli", verb).command
+    commands = [command, *getattr(command, "commands", {}).values()]
+    for each in commands:
+        assert each.help
+        for parameter in each.params:
+            if isinstance(parameter, click.Option):
+                assert parameter.help, parameter.name
+            else:  # an argument is explained in the text
+                assert parameter.make_metavar(click.Context(each)).strip("[].") in each.help
+    assert CliRunner().invoke(cli.edgekd, [verb, "--help"]).exit_code == 0
+
+
+def test_help_imports_nothing_heavy() -> None:
+    script = (
+        "import sys\nsys.argv = ['edgekd', '--help']\nfrom edgekd import cli\n"
+        "try:\n    cli.main()\nexcept SystemExit:\n    pass\n"
+        "heavy = {'tensorflow', 'keras', 'numpy', 'pydantic', 'scipy', 'rich', 'plotly', 'onnx'} & set(sys.modules)\n"
+        "sys.exit(f'imported {sorted(heavy)}' if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_run_of_a_finished_run_says_nothing_to_do(
+    edgekd_command: Command, finished_copy: Path, recipe_file: Path
+) -> None:
+    result = edgekd_command("run", recipe_file, "--out", finished_copy)
+    assert result.status == 0
+    assert "nothing to do" in result.out
+    assert "Distilled student" in result.out
+    assert str(finished_copy / "report.html") in result.out
+
+
+def test_json_is_the_only_thing_on_standard_output(
+    edgekd_command: Command, finished_copy: Path, recipe_file: Path
+) -> None:
+    result = edgekd_command("run", recipe_file, "--out", finished_copy, "--json")
+    assert result.status == 0
+    assert Summary.model_validate_json(result.out) == Summary.read(finished_copy / "summary.json")
+
+
+def test_a_failed_gate_is_named_and_ends_with_status_1(
+    edgekd_command: Command, finished_copy: Path, recipe_file: Path, tiny_recipe: dict[str, Any]
+) -> None:
+    # The file is swapped for one of an untrained network, and the records say that it is the right one.
+    data = api.load_data(**tiny_recipe["data"])
+    file = finished_copy / "export" / "student-float32.tflite"
+    right = storage.sha256_file(file)
+    api.export_model(api.create_model("resnet", data, width=4, seed=99), file)
+    record, marker = file.parent / "record.json", file.parent / "stage.json"
+    record.write_text(record.read_text().replace(right, storage.sha256_file(file)))
+    stage = StageRecord.read(marker)
+    stage.model_copy(update={"files": {name: storage.sha256_file(file.parent / name) for name in stage.files}}).write(
+        marker
+    )
+    (finished_copy / "verify" / "stage.json").unlink()
+    result = edgekd_command("run", recipe_file, "--out", finished_copy)
+    assert result.status == 1
+    assert "gate failed: student-float32.tflite: agreement is" in result.out
+
+
+def test_print_shows_every_default_and_writes_nothing(
+    edgekd_command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = edgekd_command("run", "quickstart", "--print", "--set", "student.epochs=5", "--seed", 9)
+    printed = ruamel.yaml.YAML(typ="safe", pure=True).load(result.out)
+    assert printed["student"]["epochs"] == 5
+    assert printed["seed"] == 9
+    assert printed["teacher"]["momentum"] == 0.9  # not in the file: a default
+    assert printed["teacher"]["shortcut"] == "projection"  # a default of the architecture's own
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "again.yaml").write_text(result.out)
+    again = edgekd_command("run", tmp_path / "again.yaml", "--print")
+    assert again.out == result.out
+
+
+def test_smoke_and_seed_live_in_folders_of_their_own() -> None:
+    from edgekd.cli import _recipes
+
+    plain = recipe.load("quickstart")
+    assert _recipes.folder(plain, None, None) == Path("runs/quickstart")
+    assert _recipes.folder(plain, None, 4) == Path("runs/quickstart-seed4")
+    assert _recipes.folder(recipe.smoke(plain), None, None) == Path("runs/quickstart-smoke")
+    assert _recipes.folder(plain, Path("elsewhere"), 4) == Path("elsewhere")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["runn"], "unknown command 'runn'. Did you mean 'run'?"),
+        (["run", "quickstrat"], "unknown recipe 'quickstrat'. Did you mean 'quickstart'?"),
+        (["run", "absent.yaml"], "'absent.yaml' does not exist"),
+        (["run", "quickstart", "--set", "student.epoch=3"], "Did you mean 'epochs'?"),
+        (["run", "quickstart", "--set", "studnt.epochs=3"], "Did you mean 'student'?"),
+        (["run", "quickstart", "--set", "student.epochs=many"], "student.epochs"),
+        (["run", "quickstart", "--set", "student.architecture=resnett"], "Did you mean 'resnet'?"),
+        (["run", "quickstart", "--set", "nonsense"], "is not of the form a.b=value"),
+        (["run", "quickstart", "--set", "data.dataset=embeded"], "Did you mean 'embedded'?"),
+        (["run", "quickstart", "--set", "data.dataset=npz:absent.npz"], "absent.npz"),
+        (["run", "quickstart", "--set", "data.dataset=idx:/nowhere"], "/nowhere"),
+        (["run", "quickstart", "--out", "/proc/nowhere"], "choose another"),
+        (["report", "nowhere"], "nowhere"),
+        (["verify", "absent.tflite", "absent.onnx"], "absent.tflite"),
+        (["bench", "absent.tflite"], "absent.tflite"),
+        (["bench", __file__], "test_commands.py"),
+        (["export", "absent.keras"], "absent.keras"),
+        (["export", "quickstart.keras", "--format", "tflit"], "Did you mean 'tflite'?"),
+        (["data", "show", "tfds:fashion_mnst"], "fashion_mnist"),
+        (["data", "show", "image_folder:/nowhere"], "/nowhere"),
+    ],
+)
+def test_a_mistake_is_one_line_and_status_2(
+    edgekd_command: Command,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    expected: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = edgekd_command(*arguments)
+    assert result.status == 2
+    assert result.out == ""
+    assert expected in one_line(result.err)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and path.name not in {".lock", "run.json"}]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["run"], ["train"], ["distill", "--teacher", "x.keras"], ["train", "quickstart", "--architecture", "resnet"],
+     ["bench"], ["list", "nothing"], ["bench", "x.tflite", "--threads", "one"]],
+)  # fmt: skip
+def test_wrong_usage_is_explained_with_status_2(edgekd_command: Command, arguments: list[str]) -> None:
+    result = edgekd_command(*arguments)
+    assert result.status == 2
+    assert result.out == ""
+    assert "Error: " in result.err
+
+
+def test_debug_shows_the_traceback(edgekd_command: Command) -> None:
+    with pytest.raises(recipe.RecipeError):
+        edgekd_command("run", "quickstrat", "--debug")
+
+
+@pytest.mark.parametrize("kind", ["losses", "architectures", "datasets", "schemes", "formats", "targets", "recipes"])
+def test_list_shows_what_is_installed(edgekd_command: Command, kind: str) -> None:
+    listed = json.loads(edgekd_command("list", kind, "--json").out)
+    assert listed
+    text = edgekd_command("list", kind).out
+    for name, row in listed.items():
+        assert row["summary"]
+        assert name in text
+    folder = {
+        "datasets": "data/sources",
+        "schemes": "quantize/schemes",
+        "formats": "export",
+        "targets": "bench/targets",
+    }
+    if kind != "recipes":
+        package = Path(registry.__file__).parent / folder.get(kind, kind)
+        assert set(listed) == {path.stem for path in package.glob("[a-z]*.py")}
+
+
+def test_doctor_tells_versions_and_noise(edgekd_command: Command) -> None:
+    result = edgekd_command("doctor", "--json")
+    assert result.status == 0
+    found = json.loads(result.out)
+    assert found["missing"] == []
+    assert found["packages"]["numpy"] == np.__version__
+    assert found["noise"]["scatter"] >= 0
+    assert "logical cores" in edgekd_command("doctor").out
+
+
+def test_train_and_distill_and_export_work_without_a_recipe(
+    edgekd_command: Command, finished: RunResult, tmp_path: Path
+) -> None:
+    data = ["--dataset", "synthetic", "--set", "data.samples=300", "--set", "data.classes=3",
+            "--set", "data.shape=[16, 16, 1]", "--set", "data.batch_size=64"]  # fmt: skip
+    trained = edgekd_command(
+        "train", *data, "--architecture", "lab_cnn", "--epochs", 1, "--out", tmp_path / "t", "--json"
+    )
+    assert trained.status == 0, trained.err
+    summary = Summary.model_validate_json(trained.out)
+    assert set(summary.models) == {"teacher"}
+    teacher = tmp_path / "t" / "teacher" / "model.keras"
+    student = ["--architecture", "lab_cnn", "--set", "student.filters=[4]"]
+    distilled = edgekd_command(
+        "distill", *data, "--teacher", teacher, *student, "--epochs", 1, "--out", tmp_path / "d", "--json"
+    )
+    assert distilled.status == 0, distilled.err
+    assert set(Summary.model_validate_json(distilled.out).models) == {"teacher", "student_labels", "student_distilled"}
+    model = tmp_path / "d" / "student_distilled" / "model.keras"
+    exported = edgekd_command("export", model, "--format", "tflite", "--format", "onnx", "--out", tmp_path / "files")
+    assert exported.status == 0, exported.err
+    files = sorted(path.name for path in (tmp_path / "files").iterdir())
+    assert files == ["model-float32.onnx", "model-float32.tflite"]
+
+
+def test_verify_passes_and_fails_by_its_gates(
+    edgekd_command: Command, finished: RunResult, tiny_recipe: dict[str, Any]
+) -> None:
+    folder = finished.folder
+    options = [f"--set={key}={json.dumps(tiny_recipe['data'][key])}" for key in ("samples", "classes", "shape")]
+    options += ["--data", "synthetic"]
+    student = folder / "student_distilled" / "model.keras"
+    float_file = folder / "export" / "student-float32.tflite"
+    passed = edgekd_command("verify", student, float_file, folder / "export" / "student-float32.onnx", *options)
+    assert passed.status == 0, passed.err
+    assert "passed" in passed.out
+    # Another network is not the one that was trained.
+    noise = [*options, "--set=learnable=false", "--min-agreement=1"]
+    failed = edgekd_command("verify", folder / "teacher" / "model.keras", float_file, *noise)
+    assert failed.status == 1
+    assert "gate failed" in failed.out
+    document = json.loads(edgekd_command("verify", student, float_file, *options, "--json").out)
+    assert document["schema_version"] == 1
+    assert document["comparisons"][0]["agreement"]["value"] == 1.0
+
+
+def test_bench_prints_percentiles(edgekd_command: Command, finished: RunResult, tmp_path: Path) -> None:
+    model = finished.folder / "export" / "student-int8.tflite"
+    result = edgekd_command("bench", model, "--processes", 1, "--json", "--out", tmp_path / "raw")
+    assert result.status == 0, result.err
+    (measurement,) = json.loads(result.out)["measurements"]
+    assert measurement["latency_ms"]["p50"] > 0
+    assert list((tmp_path / "raw").iterdir())
+
+
+def test_report_is_written_anew(edgekd_command: Command, finished_copy: Path, tmp_path: Path) -> None:
+    result = edgekd_command("report", finished_copy, "--out", tmp_path / "page")
+    assert result.status == 0
+    assert (tmp_path / "page" / "report.html").read_bytes() == (finished_copy / "report.html").read_bytes()
+
+
+def test_data_show_describes_the_embedded_dataset(edgekd_command: Command) -> None:
+    shown = json.loads(edgekd_command("data", "show", "embedded", "--json").out)
+    assert (shown["train"], shown["validation"], shown["test"]) == (12_000, 2_000, 2_000)
+    assert "12000 training" in edgekd_command("data", "show", "embedded").out
