@@ -47,8 +47,8 @@ LIGHT = """
             registry.describe(package, name, entry=entry and entry.format(name))
     note("listing plug-ins")
     MODULES = (
-        "losses", "architectures", "data", "data.sources", "quantize", "quantize.schemes", "export", "runtime", "verify",
-        "bench", "bench.worker", "report", "pipeline", "api", "cli",
+        "losses", "architectures", "data", "data.sources", "quantize", "quantize.schemes", "export", "runtime",
+        "verify", "bench", "bench.worker", "report", "pipeline", "api", "cli",
     )
     for module in MODULES:
         importlib.import_module(f"edgekd.{module}")

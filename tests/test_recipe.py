@@ -526,6 +526,8 @@ def test_the_hash_does_not_depend_on_the_order_of_keys_or_on_written_defaults(lo
     assert load("seed: 0\n" + "\n".join(reversed(MINIMAL.splitlines())) + "\n").sha256 == plain.sha256
     assert load(MINIMAL, "student.stem_stride=1", "data.batch_size=128").sha256 == plain.sha256
     assert len(plain.sha256) == 64
+    own = "teacher: {{architecture: 'own.package:build', {}, {}}}\nstudent: {{architecture: resnet}}\n"
+    assert load(own.format("depth: 3", "width: 4")).sha256 == load(own.format("width: 4", "depth: 3")).sha256
 
 
 @pytest.mark.parametrize(

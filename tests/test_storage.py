@@ -49,6 +49,15 @@ def test_an_old_file_is_replaced_only_when_the_new_one_is_whole(tmp_path):
     assert path.read_text() == "new"
 
 
+def test_who_reads_the_old_file_while_it_is_replaced_reads_it_to_its_end(tmp_path):
+    path = tmp_path / "file.txt"
+    storage.write_text(path, "old")
+    with path.open() as reader:
+        storage.write_text(path, "new and longer")
+        assert reader.read() == "old"
+    assert path.read_text() == "new and longer"
+
+
 @pytest.mark.parametrize("error", [ValueError("mine"), KeyboardInterrupt()])
 def test_the_old_file_stays_and_nothing_is_left_over_when_the_block_raises(tmp_path, error):
     path = tmp_path / "file.txt"

@@ -190,6 +190,16 @@ def test_the_result_has_the_students_dtype_and_its_precision(maps, dtype, tolera
     np.testing.assert_allclose(tf.cast(result, "float64").numpy(), expected, rtol=tolerance)
 
 
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_difference_that_half_precision_cannot_hold_is_still_measured(maps, variant):
+    student = tf.cast(maps[0], "float16")
+    teacher = tf.cast(maps[0] * (1 + 0.01 * np.random.default_rng(3).normal(size=maps[0].shape)), "float16")
+    expected = by_numpy(tf.cast(student, "float64").numpy(), tf.cast(teacher, "float64").numpy(), variant)
+    result = tf.cast(attention_transfer(student, teacher, variant=variant), "float64").numpy()
+    # Only the result is rounded: to half precision's relative step, or where it is tiny to its smallest number.
+    np.testing.assert_allclose(result, expected, rtol=2**-10, atol=2**-25)
+
+
 @pytest.mark.parametrize(("student_dtype", "teacher_dtype"), [("float16", "float32"), ("float32", "float64")])
 def test_student_and_teacher_may_have_different_dtypes(maps, student_dtype, teacher_dtype):
     student, teacher = maps

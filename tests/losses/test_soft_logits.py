@@ -155,7 +155,15 @@ def test_extreme_logits_are_worth_what_the_formula_says():
 
 @pytest.mark.parametrize(
     ("student", "teacher"),
-    [((2, 3), (2, 4)), ((2, 3), (1, 3)), ((1, 3), (2, 3)), ((2, 3), (3,)), ((2, 1, 3), (2, 1, 3)), ((3,), (3,))],
+    [
+        ((2, 3), (2, 4)),
+        ((2, 3), (1, 3)),
+        ((1, 3), (2, 3)),
+        ((2, 3), (3,)),
+        ((3,), (2, 3)),
+        ((2, 1, 3), (2, 1, 3)),
+        ((3,), (3,)),
+    ],
 )
 def test_logits_that_do_not_fit_are_refused_with_both_shapes(student, teacher):
     with pytest.raises(ShapeError) as raised:
