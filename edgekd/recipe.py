@@ -265,7 +265,7 @@ class Verify(Section):
 class Bench(Section):
     """What to measure exported files on, and how often; an empty list of targets measures nothing.
 
-    Further keys are the targets' own settings, such as `min_warmup_seconds`.
+    Further keys are settings that every one of the targets has, such as `min_warmup_seconds`.
     """
 
     PLUGIN_ARGUMENTS = True
@@ -279,8 +279,6 @@ class Bench(Section):
         own = ("num_threads", "processes", "seed", "inputs", "on_progress")
         for target in self.targets:
             _check_plugin(self, TARGETS, target, entry="measure", own=own)
-        if not self.targets and self.arguments:
-            raise _invalid(unknown_name("key", next(iter(self.arguments)), type(self).model_fields))
         if self.targets and not self.threads:
             raise _invalid("threads is empty: give at least one number of threads, such as [1].")
         return self

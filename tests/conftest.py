@@ -45,6 +45,16 @@ def fashion_mnist_files() -> Path:
     return _FASHION_MNIST
 
 
+@pytest.fixture(scope="session")
+def prepared_fashion_mnist(tmp_path_factory: pytest.TempPathFactory, fashion_mnist_files: Path) -> Path:
+    """A TFDS data folder in which fashion_mnist is prepared from the official files."""
+    from edgekd.data.tfds_import import import_dataset
+
+    data_dir = tmp_path_factory.mktemp("tfds")
+    import_dataset("fashion_mnist", source=fashion_mnist_files, data_dir=data_dir)
+    return data_dir
+
+
 TINY_RECIPE: dict[str, Any] = {
     "name": "tiny",
     "seed": 3,

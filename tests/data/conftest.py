@@ -174,13 +174,3 @@ def prepared_tiny(tmp_path_factory, tiny_builders, tiny_files):
     import_dataset("tiny_shapes", source=source, data_dir=data_dir)
     tfds.builder("tiny_photos", data_dir=data_dir).download_and_prepare()
     return data_dir
-
-
-@pytest.fixture(scope="session")
-def prepared_fashion_mnist(tmp_path_factory, fashion_mnist_files):
-    """A TFDS data folder in which fashion_mnist is prepared from the official files."""
-    from edgekd.data.tfds_import import import_dataset
-
-    data_dir = tmp_path_factory.mktemp("fashion_mnist")
-    import_dataset("fashion_mnist", source=fashion_mnist_files, data_dir=data_dir)
-    return data_dir
