@@ -172,6 +172,7 @@ def verify_model(reference: "keras.Model | Path | str", candidate: Path | str, s
 
         outputs, name = Predictor(reference).logits(split), reference.name
     from edgekd.verify import comparison
+
     with runtime.open_runner(candidate) as runner:
         names = (name, Path(candidate).name)
         return comparison.compare(outputs, runner, images, labels, names=names, dataset="the given samples")

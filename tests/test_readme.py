@@ -1,0 +1,81 @@
+"""What the README tells people to type works."""
+
+import re
+import shlex
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import click
+import pytest
+
+from edgekd import cli
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+def commands() -> list[str]:
+    lines = [line.partition("#")[0].partition(">")[0].strip() for block in blocks("sh") for line in block.splitlines()]
+    return [line for line in lines if line.startswith("edgekd ")]
+
+
+def test_there_are_commands_to_check() -> None:
+    assert len(commands()) > 8
+
+
+@pytest.mark.parametrize("command", commands())
+def test_every_command_and_option_in_the_readme_exists(command: str) -> None:
+    _, *arguments = shlex.split(command)
+    context = click.Context(cli.edgekd, info_name="edgekd")
+    group: click.Command = cli.edgekd
+    while isinstance(group, click.Group):
+        name, found, arguments = group.resolve_command(context, arguments)
+        assert found is not None, name
+        group = found
+    group.make_context(group.name, list(arguments), parent=context)
+
+
+@pytest.mark.slow
+def test_the_python_example_runs_and_is_short(tmp_path: Path) -> None:
+    (example,) = blocks("python")
+    assert len(example.splitlines()) < 25
+    done = subprocess.run([sys.executable, "-c", example], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"validation accuracy 0\.\d+", done.stdout)
+    assert re.search(r"\d+ bytes, agreement (0\.9\d+|1\.0000), p50 \d+\.\d+ ms", done.stdout)
+    assert (tmp_path / "student-int8.tflite").is_file()
+
+
+def test_links_to_files_lead_somewhere() -> None:
+    for document in (ROOT / "README.md", *(ROOT / "docs").rglob("*.md")):
+        for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text(encoding="utf-8")):
+            assert (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+def test_the_wheel_carries_recipes_data_and_templates(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
+    # A copy, since building leaves files beside the sources.
+    source = tmp_path / "source"
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True)  # noqa: S607
+    for name in listed.stdout.splitlines():
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        if (ROOT / name).is_symlink():
+            (source / name).symlink_to((ROOT / name).readlink())
+        else:
+            (source / name).write_bytes((ROOT / name).read_bytes())
+    done = subprocess.run(
+        [*command, "--wheel-dir", str(tmp_path), str(source)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    names = set(zipfile.ZipFile(wheel).namelist())
+    wanted = {"edgekd/zoo/quickstart/recipe.yaml", "edgekd/py.typed", "edgekd/data/FASHION_MNIST_LICENSE.txt"}
+    wanted |= {f"edgekd/report/{file}" for file in ("page.html.j2", "page.css", "page.js")}
+    wanted |= {"edgekd/data/fashion_mnist_embedded.npz", "edgekd/data/sources/embedded.py"}
+    assert wanted <= names
