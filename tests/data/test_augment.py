@@ -34,15 +34,16 @@ def test_a_view_depends_on_seed_epoch_and_sample_alone(order, size, seed, epoch)
     )
 
 
-def test_views_change_with_the_seed_the_epoch_and_the_sample():
+@pytest.mark.parametrize("options", [{"shift": 2}, {"flip": True}, {"cutout": 3}], ids=["shift", "flip", "cutout"])
+def test_each_kind_of_change_varies_with_the_seed_the_epoch_and_the_sample(options):
     images = np.broadcast_to(photographs(1), (64, 9, 7, 3))
-    base = view(images, np.arange(64), **EVERYTHING)
+    base = view(images, np.arange(64), **options)
     for other in (
-        view(images, np.arange(64), seed=1, **EVERYTHING),
-        view(images, np.arange(64), epoch=1, **EVERYTHING),
-        view(images, np.arange(64) + 64, **EVERYTHING),
+        view(images, np.arange(64), seed=1, **options),
+        view(images, np.arange(64), epoch=1, **options),
+        view(images, np.arange(64) + 64, **options),
     ):
-        assert np.mean(np.any(base != other, axis=(1, 2, 3))) > 0.9
+        assert np.mean(np.any(base != other, axis=(1, 2, 3))) > 0.25  # a mirror image differs half of the time
 
 
 def test_the_images_given_are_not_changed():

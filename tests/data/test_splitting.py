@@ -37,6 +37,14 @@ def test_seed_and_stream_change_the_choice_and_nothing_else_does():
     assert stratified_sample(UNEVEN, 50, seed=0, stream="t").tolist() != base
 
 
+def test_classes_are_sampled_independently_of_each_other():
+    # Of 100 samples in each of two classes half are taken: the same places in both would be a shared draw.
+    first, second = np.split(
+        np.isin(np.arange(200), stratified_sample(np.repeat([0, 1], 100), 100, seed=0, stream="s")), 2
+    )
+    assert 30 < np.sum(first == second) < 70
+
+
 def test_a_class_is_sampled_from_its_whole_range():
     chosen = stratified_sample(np.zeros(10_000, np.int64), 1000, seed=0, stream="s")
     assert abs(chosen.mean() - 4999.5) < 300  # three standard errors of the mean of 1,000 of 10,000 are 260
