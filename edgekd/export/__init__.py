@@ -75,7 +75,7 @@ def export_model(
     shape = _graph.input_shape(model)
     samples = check_calibration(calibration, shape) if chosen.needs_calibration else None
     _graph.check_weights(model)
-    sample = np.zeros((1, *shape), np.float32) if samples is None else samples[:1]
+    sample = np.random.default_rng(0).random((1, *shape), np.float32) if samples is None else samples[:1]
     exporter = registry.load(__name__, format)
     with storage.atomic_path(path) as partial:
         exporter.export(

@@ -26,7 +26,7 @@ def run_one(path: Path, sample: np.ndarray[Any, Any]) -> Specs:
             raise ModelError(f"the exported file does not run: {error}") from error
         if not np.isfinite(outputs).all():
             raise NonFiniteError(
-                "the exported file returns NaN or infinity for a sample: weights beyond the scheme's range "
-                "(65504 for float16) become infinite. Choose another scheme."
+                "the exported file returns NaN or infinity for a sample: weights or activations overflow. Check the "
+                "model's outputs for that sample, or choose another scheme."
             )
         return runner.inputs, runner.outputs

@@ -11,12 +11,13 @@ from tensorflow.lite.python import schema_py_generated as schema
 from tensorflow.lite.python.convert_phase import ConverterError
 from tensorflow.lite.tools import flatbuffer_utils
 
-from edgekd.errors import ModelError
+from edgekd.errors import ModelError, NonFiniteError
 from edgekd.quantize import Scheme
 from edgekd.runtime.native_output import captured_stderr
 
 _ERROR_NEEDS_FLEX_OPS = 1
 _ERROR_NEEDS_CUSTOM_OPS = 2
+_LARGEST_FLOAT16 = float(np.finfo(np.float16).max)
 
 
 def convert(
@@ -40,6 +41,7 @@ def convert(
 
     Raises:
       ModelError: an operator cannot be converted or quantised.
+      NonFiniteError: a weight is beyond float16's range.
     """
     converter = tf.lite.TFLiteConverter([function], None)
     converter.exclude_conversion_metadata = True
@@ -56,11 +58,13 @@ def convert(
         except (RuntimeError, ValueError) as error:
             raise ModelError(f"the TFLite converter failed: {_essential(str(error))}") from error
     model = flatbuffer_utils.convert_bytearray_to_object(content)
-    if scheme.weight_bits == 8 and not _has_int8_weights(model):
+    if (scheme.weight_bits, scheme.activation_bits) == (8, 32) and not _has_int8_weights(model):
         raise ModelError(
             f"scheme {scheme.name!r} would quantise nothing: no weight of this model has the 1024 elements from which "
             "the converter stores weights as int8. Export it as float32 or int8."
         )
+    if scheme.weight_bits == 16:
+        _check_float16_range(model)
     return bytes(flatbuffer_utils.convert_object_to_bytearray(_with_signature(model)))
 
 
@@ -119,6 +123,20 @@ def _has_int8_weights(model: Any) -> bool:
         for graph in model.subgraphs
         for tensor in graph.tensors
     )
+
+
+def _check_float16_range(model: Any) -> None:
+    """Raises where the converter has saturated weights, which it does without a word."""
+    for tensor in (tensor for graph in model.subgraphs for tensor in graph.tensors):
+        data = model.buffers[tensor.buffer].data
+        if tensor.type != schema.TensorType.FLOAT16 or data is None:
+            continue
+        largest = float(np.max(np.abs(np.frombuffer(bytes(data), np.float16)), initial=0))
+        if not largest < _LARGEST_FLOAT16:
+            raise NonFiniteError(
+                f"weights of {tensor.name.decode()!r} exceed float16's range of {_LARGEST_FLOAT16:.0f} "
+                "(batch normalisation is folded into them): export as float32."
+            )
 
 
 def _with_signature(model: Any) -> Any:

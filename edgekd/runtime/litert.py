@@ -91,10 +91,14 @@ def specs(interpreter: Interpreter, name: str) -> tuple[tuple[TensorSpec, ...], 
     """Returns the inputs' and outputs' specs of an interpreter.
 
     Raises:
-      ModelError: a tensor is a string, or is quantised per channel.
+      ModelError: the file is damaged, or a tensor is a string or quantised per channel.
     """
-    inputs = tuple(_spec(detail, name) for detail in interpreter.get_input_details())
-    outputs = tuple(_spec(detail, name) for detail in interpreter.get_output_details())
+    try:
+        received, returned = interpreter.get_input_details(), interpreter.get_output_details()
+    except ValueError as error:
+        raise ModelError(f"{name!r} is damaged: {one_line(error)}") from error
+    inputs = tuple(_spec(detail, name) for detail in received)
+    outputs = tuple(_spec(detail, name) for detail in returned)
     if not inputs or not outputs:
         raise ModelError(f"{name!r} has {len(inputs)} inputs and {len(outputs)} outputs: nothing can be run.")
     return inputs, outputs

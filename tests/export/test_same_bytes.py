@@ -1,0 +1,58 @@
+"""The same model gives the same bytes in another process, whatever that process has done before."""
+
+import json
+import os
+import subprocess
+import sys
+
+SCRIPT = """
+import hashlib, json, sys
+from pathlib import Path
+import keras, numpy as np
+from keras import layers
+from edgekd.export import export_model
+
+for _ in range(int(sys.argv[2])):
+    keras.Sequential([keras.Input((4,)), layers.Dense(3), layers.Dense(2)])
+keras.utils.set_random_seed(0)
+image = keras.Input((8, 8, 3), name="image")
+stem = layers.Conv2D(16, 3, padding="same", use_bias=False, name="stem")(image)
+stem = layers.ReLU(name="relu")(layers.BatchNormalization(name="bn")(stem))
+x = layers.Conv2D(16, 3, padding="same", name="conv")(stem)
+x = layers.Add(name="add")([layers.DepthwiseConv2D(3, padding="same", name="depthwise")(x), stem])
+model = keras.Model(image, layers.Dense(5, name="logits")(layers.GlobalAveragePooling2D(name="pool")(x)))
+samples = np.random.default_rng(0).random((8, 8, 8, 3), dtype=np.float32)
+kinds = [("tflite", "float32"), ("tflite", "float16"), ("tflite", "dynamic_int8"), ("tflite", "int8"),
+         ("onnx", "float32"), ("onnx", "int8")]
+if int(sys.argv[2]):
+    kinds.reverse()
+hashes = {}
+for kind, scheme in kinds:
+    path = Path(sys.argv[1]) / f"{scheme}.{kind}"
+    export_model(model, path, format=kind, scheme=scheme, name="m", source="m", calibration=samples, batch=None)
+    hashes[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
+print(json.dumps(hashes))
+"""
+
+
+def started(folder, *, models_before, hash_seed):
+    folder.mkdir()
+    command = [sys.executable, "-c", SCRIPT, str(folder), str(models_before)]
+    environment = {**os.environ, "PYTHONHASHSEED": str(hash_seed)}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def hashes(child):
+    said, errors = child.communicate()
+    assert child.returncode == 0, errors
+    return json.loads(said.splitlines()[-1])
+
+
+def test_every_kind_of_file_is_the_same_in_two_processes_with_different_pasts(tmp_path):
+    children = [
+        started(tmp_path / "first", models_before=0, hash_seed=1),
+        started(tmp_path / "second", models_before=3, hash_seed=2),
+    ]
+    first, second = [hashes(child) for child in children]
+    assert len(first) == 6
+    assert first == second

@@ -1,0 +1,103 @@
+"""What is inside a TFLite file: names, operators, signatures, and what becomes of operators that TFLite lacks."""
+
+import keras
+import numpy as np
+import pytest
+from ai_edge_litert.interpreter import Interpreter
+
+from edgekd.errors import ModelError
+from edgekd.export import export_model
+from edgekd.runtime import open_runner, predict
+
+
+def export(model, path, **changes):
+    arguments = {"format": "tflite", "scheme": "float32", "name": "student", "source": "student", **changes}
+    return export_model(model, path, **arguments)
+
+
+class Determinant(keras.layers.Layer):
+    """TFLite has no operator for a determinant; TensorFlow's can stand in on a runtime that includes it."""
+
+    def call(self, inputs):
+        import tensorflow as tf
+
+        return tf.linalg.det(tf.reshape(inputs, (-1, 2, 2)))[:, None]
+
+
+class HyperbolicSine(keras.layers.Layer):
+    """The converter offers no stand-in for this one."""
+
+    def call(self, inputs):
+        import tensorflow as tf
+
+        return tf.math.asinh(inputs)
+
+
+def four_numbers(layer):
+    inputs = keras.Input((4,), name="numbers")
+    return keras.Model(inputs, layer(inputs))
+
+
+def test_an_operator_that_tflite_lacks_is_named_with_the_option_that_allows_it(tmp_path):
+    with pytest.raises(ModelError, match=r"no built-in operator for MatrixDeterminant.*allow_select_tf_ops: true"):
+        export(four_numbers(Determinant()), tmp_path / "model.tflite")
+    assert not list(tmp_path.iterdir())
+
+
+def test_allowed_tensorflow_operators_are_written_with_a_warning_and_refused_by_the_runner(tmp_path):
+    path = tmp_path / "model.tflite"
+    with pytest.warns(UserWarning, match=r"written but not run.*FlexMatrixDeterminant"):
+        artifact = export(four_numbers(Determinant()), path, allow_select_tf_ops=True)
+    assert artifact.outputs[0].shape == (1, 1)
+    with pytest.raises(ModelError, match=r"contains TensorFlow operators \(FlexMatrixDeterminant\)"):
+        open_runner(path)
+
+
+def test_an_operator_without_any_stand_in_is_named(tmp_path):
+    with pytest.raises(ModelError, match=r"TFLite has no operator for Asinh"):
+        export(four_numbers(HyperbolicSine()), tmp_path / "model.tflite", allow_select_tf_ops=True)
+
+
+def test_the_option_changes_nothing_for_a_model_of_built_in_operators(model, tmp_path):
+    plain = export(model, tmp_path / "plain.tflite")
+    assert export(model, tmp_path / "allowed.tflite", allow_select_tf_ops=True).sha256 == plain.sha256
+
+
+def test_tensors_are_named_after_layers_whatever_the_model_is_called(model, tmp_path):
+    renamed = keras.Model(model.inputs, model.outputs, name="another_name")
+    first = export(model, tmp_path / "first.tflite")
+    second = export(renamed, tmp_path / "second.tflite")
+    assert first.sha256 == second.sha256
+    interpreter = Interpreter(str(tmp_path / "first.tflite"))
+    names = {detail["name"] for detail in interpreter.get_tensor_details()}
+    assert {"image", "logits", "block_add/Add", "pool/Mean"} <= names
+
+
+def test_the_signature_names_input_and_output(model, tmp_path):
+    export(model, tmp_path / "model.tflite", output_name="scores")
+    interpreter = Interpreter(str(tmp_path / "model.tflite"))
+    assert interpreter.get_signature_list() == {"serving_default": {"inputs": ["image"], "outputs": ["scores"]}}
+    scores = interpreter.get_signature_runner()(image=np.zeros((1, 8, 8, 3), np.float32))["scores"]
+    np.testing.assert_allclose(scores, model(np.zeros((1, 8, 8, 3))), atol=1e-5)
+
+
+def test_dynamic_int8_says_so_when_every_weight_is_too_small(build_model, tmp_path):
+    with pytest.raises(ModelError, match="would quantise nothing: no weight of this model has the 1024 elements"):
+        export(build_model(filters=4), tmp_path / "model.tflite", scheme="dynamic_int8")
+
+
+def test_every_sample_counts_in_calibration(model, images, tmp_path):
+    wide = np.concatenate([images, images[:1] * 10])
+    narrow = export(model, tmp_path / "narrow.tflite", scheme="int8", calibration=images)
+    widest = export(model, tmp_path / "wide.tflite", scheme="int8", calibration=wide, input_dtype="int8")
+    assert narrow.inputs[0].scale is None
+    assert widest.inputs[0].scale == pytest.approx(wide.max() / 255, rel=1e-3)
+
+
+def test_batch_normalisation_runs_in_inference_mode(build_model, images, tmp_path):
+    trained = build_model(seed=3)
+    trained.get_layer("stem_bn").moving_mean.assign(np.linspace(-1, 1, 16))
+    export(trained, tmp_path / "model.tflite", batch=None)
+    with open_runner(tmp_path / "model.tflite") as runner:
+        received = predict(runner, images)
+    np.testing.assert_allclose(received, trained(images, training=False), atol=1e-5)

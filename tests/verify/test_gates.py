@@ -1,0 +1,57 @@
+"""A gate passes on a measured number only."""
+
+import pytest
+
+from edgekd.errors import ShapeError
+from edgekd.records import Comparison, Interval
+from edgekd.verify.gates import accuracy_gates
+
+
+def comparison(candidate, *, drop=None, agreement=None):
+    return Comparison(
+        reference="student",
+        candidate=candidate,
+        samples=100,
+        dataset="test",
+        accuracy_drop=None if drop is None else Interval(value=drop, low=-1, high=1),
+        agreement=None if agreement is None else Interval(value=agreement, low=0, high=1),
+        outputs=(),
+    )
+
+
+def judged(subjects, comparisons):
+    gates = accuracy_gates(subjects, comparisons, max_accuracy_drop=0.01, min_agreement=0.98)
+    return {(gate.subject, gate.name): (gate.passed, gate.observed) for gate in gates}
+
+
+def test_limits_themselves_pass_and_anything_beyond_fails():
+    found = judged(
+        ["good", "bad"], [comparison("good", drop=0.01, agreement=0.98), comparison("bad", drop=0.011, agreement=0.979)]
+    )
+    assert found == {
+        ("good", "accuracy_drop"): (True, 0.01),
+        ("good", "agreement"): (True, 0.98),
+        ("bad", "accuracy_drop"): (False, 0.011),
+        ("bad", "agreement"): (False, 0.979),
+    }
+
+
+def test_a_file_without_a_comparison_fails():
+    found = judged(["good", "forgotten"], [comparison("good", drop=0.0, agreement=1.0)])
+    assert found["forgotten", "accuracy_drop"] == found["forgotten", "agreement"] == (False, None)
+
+
+def test_a_comparison_without_the_number_fails():
+    assert judged(["unlabelled"], [comparison("unlabelled", agreement=1.0)]) == {
+        ("unlabelled", "accuracy_drop"): (False, None),
+        ("unlabelled", "agreement"): (True, 1.0),
+    }
+
+
+def test_no_files_at_all_is_not_a_pass():
+    assert set(judged([], []).values()) == {(False, None)}
+
+
+def test_two_comparisons_of_one_file_are_an_error():
+    with pytest.raises(ShapeError, match="'good' was compared twice"):
+        judged(["good"], [comparison("good"), comparison("good")])
