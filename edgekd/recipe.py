@@ -138,7 +138,10 @@ class Training(Section):
 
 
 class Network(Training):
-    """A network and how to train it: `architecture` and its arguments, or `model`, the path of a saved one."""
+    """A network and how to train it: `architecture` and its arguments, or `model`, the path of a saved one.
+
+    A saved teacher is used as it is; a saved student is trained on from the weights it has.
+    """
 
     PLUGIN_ARGUMENTS = True
 
@@ -304,8 +307,6 @@ class Recipe(Section):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise _invalid(f"export asks for {', '.join(twice)} more than once: remove the repetition.")
-        if self.student.model is not None:
-            raise _invalid("student: give an architecture; a saved student model cannot be trained from the start.")
         return self
 
     @property

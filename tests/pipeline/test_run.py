@@ -147,6 +147,18 @@ def test_a_saved_model_can_teach(finished: RunResult, tmp_path: Path, tiny_recip
     assert again.worked == ("teacher", "student_distilled")
 
 
+def test_a_saved_student_is_trained_on_from_its_weights(
+    finished: RunResult, tmp_path: Path, tiny_recipe: dict[str, Any]
+) -> None:
+    saved = finished.folder / "student_labels" / "model.keras"
+    tiny_recipe["student"] = {"model": str(saved), "epochs": 1, "learning_rate": 1e-12, "weight_decay": 0.0}
+    result = run(made(tiny_recipe), out=tmp_path / "run", until=("student_labels",))
+    before, after = (keras.models.load_model(path) for path in (saved, tmp_path / "run/student_labels/model.keras"))
+    for old, new in zip(before.trainable_variables, after.trainable_variables, strict=True):
+        np.testing.assert_allclose(old.numpy(), new.numpy(), atol=1e-6)
+    assert result.summary.models["student_labels"].architecture == "saved model model.keras"
+
+
 @pytest.mark.parametrize(
     ("overrides", "error", "message"),
     [
