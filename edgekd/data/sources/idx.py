@@ -31,11 +31,11 @@ def load(location: str, *, prefix: str = "", class_names: Sequence[str] | None =
     if not folder.is_dir():
         raise DataError(f"IDX folder {location!r} does not exist: expected a folder with train-images-idx3-ubyte[.gz].")
     train = _read_split(folder, f"{prefix}train")
-    has_test = next((name for name in _TEST_NAMES if list(folder.glob(f"{prefix}{name}-images[-.]idx?-ubyte*"))), None)
+    test = next((name for name in _TEST_NAMES if _has_files(folder, f"{prefix}{name}")), None)
     return Loaded(
         name=f"idx:{folder.resolve().name}",
         train=train,
-        test=None if has_test is None else _read_split(folder, f"{prefix}{has_test}"),
+        test=None if test is None else _read_split(folder, f"{prefix}{test}"),
         class_names=numbered_classes(train.labels) if class_names is None else class_names_option(class_names),
     )
 
@@ -47,6 +47,11 @@ def _read_split(folder: Path, part: str) -> Split:
         return Split(with_channel_axis(images), integer_labels(labels, what=f"{part}-labels"))
     except DataError as error:
         raise DataError(f"{str(folder)!r}: {part}: {error}") from error
+
+
+def _has_files(folder: Path, part: str) -> bool:
+    """Whether there are images or labels of that part: one without the other is an error, not a missing split."""
+    return any(_is_named(path.name, f"{part}-{kind}") for path in folder.iterdir() for kind in ("images", "labels"))
 
 
 def _find(folder: Path, stem: str) -> Path:
@@ -64,5 +69,5 @@ def _is_named(name: str, stem: str) -> bool:
         and len(rest) == len("-idx3-ubyte")
         and rest[0] in "-."
         and rest[1:4] == "idx"
-        and (rest.endswith("-ubyte"))
+        and rest.endswith("-ubyte")
     )

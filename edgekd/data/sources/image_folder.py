@@ -20,7 +20,8 @@ def load(location: str, *, image_size: int | Sequence[int] | None = None, channe
     """Returns the images of FOLDER/<class>/ or of FOLDER/train/<class>/, FOLDER/test/<class>/ (and val or validation).
 
     The classes are the training folders' names in alphabetical order, and so are the files within a class. Hidden
-    files are left out; anything else that is not a PNG or JPEG file is an error, so that nothing is lost silently.
+    files are left out. Any other file in a class folder that is not PNG or JPEG is an error, and so is an image beside
+    the class folders: nothing is lost silently.
 
     Args:
       location: path of the folder.
@@ -83,6 +84,12 @@ def _read(
             f"{str(folder)!r} has class {', '.join(unknown)}, which training lacks: its classes are "
             f"{', '.join(class_names)}."
         )
+    stray = sorted(entry.name for entry in os.scandir(folder) if entry.is_file() and _is_image(entry.name))
+    if stray:
+        raise DataError(
+            f"{str(folder / stray[0])!r} stands beside the class folders: move it into the folder of its class, or "
+            "elsewhere."
+        )
     paths: list[Path] = []
     counts = []
     for name in class_names:
@@ -101,7 +108,7 @@ def _images(folder: Path) -> list[Path]:
         raise DataError(f"{str(folder)!r} does not exist: expected a folder for every class of the training folder.")
     names = sorted(name for name in os.listdir(folder) if not name.startswith(".") and name not in _LITTER)  # noqa: PTH208 - Path.iterdir is several times slower on folders of many files
     for name in names:
-        if not name.lower().endswith(_SUFFIXES):
+        if not _is_image(name):
             raise DataError(
                 f"{str(folder / name)!r} is not a PNG or JPEG file: expected only such files in a class folder. "
                 "Convert it, or move it elsewhere."
@@ -109,3 +116,7 @@ def _images(folder: Path) -> list[Path]:
     if not names:
         raise DataError(f"class folder {str(folder)!r} is empty: expected at least one PNG or JPEG file.")
     return [folder / name for name in names]
+
+
+def _is_image(name: str) -> bool:
+    return name.lower().endswith(_SUFFIXES) and not name.startswith(".")

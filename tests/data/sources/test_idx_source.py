@@ -41,6 +41,13 @@ def test_a_folder_without_test_files_has_no_test_split(folder):
     assert idx.load(str(folder)).test is None
 
 
+@pytest.mark.parametrize("kind", ["images-idx3", "labels-idx1"])
+def test_half_of_a_test_split_is_an_error_and_not_a_missing_split(folder, kind):
+    (folder / f"t10k-{kind}-ubyte").unlink()
+    with pytest.raises(DataError, match=rf"has no file t10k-{kind[:6]}-idx3-ubyte or the like"):
+        idx.load(str(folder))
+
+
 def test_prefixes_dotted_names_test_files_and_colour_are_read(tmp_path):
     colour = np.arange(2 * 4 * 3 * 3, dtype=np.uint8).reshape(2, 4, 3, 3)
     for part in ("train", "test"):
