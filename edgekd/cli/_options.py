@@ -1,5 +1,6 @@
 """Options that verbs share, and how they print."""
 
+import logging
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -14,14 +15,19 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def debug_option(function: Function) -> Function:
-    """Adds `--debug`: show the traceback of an error."""
+    """Adds `--debug`: show the traceback of an error, and what native libraries say."""
 
     def remember(context: click.Context, parameter: click.Parameter, value: bool) -> None:  # noqa: ARG001
         if value:
             context.ensure_object(dict)["debug"] = True
+            logging.getLogger("edgekd").setLevel(logging.DEBUG)  # native libraries are not silenced then
 
     return click.option(
-        "--debug", is_flag=True, expose_value=False, callback=remember, help="Show the traceback of an error."
+        "--debug",
+        is_flag=True,
+        expose_value=False,
+        callback=remember,
+        help="Show tracebacks, and what native libraries say.",
     )(function)
 
 
