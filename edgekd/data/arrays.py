@@ -1,6 +1,8 @@
 """Reads NumPy archives without trusting them, and makes splits of the arrays in them."""
 
+import lzma
 import math
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -12,6 +14,18 @@ from edgekd.data import buffers, files
 from edgekd.data.dataset import Loaded, Split, integer_labels, numbered_classes, with_channel_axis
 from edgekd.errors import DataError, RecipeError
 
+# What zipfile and NumPy's header parser let through, an encrypted member's RuntimeError included.
+_UNREADABLE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    OSError,
+    ValueError,
+    SyntaxError,
+    tokenize.TokenError,
+    RuntimeError,
+)
 _SPLITS = {"train": "train", "test": "test", "validation": "val"}
 
 
@@ -31,7 +45,7 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
             _check_members(archive, path)
         with np.load(path, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImplementedError) as error:
+    except _UNREADABLE as error:
         raise DataError(
             f"{str(path)!r} is not a readable .npz archive ({error}): write it with numpy.savez."
         ) from error

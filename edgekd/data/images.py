@@ -46,8 +46,8 @@ def decode_all(
       [count, height, width, channels] uint8.
 
     Raises:
-      DataError: an unreadable or truncated image, another format, more than 2²⁶ pixels, 16 bits per channel, or,
-        unless they are converted, images of several sizes or channel counts.
+      DataError: an unreadable or truncated image, another format, more than 2²⁶ pixels, a grey image of more than 8
+        bits, or, unless they are converted, images of several sizes or channel counts.
     """
     items = iter(encoded)
     first = next(items)
@@ -137,12 +137,14 @@ def _decode(item: Encoded, image_size: tuple[int, int] | None, channels: int | N
             width, height = image.size
             if width * height > MOST_PIXELS:
                 raise DataError(_too_large(name, f"{width}x{height} pixels"))
+            if image.mode.startswith(("I", "F")):  # Pillow would clip such values at 255 without a word
+                raise DataError(f"{name!r} has more than 8 bits per channel (mode {image.mode}): convert it to 8 bits.")
             converted = image.convert(_MODES[_channels_of(name, image) if channels is None else channels])
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise DataError(_too_large(name, "far too many pixels")) from error
     except UnidentifiedImageError as error:  # whose message holds a memory address
         raise DataError(f"{name!r} is not a PNG or JPEG image: convert, replace or remove the file.") from error
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error) as error:
+    except (OSError, SyntaxError, ValueError, EOFError, AssertionError, struct.error, zlib.error) as error:
         raise DataError(
             f"{name!r} is not a readable PNG or JPEG image ({error}): replace or remove the file."
         ) from error
@@ -156,8 +158,6 @@ def _channels_of(name: str, image: Image.Image) -> int:
     mode = "RGBA" if "transparency" in image.info else image.mode
     if mode in _CHANNELS:
         return _CHANNELS[mode]
-    if mode.startswith(("I", "F")):
-        raise DataError(f"{name!r} has more than 8 bits per channel (mode {mode}): convert it to 8 bits.")
     raise DataError(
         f"{name!r} has transparency (mode {image.mode}): give channels 3 to drop it or 4 to keep it as a channel."
     )

@@ -169,6 +169,16 @@ def test_mixed_sizes_and_modes_are_refused_with_both_named(class_folders, image,
         load(folder)
 
 
+@pytest.mark.parametrize("channels", [None, 1, 3, 4])
+def test_16_bit_images_are_refused_also_when_they_are_converted(tmp_path, channels):
+    # Pillow's conversion would clip: 300 and 40,000 would both become 255.
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        Image.fromarray(np.full((6, 5), 300, np.uint16)).save(tmp_path / name / "1.png")
+    with pytest.raises(DataError, match=r"more than 8 bits per channel \(mode I;16\): convert it to 8 bits"):
+        load(tmp_path, channels=channels)
+
+
 def test_palette_images_become_colour(class_folders):
     folder, _ = class_folders
     red = Image.new("P", (5, 6))
@@ -189,6 +199,19 @@ def test_folders_that_are_no_dataset_are_refused(tmp_path, class_folders, save_i
     (folder / "owl" / "notes.txt").write_text("x")
     with pytest.raises(DataError, match=r"notes\.txt' is not a PNG or JPEG file"):
         load(folder)
+
+
+@pytest.mark.parametrize("place", [".", "train", "test"])
+def test_an_image_beside_the_class_folders_is_not_left_out_silently(tmp_path, save_image, place):
+    root = tmp_path if place == "." else tmp_path / place
+    for part in ("train", "test") if place != "." else (".",):
+        for name in "ab":
+            save_image(tmp_path / part / name / "1.png")
+    (root / "README.txt").write_text("about the images")
+    assert len(load(tmp_path).train) == 2
+    save_image(root / "stray.JPG")
+    with pytest.raises(DataError, match=r"stray\.JPG' stands beside the class folders: move it into the folder"):
+        load(tmp_path)
 
 
 def test_one_class_only_is_refused(tmp_path, save_image):

@@ -111,6 +111,44 @@ def test_a_damaged_archive_is_refused(archive, tmp_path):
         npz.load(str(tmp_path / "damaged.npz"))
 
 
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"{'descr': '|u1', 'fortran_order': False, 'shape': (((",
+        b"{'descr': ',u1', 'fortran_order': False, 'shape': (6, 4), }",
+        b"\xff",
+    ],
+    ids=["unclosed", "no dtype", "no text"],
+)
+def test_an_array_header_that_cannot_be_parsed_is_refused(tmp_path, header):
+    member = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
+    with zipfile.ZipFile(tmp_path / "odd.npz", "w") as file:
+        file.writestr("x.npy", member)
+    with pytest.raises(DataError, match=r"odd\.npz' is not a readable"):
+        npz.load(str(tmp_path / "odd.npz"))
+
+
+def test_an_encrypted_archive_is_refused(archive, tmp_path):
+    content = bytearray(Path(archive(x=IMAGES, y=LABELS)).read_bytes())
+    for signature, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        content[content.index(signature) + flags] |= 1
+    (tmp_path / "locked.npz").write_bytes(content)
+    with pytest.raises(DataError, match=r"locked\.npz' is not a readable .* encrypted"):
+        npz.load(str(tmp_path / "locked.npz"))
+
+
+def test_a_damaged_archive_of_another_compression_is_refused(tmp_path):
+    member = io.BytesIO()
+    np.save(member, IMAGES)
+    with zipfile.ZipFile(tmp_path / "packed.npz", "w", zipfile.ZIP_LZMA) as file:
+        file.writestr("x.npy", member.getvalue())
+    content = bytearray((tmp_path / "packed.npz").read_bytes())
+    content[60] ^= 0xFF
+    (tmp_path / "packed.npz").write_bytes(content)
+    with pytest.raises(DataError, match=r"packed\.npz' is not a readable"):
+        npz.load(str(tmp_path / "packed.npz"))
+
+
 def test_a_header_that_claims_more_than_the_archive_holds_is_refused_before_allocation(tmp_path):
     member = io.BytesIO()
     np.lib.format.write_array_header_1_0(member, {"descr": "|u1", "fortran_order": False, "shape": (10**15,)})
