@@ -9,6 +9,7 @@ from typing import Any
 
 from edgekd.errors import DataError
 
+_LONGEST_REASON = 1000
 CATALOG = "https://www.tensorflow.org/datasets/catalog"
 # name, name/config, name:version, name/config:version. A namespace (huggingface:name) would go to the network.
 _NAME = re.compile(r"[A-Za-z]\w*(/[\w.\-]+)?(:\d+\.\d+\.\d+)?")
@@ -23,9 +24,10 @@ def find_builder(name: str, data_dir: Path | None) -> Any:
         ~/tensorflow_datasets).
 
     Raises:
-      DataError: TFDS has no such dataset, configuration or version.
+      DataError: TFDS has no such dataset, configuration or version, or what it has prepared is damaged.
     """
     import tensorflow_datasets as tfds
+    from google.protobuf.json_format import ParseError
 
     if not sys.stderr.isatty():
         tfds.disable_progress_bar()
@@ -38,9 +40,12 @@ def find_builder(name: str, data_dir: Path | None) -> Any:
         near = difflib.get_close_matches(re.split("[/:]", name)[0], known, n=1, cutoff=0.5)
         suggestion = f" Did you mean {near[0]!r}?" if near else ""
         raise DataError(f"TFDS has no dataset {name!r}.{suggestion} Its catalogue: {CATALOG}.") from error
+    except ParseError as error:
+        raise DataError(
+            f"TFDS dataset {name!r} is damaged ({_one_line(error)}): remove its folder and prepare it again."
+        ) from error
     except (ValueError, AssertionError) as error:
-        reason = " ".join(str(error).split())
-        raise DataError(f"TFDS cannot give {name!r}: {reason[:500]}") from error
+        raise DataError(f"TFDS cannot give {name!r}: {_one_line(error)}") from error
 
 
 def is_prepared(builder: Any) -> bool:
@@ -65,8 +70,12 @@ def download(builder: Any) -> None:
     try:
         prepare(builder)
     except (OSError, DownloadError, AssertionError, download_manager.NonMatchingChecksumError) as error:
-        reason = " ".join(str(error).split())[:300]
         raise DataError(
-            f"TFDS could not download {builder.info.full_name!r} ({reason}): if you have its files, run "
+            f"TFDS could not download {builder.info.full_name!r} ({_one_line(error)}): if you have its files, run "
             f"`edgekd data import {builder.name} --from FOLDER`."
         ) from error
+
+
+def _one_line(error: BaseException) -> str:
+    # Long enough for a path of the user's before what is wrong with it; some of TFDS's messages hold whole lists.
+    return " ".join(str(error).split())[:_LONGEST_REASON]

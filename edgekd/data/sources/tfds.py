@@ -1,5 +1,6 @@
 """TensorFlow Datasets: any image-classification dataset of TFDS by its name, once it is prepared on this machine."""
 
+import contextlib
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -39,8 +40,8 @@ def load(
       download: whether TFDS may download and prepare what is not prepared.
 
     Raises:
-      DataError: an unknown name or split, a dataset that is not prepared or not one of image classification, or
-        images of several sizes.
+      DataError: an unknown name or split, a dataset that is not prepared, damaged or not one of image classification,
+        or images of several sizes.
     """
     size = size_option(image_size)
     builder = tfds_builder.find_builder(location, None if data_dir is None else Path(data_dir).expanduser())
@@ -122,14 +123,29 @@ def _read(builder: Any, split: str, keys: _Keys, image_size: tuple[int, int] | N
         raise DataError(f"TFDS dataset {builder.name!r}: split {split!r} is empty: expected at least one sample.")
     channels = builder.info.features[keys.image].shape[-1]
     labels = np.empty(count, np.int64)
-    images = decode_all(
-        _examples(builder, split, keys, labels),
-        count=count,
-        image_size=image_size,
-        channels=channels,
-        what=f"split {split!r} of TFDS dataset {builder.name!r}",
-    )
+    with _damage_named(builder):
+        images = decode_all(
+            _examples(builder, split, keys, labels),
+            count=count,
+            image_size=image_size,
+            channels=channels,
+            what=f"split {split!r} of TFDS dataset {builder.name!r}",
+        )
     return Split(images, labels)
+
+
+@contextlib.contextmanager
+def _damage_named(builder: Any) -> Iterator[None]:
+    import tensorflow as tf
+
+    try:
+        yield
+    except (tf.errors.DataLossError, tf.errors.NotFoundError, tf.errors.InvalidArgumentError) as error:
+        reason = " ".join(error.message.partition("[Op:")[0].split())
+        raise DataError(
+            f"TFDS dataset {builder.name!r} in {str(builder.data_path)!r} is damaged ({reason}): remove that folder "
+            "and prepare it again."
+        ) from error
 
 
 def _examples(builder: Any, split: str, keys: _Keys, labels: np.ndarray) -> Iterator[Encoded]:

@@ -1,3 +1,5 @@
+import shutil
+
 import numpy as np
 import pytest
 
@@ -111,6 +113,26 @@ def test_a_dataset_that_is_not_one_of_image_classification_is_refused(tiny_build
 def test_a_split_that_does_not_exist_is_refused(prepared_tiny, split):
     with pytest.raises(DataError, match=r"has no split .*: it has"):
         tfds.load("tiny_shapes", data_dir=str(prepared_tiny), train_split=split)
+
+
+@pytest.mark.parametrize("damage", ["flipped", "cut", "gone", "info"])
+def test_a_prepared_dataset_that_is_damaged_says_so(prepared_tiny, tmp_path, damage):
+    shutil.copytree(prepared_tiny / "tiny_shapes", tmp_path / "tiny_shapes")
+    folder = tmp_path / "tiny_shapes" / "1.0.0"
+    (records,) = folder.glob("tiny_shapes-train.tfrecord*")
+    content = bytearray(records.read_bytes())
+    if damage == "flipped":
+        content[200] ^= 0xFF
+        records.write_bytes(content)
+    elif damage == "cut":
+        records.write_bytes(content[:-10])
+    elif damage == "gone":
+        records.unlink()
+    else:
+        (folder / "dataset_info.json").write_text("{")
+    with pytest.raises(DataError, match=r"TFDS dataset 'tiny_shapes' .*is damaged .*prepare it again") as caught:
+        tfds.load("tiny_shapes", data_dir=str(tmp_path))
+    assert "\n" not in str(caught.value)
 
 
 def test_an_empty_slice_is_refused(prepared_tiny):
