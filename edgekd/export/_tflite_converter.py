@@ -45,7 +45,8 @@ def convert(
     """
     converter = tf.lite.TFLiteConverter([function], None)
     converter.exclude_conversion_metadata = True
-    _apply(converter, scheme, calibration, input_dtype=input_dtype, output_dtype=output_dtype)
+    batch = function.inputs[0].shape[0] or 1
+    _apply(converter, scheme, calibration, batch=batch, input_dtype=input_dtype, output_dtype=output_dtype)
     if allow_select_tf_ops:
         converter.target_spec.supported_ops = {*converter.target_spec.supported_ops, tf.lite.OpsSet.SELECT_TF_OPS}
     with captured_stderr(), warnings.catch_warnings():
@@ -69,7 +70,13 @@ def convert(
 
 
 def _apply(
-    converter: Any, scheme: Scheme, calibration: np.ndarray[Any, Any] | None, *, input_dtype: str, output_dtype: str
+    converter: Any,
+    scheme: Scheme,
+    calibration: np.ndarray[Any, Any] | None,
+    *,
+    batch: int,
+    input_dtype: str,
+    output_dtype: str,
 ) -> None:
     converter.target_spec.supported_ops = {tf.lite.OpsSet.TFLITE_BUILTINS}
     if scheme.weight_bits == 32:
@@ -82,8 +89,10 @@ def _apply(
             raise ModelError(f"scheme {scheme.name!r} needs calibration samples.")
 
         def samples() -> Iterator[list[np.ndarray[Any, Any]]]:
-            for index in range(len(calibration)):
-                yield [calibration[index : index + 1]]
+            # In the file's own batches, since reshapes may hold its size; the last one is filled up with the first
+            # samples, which changes no range.
+            for start in range(0, len(calibration), batch):
+                yield [np.take(calibration, range(start, start + batch), axis=0, mode="wrap")]
 
         converter.representative_dataset = samples
         converter.target_spec.supported_ops = {tf.lite.OpsSet.TFLITE_BUILTINS_INT8}

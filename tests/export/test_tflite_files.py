@@ -94,6 +94,23 @@ def test_every_sample_counts_in_calibration(model, images, tmp_path):
     assert widest.inputs[0].scale == pytest.approx(wide.max() / 255, rel=1e-3)
 
 
+@pytest.mark.parametrize("format_name", ["tflite", "onnx"])
+def test_calibration_takes_place_in_the_files_own_batch_and_gives_the_same_ranges(format_name, images, tmp_path):
+    # Flattening a static batch stores its size: calibrating such a file sample by sample fails.
+    image = keras.Input((8, 8, 3), name="image")
+    flat = keras.Model(image, keras.layers.Dense(5, name="logits")(keras.layers.Flatten(name="flatten")(image)))
+    outputs, scales = [], []
+    for batch in (1, 5):  # of 12 images
+        path = tmp_path / f"{batch}.{format_name}"
+        export(flat, path, format=format_name, scheme="int8", calibration=images, batch=batch, output_dtype="int8")
+        with open_runner(path) as runner:
+            assert runner.inputs[0].shape[0] == batch
+            outputs.append(predict(runner, images))
+            scales.append(runner.outputs[0].scale)
+    assert scales[0] == pytest.approx(scales[1], rel=1e-6)
+    assert np.max(np.abs(outputs[0] - outputs[1])) <= 1.001 * scales[0]
+
+
 def test_batch_normalisation_runs_in_inference_mode(build_model, images, tmp_path):
     trained = build_model(seed=3)
     trained.get_layer("stem_bn").moving_mean.assign(np.linspace(-1, 1, 16))
