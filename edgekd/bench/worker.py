@@ -36,6 +36,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 SCHEMA_VERSION = 1
+REFUSED_STATUS = 3  # the exit status where the last line of standard error is in words for the user
 WARMUP_RUNS = 5  # at least
 STEADY_RATIO = 1.02  # two successive warm-up blocks whose medians agree within this are steady
 WARMUP_BLOCKS = 10  # blocks that the shortest warm-up is divided into
@@ -169,15 +170,23 @@ def make_inputs(specs: list[dict[str, Any]], job: dict[str, Any]) -> list[Any]:
 
 
 def _inputs_from_file(specs: list[dict[str, Any]], path: str) -> list[Any]:
+    import zipfile
+    import zlib
+
     import numpy as np
 
-    with np.load(path, allow_pickle=False) as archive:
-        names = sorted(archive.files)
-        expected = sorted(spec["name"] for spec in specs)
-        if names != expected:
-            raise RefusedError(f"the input file {path!r} holds the arrays {names}; the model's inputs are {expected}")
-        arrays = [archive[spec["name"]] for spec in specs]
-    for spec, value in zip(specs, arrays, strict=True):
+    try:
+        with zipfile.ZipFile(path), np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise RefusedError(f"the input file {path!r} is not a readable .npz archive of numbers: {error}") from error
+    expected = sorted(spec["name"] for spec in specs)
+    if sorted(arrays) != expected:
+        raise RefusedError(
+            f"the input file {path!r} holds the arrays {sorted(arrays)}; the model's inputs are {expected}"
+        )
+    for spec in specs:
+        value = arrays[spec["name"]]
         fits = len(value.shape) == len(spec["shape"]) and all(
             size in (None, given) for size, given in zip(spec["shape"], value.shape, strict=True)
         )
@@ -186,7 +195,7 @@ def _inputs_from_file(specs: list[dict[str, Any]], path: str) -> list[Any]:
                 f"array {spec['name']!r} of {path!r} is {list(value.shape)} {value.dtype}; "
                 f"the model takes {spec['shape']} {spec['dtype']}"
             )
-    return arrays
+    return [arrays[spec["name"]] for spec in specs]
 
 
 def _described(specs: list[dict[str, Any]], arrays: list[Any]) -> list[dict[str, Any]]:
@@ -412,4 +421,5 @@ if __name__ == "__main__":
     try:
         main(sys.argv[1])
     except RefusedError as refusal:
-        sys.exit(str(refusal))
+        sys.stderr.write(f"{refusal}\n")
+        sys.exit(REFUSED_STATUS)

@@ -87,7 +87,7 @@ def test_a_worker_whose_caller_is_gone_ends(tmp_path, dense_tflite):
 
 def test_an_unknown_command_is_refused(tmp_path, dense_tflite):
     done = run_worker(tmp_path, dense_tflite, blocks=None, commands="blocks\n")
-    assert done.returncode == 1
+    assert done.returncode == worker.REFUSED_STATUS
     assert done.stderr.splitlines()[-1] == "unknown command 'blocks': expected one of warm-up, block, finish"
 
 
@@ -122,8 +122,16 @@ def test_an_input_file_is_used_and_sets_the_size(tmp_path, dynamic_length_tflite
 def test_an_input_file_that_does_not_fit_is_refused(tmp_path, dense_tflite, arrays, message):
     np.savez(tmp_path / "inputs.npz", **arrays)
     done = run_worker(tmp_path, dense_tflite, inputs=str(tmp_path / "inputs.npz"))
-    assert done.returncode == 1
+    assert done.returncode == worker.REFUSED_STATUS
     assert message in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("content", [b"", b"not an archive", b"PK\x03\x04 cut short"])
+def test_an_input_file_that_is_no_archive_is_refused_by_its_name(tmp_path, dense_tflite, content):
+    (tmp_path / "inputs.npz").write_bytes(content)
+    done = run_worker(tmp_path, dense_tflite, inputs=str(tmp_path / "inputs.npz"))
+    assert done.returncode == worker.REFUSED_STATUS
+    assert "inputs.npz' is not a readable .npz archive of numbers" in done.stderr.splitlines()[-1]
 
 
 def test_random_inputs_repeat_with_the_seed_and_use_the_range_of_their_type():
@@ -150,7 +158,7 @@ def test_random_inputs_repeat_with_the_seed_and_use_the_range_of_their_type():
 @pytest.mark.parametrize("model", ["dynamic_length_tflite", "dynamic_length_onnx"])
 def test_a_shape_that_varies_beyond_the_batch_is_refused(tmp_path, request, model):
     done = run_worker(tmp_path, request.getfixturevalue(model))
-    assert done.returncode == 1
+    assert done.returncode == worker.REFUSED_STATUS
     assert done.stderr.splitlines()[-1].startswith("input 'x' has the shape [None, None, 64], in which more than")
 
 

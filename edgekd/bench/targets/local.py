@@ -18,6 +18,7 @@ from typing import IO, Any, TypeVar, cast
 import numpy as np
 import pydantic
 
+from edgekd import storage
 from edgekd.bench import worker
 from edgekd.bench.samples import ProcessSamples
 from edgekd.errors import ModelError, RecipeError
@@ -77,6 +78,7 @@ def measure(
 
     Raises:
       RecipeError: a setting is out of range, or a model is named twice.
+      StorageError: there is no such input file.
       ModelError: a model cannot be measured; the message has the runtime's own words.
     """
     _check(num_threads=num_threads, processes=processes, blocks=blocks, min_runs=min_runs)
@@ -85,6 +87,8 @@ def measure(
         raise RecipeError(
             f"received {len(paths)} models, {len(set(paths))} of them different: name at least one, once."
         )
+    if inputs is not None:
+        storage.require_file(Path(inputs), "input file")
     job = {
         "num_threads": num_threads,
         "seed": seed,
@@ -218,6 +222,8 @@ class _Worker:
                 f"cannot measure {str(self._path)!r}: its process was killed by {signal.Signals(-status).name} in step "
                 f"{step!r} (last message: {last}). The file may be damaged, or memory ran out: export it again."
             )
+        if status == worker.REFUSED_STATUS:
+            return f"cannot measure {str(self._path)!r}: {last.removesuffix('.')}."
         return (
             f"cannot measure {str(self._path)!r}: {last.removesuffix('.')}. Check that it is a whole .tflite or .onnx "
             "file of built-in operators, or export it again."

@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from edgekd.bench.targets import local
-from edgekd.errors import ModelError, RecipeError
+from edgekd.errors import ModelError, RecipeError, StorageError
 
 QUICK = {"processes": 2, "blocks": 3, "min_runs": 5, "min_block_ms": 1.0, "min_warmup_seconds": 0.01}
 
@@ -83,6 +83,23 @@ def test_a_shape_that_varies_beyond_the_batch_is_reported(dynamic_length_tflite)
         ModelError, match=r"input 'x' has the shape \[None, None, 64\].*export the model with fixed sizes"
     ):
         local.measure([dynamic_length_tflite], **QUICK)
+
+
+def test_a_missing_input_file_is_named_before_anything_starts(dense_tflite, tmp_path):
+    steps = []
+    with pytest.raises(StorageError, match=r"input file '.*inputs\.npz' does not exist"):
+        local.measure(
+            [dense_tflite], **QUICK, inputs=str(tmp_path / "inputs.npz"), on_progress=lambda *step: steps.append(step)
+        )
+    assert steps == []
+
+
+def test_an_input_file_that_cannot_be_read_is_not_called_a_bad_model(dense_tflite, tmp_path):
+    (tmp_path / "inputs.npz").write_text("not an archive")
+    with pytest.raises(ModelError) as caught:
+        local.measure([dense_tflite], **QUICK, inputs=str(tmp_path / "inputs.npz"))
+    assert "inputs.npz' is not a readable .npz archive" in str(caught.value)
+    assert "Check that it is a whole" not in str(caught.value)
 
 
 def test_a_worker_that_is_killed_is_reported_with_the_signal(dense_tflite):
