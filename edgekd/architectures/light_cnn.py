@@ -3,17 +3,12 @@
 from collections.abc import Sequence
 
 import keras
-from keras import layers
 
-from edgekd.architectures import _arguments, _layers
+from edgekd.architectures import _tutorial
 
 TAPS = ("pool1", "pool2")
 INPUT_SHAPE = (32, 32, 3)
 NUM_CLASSES = 10
-
-_NAME = "light_cnn"
-_FILTERS = ((16,), (16,))
-_HIDDEN = 256
 
 
 def build(input_shape: Sequence[int], num_classes: int, *, dropout: float = 0.1) -> keras.Model:
@@ -38,21 +33,4 @@ def build(input_shape: Sequence[int], num_classes: int, *, dropout: float = 0.1)
     References:
       Chariton, Knowledge Distillation Tutorial, PyTorch tutorials, 2023.
     """
-    dropout = _arguments.dropout_rate(_NAME, "dropout", dropout)
-    num_classes = _arguments.class_count(_NAME, num_classes)
-    shape = _arguments.image_shape(_NAME, input_shape, smallest=4)
-
-    inputs = keras.Input(shape, name="image")
-    x = inputs
-    layer = 0
-    for group, filters in enumerate(_FILTERS, start=1):
-        for count in filters:
-            layer += 1
-            x = layers.Conv2D(count, 3, padding="same", name=f"conv{layer}")(x)
-            x = layers.ReLU(name=f"relu{layer}")(x)
-        x = layers.MaxPooling2D(name=f"pool{group}")(x)
-    x = layers.Flatten(name="flatten")(x)
-    x = layers.Dense(_HIDDEN, name="hidden_dense")(x)
-    x = layers.ReLU(name="hidden")(x)
-    x = _layers.dropout(x, dropout, name="dropout")
-    return keras.Model(inputs, layers.Dense(num_classes, name="logits")(x), name=_NAME)
+    return _tutorial.build("light_cnn", input_shape, num_classes, filters=((16,), (16,)), hidden=256, dropout=dropout)

@@ -70,11 +70,18 @@ def _network(summary: Summary) -> Fact:
         return Fact("Parameters", NOT_MEASURED, "")
     note = ""
     if teacher is not None and student.parameters and student.macs:
-        note = (
-            f"{formatting.three_digits(teacher.parameters / student.parameters)} times fewer than the teacher, "
-            f"{formatting.three_digits(teacher.macs / student.macs)} times fewer MACs"
-        )
+        parameters, macs = _few(student.parameters, teacher.parameters), _few(student.macs, teacher.macs)
+        note = f"{parameters} {'than' if parameters.endswith('fewer') else 'as'} the teacher, {macs} MACs"
     return Fact("Parameters", formatting.count(student.parameters), note)
+
+
+def _few(number: int, other: int) -> str:
+    """Returns how a number compares with another: `15.6 times fewer`, `as many`, `1.5 times as many`."""
+    if number == other:
+        return "as many"
+    if number < other:
+        return f"{formatting.three_digits(other / number)} times fewer"
+    return f"{formatting.three_digits(number / other)} times as many"
 
 
 def _smallest(summary: Summary) -> Fact:

@@ -280,6 +280,20 @@ def test_the_headline_names_the_smallest_and_the_fastest_file(summary):
     assert (fastest.value, fastest.note) == ("0.0517 ms", "student-int8.tflite, local, 2 threads")
 
 
+@pytest.mark.parametrize(
+    ("parameters", "macs", "note"),
+    [
+        (309_450, 100, "as many as the teacher, 381,000 times fewer MACs"),
+        (464_175, 76_200_000, "1.50 times as many as the teacher, 2.00 times as many MACs"),
+    ],
+)
+def test_the_headline_does_not_call_a_large_student_small(summary, parameters, macs, note):
+    teacher = summary.models["teacher"].model_copy(update={"parameters": 309_450, "macs": 38_100_000})
+    student = summary.models["student_distilled"].model_copy(update={"parameters": parameters, "macs": macs})
+    models = {"teacher": teacher, "student_distilled": student}
+    assert headline.facts(summary.model_copy(update={"models": models}))[1].note == note
+
+
 def test_writing_puts_both_pages_into_the_folder(summary, tmp_path):
     html_path, markdown_path = report.write(summary, tmp_path)
     assert html_path.read_text(encoding="utf-8") == html_report.render(summary)
