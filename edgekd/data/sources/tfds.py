@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -40,8 +41,8 @@ def load(
       download: whether TFDS may download and prepare what is not prepared.
 
     Raises:
-      DataError: an unknown name or split, a dataset that is not prepared, damaged or not one of image classification,
-        or images of several sizes.
+      DataError: an unknown name or split, splits that share samples, a dataset that is not prepared, damaged or not
+        one of image classification, or images of several sizes.
     """
     size = size_option(image_size)
     builder = tfds_builder.find_builder(location, None if data_dir is None else Path(data_dir).expanduser())
@@ -60,7 +61,9 @@ def load(
         "validation": validation_split or _own_split("validation", available, used),
         "test": test_split or _own_split("test", available, used),
     }
-    splits = {part: _read(builder, name, keys, size) for part, name in names.items() if name is not None}
+    chosen = {part: name for part, name in names.items() if name is not None}
+    _require_disjoint(builder, chosen)
+    splits = {part: _read(builder, name, keys, size) for part, name in chosen.items()}
     return Loaded(
         name=f"tfds:{builder.info.full_name}",
         train=splits["train"],
@@ -111,14 +114,36 @@ def _own_split(name: str, available: list[str], used: set[str | None]) -> str | 
     return name if name in available and name not in used else None
 
 
-def _read(builder: Any, split: str, keys: _Keys, image_size: tuple[int, int] | None) -> Split:
+def _require_disjoint(builder: Any, chosen: Mapping[str, str]) -> None:
+    for (first, first_name), (second, second_name) in itertools.combinations(chosen.items(), 2):
+        if any(
+            one.filename == other.filename and max(one.skip, other.skip) < min(_end(one), _end(other))
+            for one in _split_info(builder, first_name).file_instructions
+            for other in _split_info(builder, second_name).file_instructions
+        ):
+            raise DataError(
+                f"TFDS dataset {builder.name!r}: {first_name!r} for {first} and {second_name!r} for {second} share "
+                "samples: choose splits or slices that do not, such as 'train[:90%]' and 'train[90%:]'."
+            )
+
+
+def _end(part: Any) -> int:
+    """Returns where the samples that are read from a file end."""
+    return int(part.examples_in_shard if part.take < 0 else part.skip + part.take)
+
+
+def _split_info(builder: Any, split: str) -> Any:
     available = builder.info.splits
     try:
-        count = int(available[split].num_examples)
+        return available[split]
     except (KeyError, ValueError) as error:
         raise DataError(
             f"TFDS dataset {builder.name!r} has no split {split!r}: it has {', '.join(available)}."
         ) from error
+
+
+def _read(builder: Any, split: str, keys: _Keys, image_size: tuple[int, int] | None) -> Split:
+    count = int(_split_info(builder, split).num_examples)
     if not count:
         raise DataError(f"TFDS dataset {builder.name!r}: split {split!r} is empty: expected at least one sample.")
     channels = builder.info.features[keys.image].shape[-1]

@@ -41,6 +41,28 @@ def test_splits_can_be_named_and_sliced(prepared_tiny):
     assert (len(loaded.train), len(loaded.test), loaded.validation) == (10, 4, None)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"test_split": "train"}, "'train' for train and 'train' for test share samples"),
+        ({"test_split": "train[50%:]", "train_split": "train[:60%]"}, r"'train\[:60%\]' for train and 'train\[50%:\]'"),
+        ({"validation_split": "test", "test_split": "test[1:]"}, "'test' for validation and .* for test share"),
+        ({"train_split": "train+test[:1]"}, r"'train\+test\[:1\]' for train and 'test' for test share"),
+    ],
+)
+def test_splits_that_share_samples_are_refused(prepared_tiny, options, message):
+    with pytest.raises(DataError, match=message):
+        tfds.load("tiny_shapes", data_dir=str(prepared_tiny), **options)
+
+
+def test_slices_that_touch_share_no_sample(prepared_tiny):
+    slices = {"train_split": "train[:12]", "validation_split": "train[12:15]", "test_split": "train[15:]"}
+    loaded = tfds.load("tiny_shapes", data_dir=str(prepared_tiny), **slices)
+    parts = [{image.tobytes() for image in split.images} for split in (loaded.train, loaded.validation, loaded.test)]
+    assert [len(part) for part in parts] == [12, 3, 5]
+    assert len(set.union(*parts)) == 20
+
+
 def test_images_of_several_sizes_are_resized_and_other_features_left_alone(prepared_tiny):
     loaded = tfds.load("tiny_photos", data_dir=str(prepared_tiny), image_size=7)
     assert loaded.train.images.shape == (12, 7, 7, 3)
