@@ -2,6 +2,7 @@
 
 import lzma
 import math
+import re
 import tokenize
 import zipfile
 import zlib
@@ -26,6 +27,7 @@ _UNREADABLE = (
     tokenize.TokenError,
     RuntimeError,
 )
+_LIKE_A_SPLIT = re.compile(r"[xy](_.*)?", re.IGNORECASE)
 _SPLITS = {"train": "train", "test": "test", "validation": "val"}
 
 
@@ -62,19 +64,21 @@ def loaded_from_arrays(
     """Returns the splits that arrays named like those of an .npz dataset hold.
 
     Args:
-      arrays: x_train, y_train, and optionally x_test, y_test, x_val, y_val; or x and y; optionally class_names.
+      arrays: x_train, y_train (or x, y), and optionally x_test, y_test, x_val, y_val and class_names; any others whose
+        names do not begin with x_ or y_ are left alone.
       name: the dataset's name.
       what: where the arrays come from, for messages.
       class_names: names that take precedence over those among the arrays.
       channel_axis: whether to add a last axis of 1; None decides by dtype and rank.
 
     Raises:
-      DataError: arrays that are missing, or of other dtypes or shapes than a split has.
+      DataError: arrays that are missing, named like a split that is not read, or of other dtypes or shapes than a split
+        has.
       RecipeError: class names or a channel axis of the wrong kind.
     """
     if channel_axis not in (None, True, False):
         raise RecipeError(f"channel_axis is {channel_axis!r}: expected true, false or nothing.")
-    keys = {"train": ("x", "y")} if "x" in arrays and "x_train" not in arrays else _keys(arrays)
+    keys = _keys(arrays, what=what)
     splits = {part: _split(arrays, pair, what=what, channel_axis=channel_axis) for part, pair in keys.items()}
     names = _class_names(arrays, class_names, what) or numbered_classes(splits["train"].labels)
     return Loaded(
@@ -115,8 +119,17 @@ def _check_members(archive: zipfile.ZipFile, path: Path) -> None:
     buffers.require_memory(total, what=repr(str(path)))
 
 
-def _keys(arrays: Mapping[str, np.ndarray]) -> dict[str, tuple[str, str]]:
+def _keys(arrays: Mapping[str, np.ndarray], *, what: str) -> dict[str, tuple[str, str]]:
     pairs = {part: (f"x_{suffix}", f"y_{suffix}") for part, suffix in _SPLITS.items()}
+    if "x" in arrays and "x_train" not in arrays:
+        pairs["train"] = ("x", "y")
+    read = {name for pair in pairs.values() for name in pair}
+    unread = sorted(name for name in arrays if _LIKE_A_SPLIT.fullmatch(name) and name not in read)
+    if unread and pairs["train"][0] in arrays:
+        raise DataError(
+            f"{what}: {', '.join(map(repr, unread))} would not be read: expected x_train and y_train (or x and y), "
+            "x_test, y_test, x_val, y_val. Rename or remove such arrays."
+        )
     return {part: pair for part, pair in pairs.items() if part == "train" or pair[0] in arrays or pair[1] in arrays}
 
 
@@ -129,7 +142,8 @@ def _split(arrays: Mapping[str, np.ndarray], pair: tuple[str, str], *, what: str
         )
     samples, labels = (arrays[key] for key in pair)
     if samples.dtype.kind == "f":
-        samples = samples.astype(np.float32, copy=False)
+        with np.errstate(over="ignore"):  # infinities are found, with their positions, when the dataset is checked
+            samples = samples.astype(np.float32, copy=False)
     if channel_axis or (channel_axis is None and samples.dtype == np.uint8):
         samples = samples[..., np.newaxis] if channel_axis else with_channel_axis(samples)
     try:

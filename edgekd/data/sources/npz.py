@@ -1,4 +1,4 @@
-"""NumPy archives: x_train, y_train and, where there are, x_test, y_test, x_val, y_val; or just x and y."""
+"""NumPy archives: x_train, y_train (or x, y) and, where there are, x_test, y_test, x_val, y_val."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgekd import data
 from edgekd.data.sources import npz
 from edgekd.errors import DataError, RecipeError
 
@@ -38,6 +39,22 @@ def test_x_and_y_alone_are_training_samples(archive):
     assert loaded.train.labels.tolist() == LABELS.tolist()
     assert loaded.test is None
     assert loaded.validation is None
+
+
+def test_x_and_y_leave_the_other_splits_to_be_read(archive):
+    loaded = npz.load(archive(x=IMAGES, y=LABELS, x_test=IMAGES[:2], y_test=LABELS[:2], ids=np.arange(4)))
+    assert (len(loaded.train), len(loaded.test), loaded.validation) == (4, 2, None)
+
+
+@pytest.mark.parametrize("name", ["x_validation", "Y_test", "x", "y_extra"])
+def test_a_split_that_would_be_left_out_silently_is_refused(archive, name):
+    with pytest.raises(DataError, match=rf"'{name}' would not be read: expected x_train and y_train"):
+        npz.load(archive(x_train=IMAGES, y_train=LABELS, **{name: LABELS}))
+
+
+def test_numbers_beyond_float32_are_refused_as_infinities(archive):
+    with pytest.raises(DataError, match="train sample 0 holds NaN or infinity"):
+        data.load(f"npz:{archive(x=np.full((40, 3), 1e300), y=np.arange(40) % 2)}")
 
 
 def test_class_names_come_from_the_option_else_from_the_file(archive):
