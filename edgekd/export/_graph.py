@@ -11,6 +11,9 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 
 from edgekd.errors import ModelError, NonFiniteError
 
+_TERMINAL_STYLE = re.compile(r"\x1b\[\d*m")  # Keras prints parts of its messages in bold
+_NODE_NAME = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.\-]*")
+
 
 def input_shape(model: keras.Model) -> tuple[int, ...]:
     """Returns the shape of one sample.
@@ -59,11 +62,20 @@ def frozen_function(model: keras.Model, *, batch: int | None, output_name: str) 
       model: as `input_shape` accepts it.
       batch: the batch size, or None for one that may vary.
       output_name: what the output tensor is called.
+
+    Raises:
+      ModelError: a name that TensorFlow's graphs cannot hold, one name for both, or a layer that cannot be traced.
     """
     input_name = model.inputs[0].name
+    _check_names(input_name, output_name)
     signature = tf.TensorSpec((batch, *model.inputs[0].shape[1:]), tf.float32, name=input_name)
     traced = tf.function(lambda image: model(image, training=False), input_signature=[signature], autograph=False)
-    frozen = convert_variables_to_constants_v2(traced.get_concrete_function())
+    try:
+        concrete = traced.get_concrete_function()
+    except (ValueError, TypeError, NotImplementedError, RuntimeError, tf.errors.OpError) as error:
+        reason = " ".join(_TERMINAL_STYLE.sub("", str(error)).split())[:500]
+        raise ModelError(f"model {model.name!r} cannot be traced as a TensorFlow graph: {reason}") from error
+    frozen = convert_variables_to_constants_v2(concrete)
     graph = frozen.graph.as_graph_def()
     source, target = frozen.inputs[0].op.name, frozen.outputs[0].op.name
     names = _names(
@@ -80,6 +92,17 @@ def frozen_function(model: keras.Model, *, batch: int | None, output_name: str) 
     return wrapped.prune(
         wrapped.graph.get_tensor_by_name(f"{input_name}:0"), wrapped.graph.get_tensor_by_name(f"{output_name}:0")
     )
+
+
+def _check_names(input_name: str, output_name: str) -> None:
+    for what, name in (("input", input_name), ("output", output_name)):
+        if not _NODE_NAME.fullmatch(name):
+            raise ModelError(
+                f"the {what} cannot be called {name!r} in an exported file: use letters, digits and _ . - only, as the "
+                f"{'name of the keras.Input' if what == 'input' else 'output_name'}."
+            )
+    if input_name == output_name:
+        raise ModelError(f"input and output would both be called {input_name!r}: set another output_name.")
 
 
 def _names(nodes: list[str], *, fixed: dict[str, str], model_name: str, layers: set[str]) -> dict[str, str]:

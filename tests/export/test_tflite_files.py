@@ -81,6 +81,34 @@ def test_the_signature_names_input_and_output(model, tmp_path):
     np.testing.assert_allclose(scores, model(np.zeros((1, 8, 8, 3))), atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("input_name", "options", "message"),
+    [
+        ("logits", {}, "input and output would both be called 'logits': set another output_name"),
+        ("my input", {}, "input cannot be called 'my input' .* name of the keras.Input"),
+        ("numbers", {"output_name": "class scores"}, "output cannot be called 'class scores' .* as the output_name"),
+        ("numbers", {"output_name": ""}, "output cannot be called ''"),
+    ],
+)
+@pytest.mark.parametrize("format_name", ["tflite", "onnx"])
+def test_names_that_a_file_cannot_hold_are_refused(format_name, input_name, options, message, tmp_path):
+    inputs = keras.Input((4,), name=input_name)
+    model = keras.Model(inputs, keras.layers.Dense(2)(inputs))
+    with pytest.raises(ModelError, match=message):
+        export(model, tmp_path / f"model.{format_name}", format=format_name, **options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_layer_whose_name_no_graph_can_hold_is_named_on_one_line(tmp_path):
+    inputs = keras.Input((4,), name="numbers")
+    model = keras.Model(inputs, keras.layers.Dense(2, name="my layer")(inputs))
+    with pytest.raises(
+        ModelError, match=r"cannot be traced as a TensorFlow graph: .*'my layer' is not a valid"
+    ) as caught:
+        export(model, tmp_path / "model.tflite")
+    assert not {"\n", "\x1b"} & set(str(caught.value))
+
+
 def test_dynamic_int8_says_so_when_every_weight_is_too_small(build_model, tmp_path):
     with pytest.raises(ModelError, match="would quantise nothing: no weight of this model has the 1024 elements"):
         export(build_model(filters=4), tmp_path / "model.tflite", scheme="dynamic_int8")
