@@ -4,6 +4,7 @@
 NumPy and one runtime, `targets` says where, `stats` turns samples into numbers and warnings.
 """
 
+import dataclasses
 import os
 import re
 import statistics
@@ -51,7 +52,7 @@ def measure(
       settings: the target's own, such as `processes=5`, `blocks=4`, `min_runs=25`, `min_block_ms=50.0`.
 
     Raises:
-      RecipeError: unknown target or setting, or a value out of range.
+      RecipeError: unknown target or setting, or a value of the wrong type or out of range.
       StorageError: a file is missing.
       ModelError: a model cannot be measured, or an artifact's file is not the one that was exported.
     """
@@ -59,11 +60,9 @@ def measure(
     own = {
         name: value for name, value in plugin.parameters.items() if name not in {"num_threads", "seed", "on_progress"}
     }
-    registry.check_arguments(
-        registry.Plugin(plugin.name, plugin.summary, own, plugin.constants),
-        settings,
-        kind=f"setting of target {target!r}",
-    )
+    kind = f"setting of target {target!r}"
+    registry.check_arguments(dataclasses.replace(plugin, parameters=own), settings, kind=kind)
+    registry.check_types(plugin, settings, kind=kind)
     if not models or not num_threads or len(set(num_threads)) < len(num_threads):
         raise RecipeError(
             f"received {len(models)} models and num_threads={list(num_threads)}: give at least one of each, and each "

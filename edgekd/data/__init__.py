@@ -82,7 +82,9 @@ class _Place:
 def _load_source(dataset: str, arguments: dict[str, Any]) -> Loaded:
     name, _, location = dataset.partition(":")
     plugin = registry.describe(SOURCES, name, entry="load")
-    registry.check_arguments(plugin, arguments, kind=f"option of dataset source {name!r}")
+    kind = f"option of dataset source {name!r}"
+    registry.check_arguments(plugin, arguments, kind=kind)
+    registry.check_types(plugin, arguments, kind=kind)
     expected = plugin.constants["LOCATION"]
     if expected is None and location:
         raise RecipeError(f"dataset {dataset!r}: {name} takes no location. Write {name!r}.")

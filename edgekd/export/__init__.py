@@ -68,7 +68,9 @@ def export_model(
     plugin = registry.describe(__name__, format, entry="export")
     chosen = quantize.scheme(scheme)
     _check_choice(plugin, chosen, path, batch=batch, dtypes={"input_dtype": input_dtype, "output_dtype": output_dtype})
-    registry.check_arguments(plugin, options, kind=f"option of format {format!r}")
+    kind = f"option of format {format!r}"
+    registry.check_arguments(plugin, options, kind=kind)
+    registry.check_types(plugin, options, kind=kind)
 
     from edgekd.export import _graph
 

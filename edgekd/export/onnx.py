@@ -60,7 +60,7 @@ def export(
     Raises:
       ModelError: an operator cannot be converted or quantised, or the opset is out of range.
     """
-    if type(opset) is not int or not _LOWEST_OPSET <= opset <= _HIGHEST_OPSET:
+    if not _LOWEST_OPSET <= opset <= _HIGHEST_OPSET:
         raise ModelError(f"opset {opset!r} cannot be written: choose {_LOWEST_OPSET} to {_HIGHEST_OPSET}.")
     chosen = quantize.scheme(scheme)
     function = frozen_function(model, batch=batch, output_name=output_name)

@@ -121,6 +121,18 @@ def test_an_unknown_setting_is_refused_with_a_suggestion(tmp_path, dense_tflite)
         bench.measure([dense_tflite], raw_folder=tmp_path, proceses=3)
 
 
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ({"processes": "3"}, "processes must be a whole number, got '3'"),
+        ({"inputs": 3}, "inputs must be a string or null, got 3"),
+    ],
+)
+def test_a_setting_of_the_wrong_type_is_refused(tmp_path, dense_tflite, setting, words):
+    with pytest.raises(RecipeError, match=f"setting of target 'local' {words}"):
+        bench.measure([dense_tflite], raw_folder=tmp_path, **setting)
+
+
 @pytest.mark.parametrize("threads", [(), (1, 1), (0,)])
 def test_impossible_numbers_of_threads_are_refused(tmp_path, dense_tflite, threads):
     with pytest.raises(RecipeError, match="num_threads"):

@@ -97,6 +97,8 @@ def test_a_limit_above_the_size_keeps_everything(numbered):
         ("npz:", {}, "lacks its location"),
         ("embedded:somewhere", {}, "embedded takes no location"),
         ("synthetic", {"arguments": {"sampels": 10}}, r"unknown option of dataset source 'synthetic' 'sampels'\. Did"),
+        ("synthetic", {"arguments": {"samples": "10"}}, "option of dataset source 'synthetic' samples must be a whole"),
+        ("synthetic", {"arguments": {"learnable": "no"}}, "learnable must be true or false, got 'no'"),
         ("synthetic", {"validation_fraction": 0.0}, r"validation_fraction is 0\.0: expected a number between"),
         ("synthetic", {"test_fraction": 1.0}, r"test_fraction is 1\.0"),
         ("synthetic", {"validation_fraction": float("nan")}, "validation_fraction is nan"),

@@ -24,6 +24,11 @@ REFUSED = {
         "'onnx' cannot carry scheme 'float16': choose one of float32, int8",
     ),
     "unknown option": ({"opset": 17}, RecipeError, "unknown option of format 'tflite' 'opset'"),
+    "option of the wrong type": (
+        {"allow_select_tf_ops": "no"},
+        RecipeError,
+        "option of format 'tflite' allow_select_tf_ops must be true or false, got 'no'",
+    ),
     "unknown dtype": ({"input_dtype": "int16"}, RecipeError, "unknown input_dtype 'int16'"),
     "integers with a float scheme": ({"output_dtype": "int8"}, RecipeError, "output_dtype 'int8' needs integer"),
     "batch of zero": ({"batch": 0}, ModelError, "batch must be a positive whole number.*not 0"),

@@ -7,7 +7,7 @@ import onnx.reference
 import pytest
 import tf2onnx.utils
 
-from edgekd.errors import ModelError
+from edgekd.errors import ModelError, RecipeError
 from edgekd.export import export_model
 from edgekd.export._onnx_order import canonical
 from edgekd.runtime import open_runner, predict
@@ -18,7 +18,14 @@ def export(model, path, **changes):
     return export_model(model, path, **arguments)
 
 
-@pytest.mark.parametrize("opset", [12, 19, 17.0, True, "17"])
+@pytest.mark.parametrize("opset", [17.0, True, "17"])
+def test_an_opset_that_is_not_a_whole_number_is_refused(opset, model, tmp_path):
+    with pytest.raises(RecipeError, match="opset must be a whole number, got"):
+        export(model, tmp_path / "model.onnx", opset=opset)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("opset", [12, 19])
 def test_an_opset_out_of_range_is_refused(opset, model, tmp_path):
     with pytest.raises(ModelError, match=r"opset .* cannot be written: choose 13 to 18"):
         export(model, tmp_path / "model.onnx", opset=opset)
