@@ -15,9 +15,10 @@ from edgekd.errors import EdgekdError
 def captured_stderr() -> Iterator[Callable[[], str]]:
     """Captures file descriptor 2 for the block; yields a function that returns the text so far.
 
-    The text of a block that succeeds, or that fails with an EdgekdError (whose message carries the cause), is
-    dropped. When anything else escapes, the text is written to the real standard error first, so that no clue is
-    lost. Nothing is captured while the logger `edgekd` is at debug level, nor where standard error is closed.
+    The text of a block that succeeds, that fails with an EdgekdError (whose message carries the cause) or that the
+    user stops, is dropped. When anything else escapes, the text is written to the real standard error first, so that
+    no clue is lost. Nothing is captured while the logger `edgekd` is at debug level, nor where standard error is
+    closed.
     """
     if logging.getLogger("edgekd").isEnabledFor(logging.DEBUG):
         yield str
@@ -40,7 +41,7 @@ def captured_stderr() -> Iterator[Callable[[], str]]:
 
         try:
             yield text
-        except EdgekdError:
+        except (EdgekdError, KeyboardInterrupt):
             _restore(saved)
             raise
         except BaseException:

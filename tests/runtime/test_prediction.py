@@ -135,6 +135,8 @@ def test_native_chatter_is_shown_only_when_something_unexpected_happens(capfd):
         assert text() == "chatter\n"
     with pytest.raises(ModelError):
         say_and_raise(b"chatter\n", ModelError("explained"))
+    with pytest.raises(KeyboardInterrupt):
+        say_and_raise(b"chatter\n", KeyboardInterrupt())
     assert capfd.readouterr().err == ""
     with pytest.raises(ZeroDivisionError):
         say_and_raise(b"a clue\n", ZeroDivisionError())
