@@ -1,9 +1,11 @@
 """Checkpoints: one file from which a training goes on as if nothing had happened."""
 
+import contextlib
 import dataclasses
 import io
 import json
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import keras
@@ -32,6 +34,14 @@ class Checkpoint:
     key: str
     stop: StopRequest | None = None
 
+    def resumes(self) -> bool:
+        """Whether there is a checkpoint of this training to go on from.
+
+        Raises:
+          StorageError: the file is damaged.
+        """
+        return self.path.exists() and self._is_ours(_read(self.path))
+
     def restore(self, student: keras.Model, optimizer: keras.Optimizer, state: TrainingState) -> None:
         """Puts the saved weights, optimizer and state back, if there is a checkpoint of the same training.
 
@@ -46,13 +56,13 @@ class Checkpoint:
         """Saves and raises StoppedError if a stop is requested."""
         if self.stop and self.stop.received is not None:
             self.save(state)
-            raise self.stop.error(f"after epoch {state.epoch + 1}, step {state.step}; the state is saved")
+            self.stop.check(f"in epoch {state.epoch + 1}, after step {state.step}; the state is saved")
 
     def after_epoch(self, state: TrainingState) -> None:
         """Saves; then raises StoppedError if a stop was requested during validation."""
         self.save(state)
-        if self.stop and self.stop.received is not None:
-            raise self.stop.error(f"after epoch {state.epoch}; the state is saved")
+        if self.stop:
+            self.stop.check(f"after epoch {state.epoch}; the state is saved")
 
     def save(self, state: TrainingState) -> None:
         """Writes the weights, the optimizer and the state atomically."""
@@ -66,23 +76,38 @@ class Checkpoint:
             "training_seconds": state.training_seconds,
             "curve": [row.model_dump(mode="json") for row in state.curve],
         }
-        arrays = {"about": np.frombuffer(json.dumps(about).encode(), np.uint8)}
-        arrays |= _numbered("model", snapshot(self._student.variables))
+        arrays = _numbered("model", snapshot(self._student.variables))
         arrays |= _numbered("optimizer", snapshot(self._optimizer.variables))
         arrays |= _numbered("best", state.best_weights)
         if state.sums is not None:
             arrays["sums"] = state.sums
+        # A damaged archive may lose an entry without a word.
+        about["entries"] = sorted(arrays)
+        arrays["about"] = np.frombuffer(json.dumps(about).encode(), np.uint8)
         buffer = io.BytesIO()
         np.savez(buffer, **arrays)  # type: ignore[arg-type]
         storage.write_bytes(self.path, buffer.getvalue())
 
     def _restore(self, state: TrainingState) -> None:
         arrays = _read(self.path)
-        about = json.loads(arrays["about"].tobytes())
-        if about["format"] != _FORMAT or about["key"] != self.key:
+        if not self._is_ours(arrays):
             return  # the recipe has changed since: this training starts anew and replaces the file
+        with _damage_named(self.path):
+            self._assign(arrays, state)
+
+    def _is_ours(self, arrays: dict[str, np.ndarray]) -> bool:
+        with _damage_named(self.path):
+            about = json.loads(arrays["about"].tobytes())
+            return bool(about["format"] == _FORMAT and about["key"] == self.key)
+
+    def _assign(self, arrays: dict[str, np.ndarray], state: TrainingState) -> None:
+        about = json.loads(arrays["about"].tobytes())
+        if about["entries"] != sorted(arrays.keys() - {"about"}):
+            raise ValueError("an entry is missing")
         for name, variables in (("model", self._student.variables), ("optimizer", self._optimizer.variables)):
             for variable, value in zip(variables, _listed(name, arrays), strict=True):
+                if tuple(variable.shape) != value.shape:
+                    raise ValueError(f"{variable.path} has shape {tuple(variable.shape)}, not {value.shape}")
                 variable.assign(value)
         state.epoch, state.step, state.best_epoch = about["epoch"], about["step"], about["best_epoch"]
         state.seconds, state.training_seconds = about["seconds"], about["training_seconds"]
@@ -92,10 +117,16 @@ class Checkpoint:
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:
+    with _damage_named(path), np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
+        return {name: file[name] for name in file.files}
+
+
+@contextlib.contextmanager
+def _damage_named(path: Path) -> Iterator[None]:
     try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except (zipfile.BadZipFile, ValueError, EOFError, KeyError) as error:
+        yield
+    # NotImplementedError and RuntimeError are zipfile's for a compression or encryption that we never write.
+    except (zipfile.BadZipFile, ValueError, EOFError, KeyError, NotImplementedError, RuntimeError) as error:
         raise StorageError(
             f"checkpoint {str(path)!r} is damaged ({error}): delete that file to train this stage from the start."
         ) from error

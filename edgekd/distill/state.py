@@ -48,7 +48,7 @@ class TrainingState:
             samples = ", ".join(str(sample) for sample in batch.sample_ids[:8])
             raise NonFiniteError(
                 f"the loss is not finite at epoch {self.epoch + 1}, step {self.step + 1} ({', '.join(bad)}; batch of "
-                f"samples {samples}, …). The last good checkpoint is kept. Lower learning_rate, set clip_norm: 1, or "
+                f"samples {samples}, …). Checkpoints saved before are kept. Lower learning_rate, set clip_norm: 1, or "
                 "check these samples."
             )
         self.sums = values.astype(np.float64) if self.sums is None else self.sums + values
@@ -72,7 +72,7 @@ class TrainingState:
         loss, accuracy = validation
         if not math.isfinite(loss):
             raise NonFiniteError(
-                f"the validation loss is not finite after epoch {self.epoch + 1}. The last good checkpoint is kept. "
+                f"the validation loss is not finite after epoch {self.epoch + 1}. Checkpoints saved before are kept. "
                 "Lower learning_rate or set clip_norm: 1."
             )
         means = self.means()

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import io
 import os
 import signal
 from collections.abc import Callable
@@ -116,7 +117,11 @@ def test_a_real_signal_waits_for_the_step_and_stops_after_saving(
 
     stop = StopRequest()
     checkpoint = Checkpoint(tmp_path / "checkpoint.npz", "key", stop)
-    with stop.handling_signals(), stop.deferred(), pytest.raises(StoppedError, match="SIGINT") as stopped:
+    with (
+        pytest.raises(StoppedError, match="SIGINT in epoch 1, after step 3") as stopped,
+        stop.handling_signals(),
+        stop.deferred(),
+    ):
         train(tiny_network(), tiny_data, checkpoint=checkpoint, callbacks=[Interrupt()])
     assert stopped.value.exit_code == 130
     assert checkpoint.path.is_file()
@@ -137,18 +142,30 @@ def test_a_checkpoint_of_another_training_is_not_used(
     assert_same(weights_of(straight), weights_of(model))
 
 
-@pytest.mark.parametrize("damage", ["truncated", "flipped"])
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "an entry lost", "another archive", "other shapes"])
 def test_a_damaged_checkpoint_is_named_and_kept(
     tiny_network: Callable[..., keras.Model], tiny_data: Dataset, tmp_path: Path, damage: str
 ) -> None:
     path = tmp_path / "checkpoint.npz"
     train(tiny_network(), tiny_data, settings={"epochs": 1}, checkpoint=Checkpoint(path, "key"))
     content = bytearray(path.read_bytes())
+    with np.load(path) as file:
+        arrays = dict(file)
     if damage == "truncated":
         del content[len(content) // 2 :]
-    else:
+    elif damage == "flipped":
         place = content.index(b"model/00000.npy") + 200  # inside the first array's values
         content[place] ^= 0xFF
+    else:
+        if damage == "an entry lost":  # as a flipped byte in the archive's directory does, without a word
+            del arrays[max(name for name in arrays if name.startswith("best/"))]
+        elif damage == "another archive":
+            arrays = {"images": np.zeros(3)}
+        else:
+            arrays["model/00000"] = np.zeros(7, np.float32)
+        buffer = io.BytesIO()
+        np.savez(buffer, **arrays)
+        content = bytearray(buffer.getvalue())
     path.write_bytes(bytes(content))
     with pytest.raises(StorageError, match=r"checkpoint.npz.*damaged.*delete"):
         train(tiny_network(), tiny_data, checkpoint=Checkpoint(path, "key"))
