@@ -61,6 +61,7 @@ def train_model(model: "keras.Model", data: Dataset, *, seed: int = 0, **setting
 
     Raises:
       RecipeError: an unknown or invalid setting.
+      ModelError: the model does not take the data's samples, or does not give a logit for each of its classes.
       NonFiniteError: the loss became NaN or infinite.
     """
     from edgekd.distill.objective import Objective
@@ -95,12 +96,13 @@ def distill_model(
       ModelError: a tap that does not exist (the message lists the known ones), or shapes that do not fit.
       NonFiniteError: the loss became NaN or infinite.
     """
-    from edgekd.distill import objective
+    from edgekd.distill import fitting, objective
     from edgekd.distill.teacher import LiveTeacher
 
     training, batches = _settings(settings)
     section = _recipe.section(_recipe.Distill, {"losses": list(losses), "labels_weight": labels_weight})
     goal = objective.from_recipe(section, label_smoothing=training.label_smoothing)
+    fitting.check(teacher, data, role="teacher")
     return _fit(student, data, goal, LiveTeacher(teacher, goal.teacher_taps), training, batches, seed)
 
 
@@ -214,8 +216,10 @@ def _fit(
     seed: int,
 ) -> tuple[EpochRecord, ...]:
     from edgekd.data.augment import Augmentation
+    from edgekd.distill import fitting
     from edgekd.distill.loop import fit
 
+    fitting.check(student, data, role="student" if teacher else "model")
     state = fit(
         student,
         data,

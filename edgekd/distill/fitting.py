@@ -1,0 +1,44 @@
+"""Whether a network fits the data that it is to learn from."""
+
+import keras
+
+from edgekd.data.dataset import Dataset
+from edgekd.errors import ModelError, ShapeError
+
+
+def check(model: keras.Model, data: Dataset, *, role: str) -> None:
+    """Raises an error unless the network takes the data's samples and gives one logit for each of its classes.
+
+    Args:
+      model: the network.
+      data: what it is to learn from, or to teach on.
+      role: what to call it in the message: teacher or student.
+
+    Raises:
+      ModelError: a subclassed network, whose layers and shapes cannot be known.
+      ShapeError: several inputs or outputs, or another shape.
+    """
+    if not hasattr(model, "inputs") or not hasattr(model, "outputs"):
+        raise ModelError(
+            f"the {role} is a subclassed network ({type(model).__name__}), which cannot be saved and exported without "
+            "its code: build it with the functional API, around the same layers."
+        )
+    if len(model.inputs) != 1 or len(model.outputs) != 1:
+        raise ShapeError(
+            f"the {role} has {len(model.inputs)} inputs and {len(model.outputs)} outputs: a network with one input "
+            "and one output, the logits, is needed."
+        )
+    received, classes = tuple(model.inputs[0].shape[1:]), tuple(model.outputs[0].shape[1:])
+    fits = len(received) == len(data.input_shape) and all(
+        size in {None, given} for size, given in zip(received, data.input_shape, strict=True)
+    )
+    if not fits:
+        raise ShapeError(
+            f"the {role} takes inputs of shape {received}, but samples of {data.name!r} have {data.input_shape}: "
+            "choose another model, or data of its size."
+        )
+    if classes != (data.num_classes,):
+        raise ShapeError(
+            f"the {role}'s output has shape {classes}, but {data.name!r} has {data.num_classes} classes: teacher, "
+            "student and data must have the same classes."
+        )
