@@ -23,13 +23,13 @@ _REASONS = {
     errno.EPERM: "operation not permitted: choose another folder with --out, or change its permissions",
     errno.EROFS: "the file system is read-only: choose another folder with --out",
     errno.EIO: "the device reports an error: choose another disk with --out",
+    errno.ENAMETOOLONG: "the name is too long: choose a shorter one",
 }
 _REASONS_OF_PATH = {
     errno.ENOENT: "its folder does not exist and cannot be made: choose another folder with --out",
     errno.ENOTDIR: "a part of the path is a file, not a folder: choose another folder with --out",
     errno.EEXIST: "a file stands where a folder is needed: choose another folder with --out",
     errno.EISDIR: "it is a folder, not a file: choose another path",
-    errno.ENAMETOOLONG: "the name is too long: choose a shorter one",
 }
 
 # NumPy reports a write that the system cut short (a full disk) without the system's error number.
@@ -104,6 +104,11 @@ def require_file(path: Path, what: str) -> Path:
     return path
 
 
+def is_partial(path: Path) -> bool:
+    """Returns whether a write that was killed half-way left this file."""
+    return path.name.startswith(_PARTIAL)
+
+
 def remove_partial(folder: Path) -> None:
     """Removes what writes that were killed half-way left in a folder (its subfolders included)."""
     for leftover in folder.rglob(f"{_PARTIAL}*"):
@@ -125,12 +130,18 @@ def storage_errors(path: Path) -> Iterator[None]:
         raise StorageError(f"cannot {failed}: {reason}.") from error
 
 
+def in_words(error: OSError) -> str | None:
+    """Returns one line for an error that the system itself gave for a file; None for what may be a defect of ours."""
+    reason = _REASONS.get(error.errno or 0)
+    return f"cannot use {str(error.filename)!r}: {reason}." if reason and error.filename is not None else None
+
+
 def _is_about(error: OSError, path: Path) -> bool:
     """Whether it is `path` that failed, and not another file that was used while writing it."""
     if not isinstance(error.filename, str):
         return True
     culprit, wanted = Path(error.filename).absolute(), path.absolute()
-    return culprit in {wanted, *wanted.parents} or culprit.name.startswith(_PARTIAL)
+    return culprit in {wanted, *wanted.parents} or is_partial(culprit)
 
 
 def _sync(path: Path) -> None:

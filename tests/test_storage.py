@@ -231,6 +231,16 @@ def test_errors_that_no_user_can_mend_pass_unchanged(tmp_path):
     assert raised.value is error
 
 
+def test_an_error_of_the_system_is_told_in_words_and_any_other_is_not():
+    told = storage.in_words(PermissionError(errno.EACCES, "Permission denied", "/data/x.yaml"))
+    assert told is not None
+    assert told.startswith("cannot use '/data/x.yaml': permission denied")
+    assert storage.in_words(OSError(errno.ENAMETOOLONG, "File name too long", "x" * 300)) is not None
+    assert storage.in_words(FileNotFoundError(errno.ENOENT, "No such file", "/data/x.yaml")) is None
+    assert storage.in_words(OSError("no number")) is None
+    assert storage.in_words(OSError(errno.EACCES, "Permission denied")) is None
+
+
 def test_the_hash_is_that_of_the_bytes(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(b"abc")

@@ -1,12 +1,15 @@
 """The command line: one file per verb; a verb's file is imported only when it is needed."""
 
 import os
+import signal
 import sys
+from types import FrameType
 
 import click
 
 from edgekd import registry
 from edgekd.errors import EdgekdError
+from edgekd.storage import in_words
 
 PACKAGE = "edgekd.cli"
 
@@ -46,14 +49,22 @@ def main() -> None:
     # TensorFlow's own chatter would drown what we say; its errors still come as exceptions.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     state = {"debug": False}
+    received = signal.SIGINT
+
+    def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        nonlocal received
+        received = signal.Signals(number)
+        raise KeyboardInterrupt  # so that what is open is closed, and half-written files and children are removed
+
+    before = signal.signal(signal.SIGTERM, stop)
     try:
         sys.exit(edgekd.main(prog_name="edgekd", standalone_mode=False, obj=state))
     except click.ClickException as error:
         error.show()
         sys.exit(2)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("edgekd: stopped.", err=True)
-        sys.exit(130)
+        click.echo(f"edgekd: stopped by {received.name}.", err=True)
+        sys.exit(128 + received)
     except EdgekdError as error:
         if state["debug"]:
             raise
@@ -63,3 +74,11 @@ def main() -> None:
         # The reader of our output, such as `head`, has left; Python must not complain when it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
+    except OSError as error:
+        problem = in_words(error)
+        if state["debug"] or problem is None:
+            raise
+        click.echo(f"edgekd: {problem}", err=True)
+        sys.exit(2)
+    finally:
+        signal.signal(signal.SIGTERM, before)
