@@ -153,7 +153,10 @@ class Latency(Record):
 
 
 class Measurement(Record):
-    """Latency and memory of one file on one target; the raw samples stay beside the record in `samples_path`."""
+    """Latency and memory of one file on one target; the raw samples are in `samples_path`.
+
+    That path starts at the run's folder; where there is no run, at the folder that holds the samples' own.
+    """
 
     artifact: str
     target: str

@@ -5,14 +5,15 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgekd import data
+from edgekd import data, report
 from edgekd.data.dataset import Dataset
+from edgekd.errors import StorageError
 from edgekd.pipeline import exporting, measuring, training, verifying
 from edgekd.pipeline.folder import RunFolder, stage_key
 from edgekd.pipeline.progress import Progress
-from edgekd.pipeline.stage import Stage, Work
+from edgekd.pipeline.stage import CHECKPOINT_FILE, Stage, Work
 from edgekd.pipeline.summary import SUMMARY_FILE, summarise
-from edgekd.recipe import Data, Recipe
+from edgekd.recipe import RECIPE_FILE, Data, Recipe
 from edgekd.records import Summary
 from edgekd.runtime.native_output import import_quietly
 from edgekd.storage import write_text
@@ -20,7 +21,6 @@ from edgekd.storage import write_text
 if TYPE_CHECKING:  # importing it would import TensorFlow
     from edgekd.distill.stopping import StopRequest
 
-RECIPE_FILE = "recipe.yaml"
 STAGES: tuple[Stage, ...] = (*training.STAGES, exporting.STAGE, verifying.STAGE, measuring.STAGE)
 
 
@@ -51,45 +51,47 @@ def run(
       stop: asked by trainings whether to save and stop.
 
     Returns:
-      The summary of the stages that ran or were kept.
+      The summary of all stages that are done for this recipe and this data, whoever asked for them.
 
     Raises:
       EdgekdError: bad input, as found before any stage works, or in a stage; finished stages are kept.
     """
     progress = progress or Progress()
+    folder = RunFolder(out, recipe_name=recipe.name)
+    folder.check_owner()
     dataset = load_data(recipe.data)
     chosen = _with_inputs(until or tuple(stage.name for stage in STAGES))
     keys = _keys(recipe, fingerprint=dataset.fingerprint)
-    with RunFolder(out, recipe_name=recipe.name) as folder:
-        todo = [stage for stage in chosen if folder.state(stage.name, keys[stage.name]) != "done"]
-        if todo:
-            import_quietly("keras")
-        if any(stage in training.STAGES for stage in todo):
-            from edgekd.pipeline import preflight
+    todo = [stage for stage in chosen if folder.state(stage.name, keys[stage.name]) != "done"]
+    if todo:
+        import_quietly("keras")
+    if any(stage in training.STAGES for stage in todo):
+        from edgekd.pipeline import preflight
 
-            preflight.check(recipe, dataset)
+        preflight.check(recipe, dataset, stages={stage.name for stage in todo})
+    worked = []
+    with folder:  # until here nothing was written
         write_text(out / RECIPE_FILE, recipe.to_yaml())
         for stage in chosen:
             state = folder.state(stage.name, keys[stage.name])
             if state == "done":
                 progress.stage_kept(stage.name)
-                continue
-            if state == "damaged":
-                progress.stage_redone(stage.name, "a file that it wrote is missing or has changed")
-            progress.stage_started(stage.name)
-            started = time.monotonic()
-            work = Work(recipe, dataset, keys[stage.name], out, folder.begin(stage.name), progress, stop)
-            files = stage.work(work)
-            seconds = time.monotonic() - started
-            folder.finish(stage.name, keys[stage.name], files=files, seconds=seconds)
-            progress.stage_finished(stage.name, seconds)
-        summary = summarise(folder, recipe, dataset, tuple(stage.name for stage in chosen))
-        if todo or not (out / SUMMARY_FILE).is_file() or Summary.read(out / SUMMARY_FILE) != summary:
-            summary.write(out / SUMMARY_FILE)
-            from edgekd import report
-
+            else:
+                if state == "damaged":
+                    progress.stage_redone(stage.name, "a file that it wrote is missing or has changed")
+                _do(
+                    Work(recipe, dataset, keys[stage.name], out, folder.begin(stage.name), progress, stop),
+                    stage,
+                    folder,
+                )
+                worked.append(stage.name)
+            # Only when the stage is marked as done: a kill in between must not cost the training.
+            (folder.stage(stage.name) / CHECKPOINT_FILE).unlink(missing_ok=True)
+        summary = summarise(folder, recipe, dataset, _done(folder, keys, chosen))
+        if worked or not _is_shown(summary, out):
             report.write(summary, out)
-    return RunResult(summary=summary, folder=out, worked=tuple(stage.name for stage in todo))
+            summary.write(out / SUMMARY_FILE)
+    return RunResult(summary=summary, folder=out, worked=tuple(worked))
 
 
 def load_data(section: Data) -> Dataset:
@@ -109,6 +111,37 @@ def load_data(section: Data) -> Dataset:
 def default_folder(recipe: Recipe) -> Path:
     """Returns `runs/<recipe's name>`."""
     return Path("runs") / recipe.name
+
+
+def _do(work: Work, stage: Stage, folder: RunFolder) -> None:
+    work.progress.stage_started(stage.name)
+    started = time.monotonic()
+    files = stage.work(work)
+    if work.stop:
+        work.stop.check("before the stage was done")  # a library may have swallowed the signal, and done half
+    seconds = time.monotonic() - started
+    folder.finish(stage.name, work.key, files=files, seconds=seconds)
+    work.progress.stage_finished(stage.name, seconds)
+
+
+def _done(folder: RunFolder, keys: dict[str, str], chosen: tuple[Stage, ...]) -> tuple[str, ...]:
+    """Returns the chosen stages, and what earlier runs did of the others: it must not vanish from the summary."""
+    done: list[str] = []
+    for stage in STAGES:
+        whole = stage in chosen or folder.state(stage.name, keys[stage.name]) == "done"
+        if whole and set(stage.inputs) <= set(done):
+            done.append(stage.name)
+    return tuple(done)
+
+
+def _is_shown(summary: Summary, out: Path) -> bool:
+    """Whether the summary and the report are there and hold what they should."""
+    if not all((out / name).is_file() for name in (SUMMARY_FILE, report.HTML_FILE, report.MARKDOWN_FILE)):
+        return False
+    try:
+        return Summary.read(out / SUMMARY_FILE) == summary
+    except StorageError:
+        return False
 
 
 def _with_inputs(names: tuple[str, ...]) -> tuple[Stage, ...]:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Literal, Self
 
 import filelock
-import pydantic
 
 from edgekd import storage
 from edgekd.errors import StorageError
@@ -52,7 +51,7 @@ class RunFolder:
 
     def __enter__(self) -> Self:
         """Claims the folder."""
-        self._check_owner()
+        self.check_owner()
         with storage.storage_errors(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
             try:
@@ -62,6 +61,7 @@ class RunFolder:
                     f"{str(self.path)!r} is in use by another edgekd process: wait for it, or choose another --out."
                 ) from error
         try:
+            self.check_owner()  # again: another process may have claimed it before we had the lock
             Identity(recipe=self._recipe_name).write(self.path / IDENTITY_FILE)
             storage.remove_partial(self.path)
         except BaseException:
@@ -98,31 +98,53 @@ class RunFolder:
         return StageRecord.read(self.stage(name) / STAGE_FILE)
 
     def begin(self, name: str) -> Path:
-        """Returns a stage's folder, no longer marked as done."""
+        """Returns a stage's folder, made if missing.
+
+        What it holds of an earlier time stays until `finish`: a marker of other settings or of changed files does not
+        count as done, and who goes back to those settings finds what was not overwritten.
+        """
         folder = self.stage(name)
         with storage.storage_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            (folder / STAGE_FILE).unlink(missing_ok=True)
         return folder
 
     def finish(self, name: str, key: str, *, files: list[Path], seconds: float) -> None:
-        """Marks a stage as done."""
+        """Marks a stage as done, and removes what it wrote at an earlier time and did not write now."""
         folder = self.stage(name)
         hashes = {file.relative_to(folder).as_posix(): storage.sha256_file(file) for file in sorted(files)}
+        for path in self._written_before(folder) - hashes.keys():
+            (folder / path).unlink(missing_ok=True)
         StageRecord(stage=name, key=key, files=hashes, seconds=seconds).write(folder / STAGE_FILE)
 
-    def _check_owner(self) -> None:
+    def _written_before(self, folder: Path) -> set[str]:
+        if not (folder / STAGE_FILE).is_file():
+            return set()
+        paths = StageRecord.read(folder / STAGE_FILE).files
+        # A record that somebody handed us must not reach files elsewhere.
+        return {path for path in paths if (folder / path).resolve().is_relative_to(folder.resolve())}
+
+    def check_owner(self) -> None:
+        """Raises StorageError if the folder is another recipe's or not a run's; changes nothing.
+
+        An empty folder, and one whose first claim was killed, is anybody's.
+        """
         if self.path.exists() and not self.path.is_dir():
             raise StorageError(f"{str(self.path)!r} is a file, not a folder: choose another --out.")
         identity = self.path / IDENTITY_FILE
         if identity.is_file():
-            owner = _recipe_of(identity)
+            try:
+                owner = Identity.read(identity).recipe
+            except StorageError as error:
+                raise StorageError(
+                    f"{str(identity)!r} is damaged, so whose run the folder holds is not known: choose another --out, "
+                    "or remove that folder if it is no longer needed."
+                ) from error
             if owner != self._recipe_name:
                 raise StorageError(
                     f"{str(self.path)!r} holds a run of recipe {owner!r}, not of {self._recipe_name!r}: choose "
                     "another --out, or remove that folder if it is no longer needed."
                 )
-        elif self.path.is_dir() and any(entry.name != _LOCK_FILE for entry in self.path.iterdir()):
+        elif self.path.is_dir() and not all(_is_of_a_claim(entry) for entry in self.path.iterdir()):
             raise StorageError(
                 f"{str(self.path)!r} is not empty and is not a run's folder: choose an empty or new folder with --out."
             )
@@ -134,8 +156,6 @@ def stage_key(stage: str, *, settings: object, inputs: dict[str, str]) -> str:
     return hashlib.sha256(canonical_json(document).encode()).hexdigest()
 
 
-def _recipe_of(identity: Path) -> str | None:
-    try:
-        return Identity.model_validate_json(identity.read_bytes()).recipe
-    except pydantic.ValidationError:
-        return None
+def _is_of_a_claim(path: Path) -> bool:
+    """Whether a claim that was killed may have left this."""
+    return path.name == _LOCK_FILE or storage.is_partial(path)

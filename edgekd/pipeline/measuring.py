@@ -32,9 +32,18 @@ def _bench(work: Work) -> list[Path]:
             on_progress=work.progress.item,
             **work.recipe.bench.arguments,
         )
-    BenchResult(measurements=tuple(measurements)).write(work.folder / RECORD_FILE)
     raw = {work.folder / measurement.samples_path for measurement in measurements if measurement.samples_path}
+    measurements = [_from_run(measurement, work) for measurement in measurements]
+    BenchResult(measurements=tuple(measurements)).write(work.folder / RECORD_FILE)
     return [work.folder / RECORD_FILE, *sorted(raw)]
+
+
+def _from_run(measurement: Measurement, work: Work) -> Measurement:
+    """Returns the record with its path from the run's folder, as every path of a summary is."""
+    if measurement.samples_path is None:
+        return measurement
+    path = (work.folder / measurement.samples_path).relative_to(work.run)
+    return measurement.model_copy(update={"samples_path": path.as_posix()})
 
 
 STAGE = Stage(BENCH, (EXPORT,), _settings, _bench)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:  # importing it would import TensorFlow
 
 RECORD_FILE = "record.json"
 MODEL_FILE = "model.keras"
+CHECKPOINT_FILE = "checkpoint.npz"
 
 TEACHER = "teacher"
 STUDENT_LABELS = "student_labels"

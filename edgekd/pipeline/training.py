@@ -1,11 +1,14 @@
 """The training stages: a teacher on labels, a student on labels, the same student taught by the teacher."""
 
 import functools
+import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgekd.pipeline.results import TrainingResult
 from edgekd.pipeline.stage import (
+    CHECKPOINT_FILE,
     MODEL_FILE,
     RECORD_FILE,
     STUDENT_DISTILLED,
@@ -26,7 +29,6 @@ if TYPE_CHECKING:  # these import TensorFlow, which is imported when work begins
     from edgekd.distill.state import TrainingState
     from edgekd.distill.teacher import TeacherSource
 
-CHECKPOINT_FILE = "checkpoint.npz"
 CURVE_FILE = "curve.csv"
 TENSORBOARD_FOLDER = "tensorboard"
 
@@ -36,12 +38,28 @@ def _settings(recipe: Recipe, *, role: str) -> Any:
     saved = None if network.model is None else sha256_file(require_file(Path(network.model), f"{role} model"))
     return {
         "saved_model_sha256": saved,
+        "users_code_sha256": _users_code_sha256(network.architecture),
         "seed": recipe.seed,
         "batch_size": recipe.data.batch_size,
         "augment": recipe.data.augment.model_dump(mode="json"),
         "network": network.model_dump(mode="json"),
         "distill": recipe.distill.model_dump(mode="json") if role == STUDENT_DISTILLED else None,
     }
+
+
+def _users_code_sha256(architecture: str | None) -> str | None:
+    """Returns the hash of the file that a `package.module:function` lies in: a changed network is another network.
+
+    Other modules that it imports are not looked at. A module that is not found is refused when the network is built.
+    """
+    if architecture is None or ":" not in architecture:
+        return None
+    module = Path(*architecture.partition(":")[0].split("."))
+    for folder in (Path.cwd(), *map(Path, sys.path)):
+        for file in (folder / module / "__init__.py", folder / f"{module}.py"):
+            if file.is_file():
+                return sha256_file(file)
+    return None
 
 
 def _train_teacher(work: Work) -> list[Path]:
@@ -99,6 +117,8 @@ def _train(work: Work, network: Network, goal: "Objective", *, teacher: "Teacher
     student = build(recipe, network, input_shape=data.input_shape, num_classes=data.num_classes)
     stop = work.stop or StopRequest()
     checkpoint = Checkpoint(work.folder / CHECKPOINT_FILE, work.key, stop)
+    if not checkpoint.resumes():  # the viewer would draw another training's curve into this one's
+        shutil.rmtree(work.folder / TENSORBOARD_FOLDER, ignore_errors=True)
     with stop.deferred():
         state = fit(
             student,
@@ -124,7 +144,6 @@ def _train(work: Work, network: Network, goal: "Objective", *, teacher: "Teacher
         best_epoch=state.best_epoch,
         training_seconds=state.training_seconds,
     )
-    checkpoint.path.unlink(missing_ok=True)
     return [*files, work.folder / CURVE_FILE]
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import numpy as np
 import pytest
 
 from edgekd import api, recipe, storage
-from edgekd.errors import DataError, EdgekdError, ModelError, ShapeError, StorageError
+from edgekd.distill.stopping import StopRequest
+from edgekd.errors import DataError, EdgekdError, ModelError, ShapeError, StoppedError, StorageError
 from edgekd.pipeline import Progress, RunResult, run
 from edgekd.pipeline.folder import RunFolder
 from edgekd.recipe import Recipe
@@ -19,6 +21,36 @@ from edgekd.recipe import Recipe
 
 def made(document: dict[str, Any], *overrides: str) -> Recipe:
     return recipe.from_document(document, overrides=overrides)
+
+
+SUBCLASSED = """
+import keras
+
+
+class Own(keras.Model):
+    def __init__(self, classes):
+        super().__init__()
+        self.layer = keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(classes)])
+
+    def call(self, images):
+        return self.layer(images)
+
+
+def subclassed(input_shape, num_classes):
+    return Own(num_classes)
+"""
+FUNCTIONAL = """
+from keras import layers, Model, Input
+
+
+def small(input_shape, num_classes):
+    images = Input(input_shape)
+    return Model(images, layers.Dense(num_classes)(layers.Flatten()(images)))
+"""
+
+
+def files_of(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 class Stages(Progress):
@@ -61,6 +93,7 @@ def test_summary_holds_models_artifacts_measurements_and_gates(finished: RunResu
         assert 0.5 <= artifact["agreement"] <= 1
     for measurement in summary["measurements"]:
         assert measurement["target"] == "local"
+        assert (finished.folder / measurement["samples_path"]).is_file()
         latency = measurement["latency_ms"]
         assert 0 < latency["minimum"] <= latency["p50"] <= latency["p90"]
         assert latency["p99"] is None or latency["p90"] <= latency["p99"]
@@ -123,6 +156,124 @@ def test_a_damaged_artifact_is_noticed_and_made_again(finished_copy: Path, tiny_
     assert artifact.read_bytes() == original
 
 
+def test_a_report_or_summary_that_is_not_there_or_damaged_is_written_again(
+    finished_copy: Path, tiny_recipe: dict[str, Any]
+) -> None:
+    before = files_of(finished_copy)
+    (finished_copy / "report.html").unlink()  # as when the run was killed before it wrote it
+    assert run(made(tiny_recipe), out=finished_copy).worked == ()
+    assert files_of(finished_copy) == before
+    (finished_copy / "summary.json").write_text("{")
+    assert run(made(tiny_recipe), out=finished_copy).worked == ()
+    assert files_of(finished_copy) == before
+
+
+def test_asking_for_one_stage_takes_nothing_out_of_the_summary(
+    finished_copy: Path, tiny_recipe: dict[str, Any]
+) -> None:
+    before = files_of(finished_copy)
+    result = run(made(tiny_recipe), out=finished_copy, until=("teacher",))
+    assert len(result.summary.artifacts) == 3
+    assert files_of(finished_copy) == before
+
+
+def test_what_other_settings_wrote_does_not_stay_among_the_new_files(
+    finished_copy: Path, tiny_recipe: dict[str, Any]
+) -> None:
+    run(made(tiny_recipe, "export=[{format: tflite}]", "bench.targets=[]"), out=finished_copy)
+    assert {path.name for path in (finished_copy / "export").iterdir()} == {
+        "student-float32.tflite",
+        "record.json",
+        "stage.json",
+    }
+    assert not list((finished_copy / "bench" / "samples").iterdir())
+
+
+def test_a_record_from_elsewhere_removes_no_file_outside_its_stage(
+    finished_copy: Path, tiny_recipe: dict[str, Any]
+) -> None:
+    outside = finished_copy.parent / "thesis.txt"
+    outside.write_text("years of work")
+    marker = finished_copy / "verify" / "stage.json"
+    record = json.loads(marker.read_text())
+    record["files"]["../../thesis.txt"] = "0" * 64
+    marker.write_text(json.dumps(record))
+    run(made(tiny_recipe), out=finished_copy)
+    assert outside.read_text() == "years of work"
+
+
+def test_a_training_is_not_lost_before_its_stage_is_marked_as_done(
+    tmp_path: Path, tiny_recipe: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Resumed(Progress):
+        done_epochs = 0
+
+        def training_started(self, epochs: int, steps_per_epoch: int, *, done_epochs: int, done_steps: int) -> None:  # noqa: ARG002
+            self.done_epochs = done_epochs
+
+    def killed(*arguments: object, **named: object) -> None:
+        raise KeyboardInterrupt
+
+    finish = RunFolder.finish
+    monkeypatch.setattr(RunFolder, "finish", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run(made(tiny_recipe, "teacher.epochs=2"), out=tmp_path / "run", until=("teacher",))
+    monkeypatch.setattr(RunFolder, "finish", finish)
+    progress = Resumed()
+    run(made(tiny_recipe, "teacher.epochs=2"), out=tmp_path / "run", until=("teacher",), progress=progress)
+    assert progress.done_epochs == 2
+    checkpoint = tmp_path / "run" / "teacher" / "checkpoint.npz"
+    assert not checkpoint.exists()
+    checkpoint.write_bytes(b"killed between marking the stage as done and removing this")
+    run(made(tiny_recipe, "teacher.epochs=2"), out=tmp_path / "run", until=("teacher",))
+    assert not checkpoint.exists()
+
+
+def test_a_new_training_leaves_no_curve_of_the_old_one_to_tensorboard(
+    tmp_path: Path, tiny_recipe: dict[str, Any]
+) -> None:
+    for seed in (1, 2):
+        run(made(tiny_recipe, "teacher.epochs=1", f"seed={seed}"), out=tmp_path / "run", until=("teacher",))
+    assert len(list((tmp_path / "run" / "teacher" / "tensorboard").iterdir())) == 1
+
+
+def test_a_signal_that_a_library_swallowed_leaves_the_stage_undone(
+    finished_copy: Path, tiny_recipe: dict[str, Any]
+) -> None:
+    stop = StopRequest()
+
+    class Swallowed(Progress):
+        def item(self, done: int, total: int, what: str) -> None:  # noqa: ARG002
+            stop.received = signal.SIGTERM
+
+    with pytest.raises(StoppedError, match="SIGTERM before the stage was done"):
+        run(made(tiny_recipe, "export=[{format: tflite}]"), out=finished_copy, progress=Swallowed(), stop=stop)
+    assert run(made(tiny_recipe, "export=[{format: tflite}]"), out=finished_copy).worked == (
+        "export",
+        "verify",
+        "bench",
+    )
+
+
+def test_a_changed_network_of_ones_own_is_trained_again(
+    tmp_path: Path, tiny_recipe: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code = tmp_path / "changed_network.py"
+    code.write_text(FUNCTIONAL)
+    tiny_recipe["teacher"] = {"architecture": "changed_network:small", "epochs": 1}
+    for expected in (("teacher",), ()):
+        assert run(made(tiny_recipe), out=tmp_path / "run", until=("teacher",)).worked == expected
+    code.write_text(FUNCTIONAL.replace("Flatten()", "GlobalMaxPooling2D()"))
+    assert run(made(tiny_recipe), out=tmp_path / "run", until=("teacher",)).worked == ("teacher",)
+
+
+def test_until_needs_no_network_that_is_not_asked_for(tmp_path: Path, tiny_recipe: dict[str, Any]) -> None:
+    tiny_recipe["student"] = {"architecture": "absent_package:build"}
+    result = run(made(tiny_recipe, "teacher.epochs=1"), out=tmp_path / "run", until=("teacher",))
+    assert set(result.summary.models) == {"teacher"}
+
+
 def test_until_runs_a_stage_and_what_it_reads(tmp_path: Path, tiny_recipe: dict[str, Any]) -> None:
     stages = Stages()
     result = run(made(tiny_recipe, "teacher.epochs=1"), out=tmp_path / "run", until=("teacher",), progress=stages)
@@ -169,14 +320,22 @@ def test_a_saved_student_is_trained_on_from_its_weights(
         (["teacher={model: absent.keras}"], StorageError, "absent.keras"),
         (["student.architecture=absent_package:build", "student.width=null"], EdgekdError, "absent_package"),
         (["data.shape=[40]", "data.augment.shift=1"], DataError, "augment"),
+        (["teacher={architecture: 'networks_of_mine:subclassed'}"], ModelError, "teacher is a subclassed network"),
     ],
 )
 def test_what_does_not_fit_is_found_before_anything_is_written(
-    tmp_path: Path, tiny_recipe: dict[str, Any], overrides: list[str], error: type[Exception], message: str
+    tmp_path: Path,
+    tiny_recipe: dict[str, Any],
+    overrides: list[str],
+    error: type[Exception],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    (tmp_path / "networks_of_mine.py").write_text(SUBCLASSED)
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(error, match=message):
         run(made(tiny_recipe, *overrides), out=tmp_path / "run")
-    assert not [path for path in (tmp_path / "run").rglob("*") if path.name not in {".lock", "run.json"}]
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_teacher_of_other_classes_is_refused(
@@ -200,6 +359,19 @@ def test_a_folder_with_other_things_is_refused_and_kept(tmp_path: Path, tiny_rec
     with pytest.raises(StorageError, match="not empty"):
         run(made(tiny_recipe), out=tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_folder_whose_first_claim_was_killed_is_claimed(tmp_path: Path) -> None:
+    (tmp_path / ".lock").touch()
+    (tmp_path / ".partial-abc.json").write_bytes(b'{"recipe": "ti')
+    with RunFolder(tmp_path, recipe_name="tiny"):
+        assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "run.json"]
+
+
+def test_a_folder_whose_owner_cannot_be_read_is_refused(finished_copy: Path, tiny_recipe: dict[str, Any]) -> None:
+    (finished_copy / "run.json").write_text("{")
+    with pytest.raises(StorageError, match=r"run.json' is damaged.*choose another --out"):
+        run(made(tiny_recipe), out=finished_copy)
 
 
 def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path: Path, tiny_recipe: dict[str, Any]) -> None:
