@@ -1,6 +1,7 @@
 """From a verb's arguments to a run."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from edgekd.cli import _options, _tables
 from edgekd.cli._progress import TerminalProgress
 from edgekd.pipeline import RunResult, default_folder, run
 from edgekd.recipe import Recipe
+from edgekd.records import Gate
 from edgekd.report import table
 
 
@@ -37,23 +39,27 @@ def folder(recipe: Recipe, out: Path | None, seed: int | None) -> Path:
 
 
 def work(recipe: Recipe, out: Path, *, until: tuple[str, ...] | None, as_json: bool) -> None:
-    """Runs the recipe, prints what came out, and leaves with exit status 1 if a gate failed."""
+    """Runs the recipe, prints what came out, and leaves with exit status 1 if a gate failed.
+
+    The gates of an earlier run judge no verb that stops before them.
+    """
     from edgekd.distill.stopping import StopRequest
 
     stop = StopRequest()
     with stop.handling_signals(), TerminalProgress(quiet=as_json) as progress:
         result = run(recipe, out=out, until=until, progress=progress, stop=stop)
+    gates = result.summary.gates if until is None else ()
     if as_json:
         _options.print_json(result.summary)
     else:
-        _print(result)
-    if not all(gate.passed for gate in result.summary.gates):
+        _print(result, gates)
+    if not all(gate.passed for gate in gates):
         sys.exit(1)
 
 
-def _print(result: RunResult) -> None:
+def _print(result: RunResult, gates: Sequence[Gate]) -> None:
     table.print_to_terminal(result.summary)
-    _tables.print_failed(result.summary.gates)
+    _tables.print_failed(gates)
     if not result.worked:
         click.echo("nothing to do: every stage is done for this recipe and this data")
     click.echo(f"report: {result.folder / 'report.html'}")

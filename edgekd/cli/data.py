@@ -1,5 +1,6 @@
 """edgekd data: look at datasets, and prepare TFDS ones from files at hand."""
 
+import json
 from pathlib import Path
 
 import click
@@ -18,12 +19,16 @@ def command() -> None:
     "--from", "source", required=True, type=click.Path(path_type=Path), help="Folder with the downloaded files."
 )
 @click.option("--data-dir", type=click.Path(path_type=Path), help="TFDS folder.  [default: TFDS's own]")
+@_options.json_option
 @_options.debug_option
-def import_(name: str, source: Path, data_dir: Path | None) -> None:
+def import_(name: str, source: Path, data_dir: Path | None, as_json: bool) -> None:
     """Let TFDS prepare its dataset NAME offline from files that you have; their checksums are verified."""
     from edgekd.data.tfds_import import import_dataset
 
     folder = import_dataset(name, source=source, data_dir=data_dir)
+    if as_json:
+        click.echo(json.dumps({"schema_version": 1, "dataset": f"tfds:{name}", "folder": str(folder)}, indent=2))
+        return
     click.echo(f"{name} is prepared in {folder}. Use it with --set data.dataset=tfds:{name}")
 
 

@@ -1,5 +1,6 @@
 """edgekd export: TFLite and ONNX files of a Keras model."""
 
+import json
 from pathlib import Path
 
 import click
@@ -77,8 +78,8 @@ def command(
         for scheme in schemes or ("float32",)
     ]
     data = api.load_data(dataset) if dataset else None
-    for spec in specs:
-        artifact = api.export_model(
+    artifacts = [
+        api.export_model(
             model,
             (out or model.parent) / spec.file_name.replace("student", model.stem, 1),
             scheme=spec.scheme,
@@ -89,7 +90,11 @@ def command(
             input_dtype=spec.input_dtype,
             output_dtype=spec.output_dtype,
         )
-        if as_json:
-            click.echo(artifact.model_dump_json())
-        else:
-            click.echo(f"{artifact.path}  {artifact.size_bytes:,} bytes  sha256 {artifact.sha256[:16]}…")
+        for spec in specs
+    ]
+    if as_json:
+        document = {"schema_version": 1, "artifacts": [artifact.model_dump(mode="json") for artifact in artifacts]}
+        click.echo(json.dumps(document, indent=2))
+        return
+    for artifact in artifacts:
+        click.echo(f"{artifact.path}  {artifact.size_bytes:,} bytes  sha256 {artifact.sha256[:16]}…")

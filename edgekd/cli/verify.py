@@ -55,9 +55,15 @@ def command(
     if any(runtime.engine_of(path) == "keras" for path in (reference, *candidates)):
         import_quietly("keras")
     data = load_data(recipe.data_section(dataset, overrides=options))
-    comparisons = tuple(api.verify_model(reference, path, getattr(data, split)) for path in candidates)
+    # Two files may have one name, in two folders.
+    short = len({path.name for path in candidates}) == len(candidates)
+    names = tuple(path.name if short else str(path) for path in candidates)
+    comparisons = tuple(
+        api.verify_model(reference, path, getattr(data, split)).model_copy(update={"candidate": name})
+        for path, name in zip(candidates, names, strict=True)
+    )
     results = gates.accuracy_gates(
-        tuple(path.name for path in candidates),
+        names,
         comparisons,
         max_accuracy_drop=max_accuracy_drop,
         min_agreement=min_agreement,

@@ -1,6 +1,7 @@
 """The command line as a user meets it: what it prints, its exit status, and one clear line for each mistake."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -146,6 +147,8 @@ def test_smoke_and_seed_live_in_folders_of_their_own() -> None:
         (["run", "quickstart", "--set", "data.dataset=npz:absent.npz"], "absent.npz"),
         (["run", "quickstart", "--set", "data.dataset=idx:/nowhere"], "/nowhere"),
         (["run", "quickstart", "--out", "/proc/nowhere"], "choose another"),
+        (["run", "x" * 300], "the name is too long"),
+        (["run", "quickstart", "--out", "x" * 300], "the name is too long"),
         (["report", "nowhere"], "nowhere"),
         (["verify", "absent.tflite", "absent.onnx"], "absent.tflite"),
         (["bench", "absent.tflite"], "absent.tflite"),
@@ -168,7 +171,7 @@ def test_a_mistake_is_one_line_and_status_2(
     assert result.status == 2
     assert result.out == ""
     assert expected in one_line(result.err)
-    assert not [path for path in tmp_path.rglob("*") if path.is_file() and path.name not in {".lock", "run.json"}]
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
@@ -236,8 +239,11 @@ def test_train_and_distill_and_export_work_without_a_recipe(
     assert distilled.status == 0, distilled.err
     assert set(Summary.model_validate_json(distilled.out).models) == {"teacher", "student_labels", "student_distilled"}
     model = tmp_path / "d" / "student_distilled" / "model.keras"
-    exported = edgekd_command("export", model, "--format", "tflite", "--format", "onnx", "--out", tmp_path / "files")
+    both = ["--format", "tflite", "--format", "onnx", "--out", tmp_path / "files"]
+    exported = edgekd_command("export", model, *both, "--json")
     assert exported.status == 0, exported.err
+    artifacts = json.loads(exported.out)["artifacts"]  # one document, however many files
+    assert [artifact["format"] for artifact in artifacts] == ["tflite", "onnx"]
     files = sorted(path.name for path in (tmp_path / "files").iterdir())
     assert files == ["model-float32.onnx", "model-float32.tflite"]
 
@@ -263,6 +269,30 @@ def test_verify_passes_and_fails_by_its_gates(
     assert document["comparisons"][0]["agreement"]["value"] == 1.0
 
 
+def test_verify_tells_files_of_one_name_apart(
+    edgekd_command: Command, finished: RunResult, tiny_recipe: dict[str, Any], tmp_path: Path
+) -> None:
+    options = [f"--set={key}={json.dumps(tiny_recipe['data'][key])}" for key in ("samples", "classes", "shape")]
+    file = finished.folder / "export" / "student-float32.tflite"
+    other = Path(shutil.copy(file, tmp_path))
+    result = edgekd_command("verify", file, file, other, "--data", "synthetic", *options, "--json")
+    assert result.status == 0, result.err
+    assert [gate["subject"] for gate in json.loads(result.out)["gates"]] == [str(file)] * 2 + [str(other)] * 2
+
+
+def test_the_gates_of_an_earlier_run_do_not_fail_a_verb_that_stops_before_them(
+    edgekd_command: Command, finished_copy: Path, recipe_file: Path
+) -> None:
+    record, marker = finished_copy / "verify" / "record.json", finished_copy / "verify" / "stage.json"
+    before = storage.sha256_file(record)
+    record.write_text(record.read_text().replace('"passed": true', '"passed": false'))
+    marker.write_text(marker.read_text().replace(before, storage.sha256_file(record)))
+    assert edgekd_command("run", recipe_file, "--out", finished_copy).status == 1
+    trained = edgekd_command("train", recipe_file, "--out", finished_copy)
+    assert trained.status == 0
+    assert "gate failed" not in trained.out
+
+
 def test_bench_prints_percentiles(edgekd_command: Command, finished: RunResult, tmp_path: Path) -> None:
     model = finished.folder / "export" / "student-int8.tflite"
     result = edgekd_command("bench", model, "--processes", 1, "--json", "--out", tmp_path / "raw")
@@ -276,6 +306,16 @@ def test_report_is_written_anew(edgekd_command: Command, finished_copy: Path, tm
     result = edgekd_command("report", finished_copy, "--out", tmp_path / "page")
     assert result.status == 0
     assert (tmp_path / "page" / "report.html").read_bytes() == (finished_copy / "report.html").read_bytes()
+
+
+@pytest.mark.fashion_mnist
+def test_data_import_prints_one_document(
+    edgekd_command: Command, prepared_fashion_mnist: Path, fashion_mnist_files: Path
+) -> None:
+    arguments = ["fashion_mnist", "--from", fashion_mnist_files, "--data-dir", prepared_fashion_mnist]
+    result = edgekd_command("data", "import", *arguments, "--json")
+    assert result.status == 0, result.err
+    assert json.loads(result.out)["dataset"] == "tfds:fashion_mnist"
 
 
 def test_data_show_describes_the_embedded_dataset(edgekd_command: Command) -> None:
