@@ -284,6 +284,9 @@ class Bench(Section):
             _check_plugin(self, TARGETS, target, entry="measure", own=own)
         if self.targets and not self.threads:
             raise _invalid("threads is empty: give at least one number of threads, such as [1].")
+        for key, values in (("targets", self.targets), ("threads", self.threads)):
+            if len(set(values)) < len(values):
+                raise _invalid(f"{key} is {list(values)}: give each once.")
         return self
 
 

@@ -142,6 +142,8 @@ def test_a_missing_section_is_named(problem, section):
         ("export: [{format: tflite, batch: many}]", "export.0.batch: expected a whole number or 'dynamic'; got"),
         ("export: [{format: tflite, input_dtype: float64}]", "export.0.input_dtype: expected 'float32', 'int8' or"),
         ("bench: {threads: []}", "bench: threads is empty"),
+        ("bench: {threads: [1, 2, 1]}", "bench: threads is [1, 2, 1]: give each once"),
+        ("bench: {targets: [local, local]}", "bench: targets is ['local', 'local']: give each once"),
         ("bench: {threads: [0]}", "bench.threads.0: expected a number greater than 0"),
         ("bench: {targets: [remote]}", "bench: unknown target 'remote'"),
         ("calibration: {samples: 0}", "calibration.samples: expected a number greater than 0"),
@@ -201,12 +203,12 @@ def test_a_saved_model_takes_no_architectures_arguments(problem):
     assert "teacher: unknown key 'width'" in message
 
 
-def test_a_saved_model_may_teach_but_not_be_the_student(load, problem):
-    taught = load("teacher: {model: some/big.keras}\nstudent: {architecture: resnet}\n")
+def test_a_saved_model_may_teach_and_may_learn_on(load, problem):
+    taught = load("teacher: {model: some/big.keras}\nstudent: {model: some/small.keras}\n")
     assert taught.teacher.label == "saved model big.keras"
-    assert taught.student.label == "resnet"
-    message = problem(base="teacher: {architecture: resnet}\nstudent: {model: a.keras}\n")
-    assert "student: give an architecture" in message
+    assert taught.student.label == "saved model small.keras"
+    message = problem(base="teacher: {architecture: resnet}\nstudent: {model: a.keras, architecture: resnet}\n")
+    assert "student: give exactly one of architecture" in message
 
 
 def test_a_users_own_architecture_takes_any_arguments(load):
