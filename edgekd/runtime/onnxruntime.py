@@ -1,6 +1,7 @@
 """ONNX Runtime on the CPU, for `.onnx` files."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -104,8 +105,11 @@ def open_runner(path: Path, *, num_threads: int = 1) -> OnnxRuntimeRunner:
 def _quantisation(session: onnxruntime.InferenceSession, name: str) -> dict[str, tuple[float, int]]:
     text = session.get_modelmeta().custom_metadata_map.get(QUANTISATION_KEY, "{}")
     try:
-        return {tensor: (float(scale), int(zero_point)) for tensor, (scale, zero_point) in json.loads(text).items()}
-    except (ValueError, TypeError, AttributeError) as error:
+        found = {tensor: (float(scale), int(zero_point)) for tensor, (scale, zero_point) in json.loads(text).items()}
+        if not all(math.isfinite(scale) and scale > 0 for scale, _ in found.values()):
+            raise ValueError("a scale is not positive and finite")
+        return found
+    except (ValueError, TypeError, AttributeError, OverflowError) as error:
         raise ModelError(f"{name!r} has damaged {QUANTISATION_KEY!r} metadata {text!r}: export it again.") from error
 
 

@@ -124,3 +124,15 @@ def test_flipped_bytes_are_run_or_refused(name, seed, files, tmp_path):
         open_runner(tmp_path / name).close()
     except ModelError as error:
         assert name in str(error)  # noqa: PT017 - a file that still runs is as good
+
+
+@pytest.mark.parametrize(
+    "text", ["[1, 2]", '{"image": [1]}', '{"image": [NaN, 0]}', '{"image": [0.0, 0]}', '{"image": [1, Infinity]}']
+)
+def test_scales_that_nobody_can_use_are_refused(text, files, tmp_path):
+    model = onnx.load(files / "int8_inputs.onnx")
+    (entry,) = model.metadata_props
+    entry.value = text
+    onnx.save(model, tmp_path / "model.onnx")
+    with pytest.raises(ModelError, match=r"'model\.onnx' has damaged 'edgekd\.quantisation' metadata"):
+        open_runner(tmp_path / "model.onnx", check=False)
