@@ -19,7 +19,8 @@ from edgekd.errors import DataError, RecipeError
 
 MOST_PIXELS = 1 << 26  # of one image before it is resized: a file that claims more is refused before it is decoded
 _FORMATS = ("PNG", "JPEG")
-_PER_TASK = 64
+_PER_TASK = 64  # images, or fewer where they are large
+_TASK_BYTES = 16 << 20
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 _CHANNELS = {"1": 1, "L": 1, "RGB": 3, "P": 3, "CMYK": 3, "YCbCr": 3}
 
@@ -94,14 +95,15 @@ def _decoded(
     pattern: np.ndarray,
     first: str,
 ) -> Iterator[np.ndarray]:
-    """Yields arrays of up to `_PER_TASK` images in order, with a bounded number of tasks ahead."""
+    """Yields arrays of some images in order, with a bounded number of tasks, and so of bytes, ahead."""
     items = iter(items)
+    per_task = max(1, min(_PER_TASK, _TASK_BYTES // pattern.nbytes))
     workers = os.cpu_count() or 1
     waiting: collections.deque[Future[np.ndarray]] = collections.deque()
     with ThreadPoolExecutor(workers) as pool:
         try:
             while True:
-                while len(waiting) < 2 * workers and (task := list(itertools.islice(items, _PER_TASK))):
+                while len(waiting) < 2 * workers and (task := list(itertools.islice(items, per_task))):
                     waiting.append(pool.submit(_decode_task, task, image_size, channels, pattern.shape, first))
                 if not waiting:
                     return

@@ -1,5 +1,6 @@
-import resource
+import os
 import struct
+import tracemalloc
 import zlib
 
 import numpy as np
@@ -94,16 +95,19 @@ def test_large_folders_are_decoded_into_an_unlinked_file(class_folders, monkeypa
 
 def test_decoding_into_a_file_holds_few_images_in_memory(tmp_path, monkeypatch):
     monkeypatch.setattr(buffers, "IN_MEMORY_BYTES", 0)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
     for name in "ab":
         (tmp_path / name).mkdir()
-        for number in range(8):
-            Image.new("RGB", (64, 64), (number, 0, 0)).save(tmp_path / name / f"{number}.png")
-    load(tmp_path, image_size=64)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    loaded = load(tmp_path, image_size=1500)  # 16 images of 6.75 MB: 108 MB
-    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-    assert loaded.train.images.nbytes > 100e6
-    assert grown < 320  # at most two decoded tasks and what resizing needs
+        for number in range(24):
+            Image.new("RGB", (8, 8), (number, 0, 0)).save(tmp_path / name / f"{number:02}.png")
+    tracemalloc.start()
+    try:
+        loaded = load(tmp_path, image_size=1000)  # 48 images of 3 MB
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert loaded.train.images.nbytes == 48 * 3_000_000
+    assert peak < 100e6  # four tasks of 16 MiB ahead, one image that each thread decodes, and a copy of one task
 
 
 def png_of(width, height):
