@@ -29,7 +29,8 @@ def import_(name: str, source: Path, data_dir: Path | None, as_json: bool) -> No
     if as_json:
         click.echo(json.dumps({"schema_version": 1, "dataset": f"tfds:{name}", "folder": str(folder)}, indent=2))
         return
-    click.echo(f"{name} is prepared in {folder}. Use it with --set data.dataset=tfds:{name}")
+    where = f" --set data.data_dir={data_dir}" if data_dir else ""
+    click.echo(f"{name} is prepared in {folder}. Use it with --set data.dataset=tfds:{name}{where}")
 
 
 @command.command("show")
