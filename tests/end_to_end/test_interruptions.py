@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import ruamel.yaml
 
@@ -67,6 +68,11 @@ def assert_same_run(folder: Path, expected: Path) -> None:
     assert not different
 
 
+def assert_same_training(folder: Path, expected: Path) -> None:
+    for role in ("teacher", "student_labels", "student_distilled"):
+        assert (folder / role / "model.keras").read_bytes() == (expected / role / "model.keras").read_bytes(), role
+
+
 def wait_for(condition: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
     end = time.monotonic() + PATIENCE_SECONDS
     while not condition():
@@ -112,7 +118,7 @@ def test_a_stopped_run_goes_on_and_has_the_bytes_of_a_run_in_another_process(
 
 
 def test_a_full_disk_is_one_clear_line_and_the_run_goes_on_when_there_is_space(
-    command: list[str], tmp_path: Path
+    command: list[str], tmp_path: Path, finished: RunResult
 ) -> None:
     # A limit on the size of files stands for the full disk: the system refuses the write in the same place.
     out = tmp_path / "run"
@@ -135,3 +141,22 @@ def test_a_full_disk_is_one_clear_line_and_the_run_goes_on_when_there_is_space(
     assert last.startswith("edgekd: cannot write ")
     assert "Traceback" not in done.stderr
     assert not list(out.rglob(".partial-*"))
+    done = subprocess.run(limited, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert_same_training(out, finished.folder)
+
+
+def test_a_stopped_measurement_leaves_no_process_behind(finished: RunResult) -> None:
+    model = finished.folder / "export" / "student-int8.tflite"
+    command = [sys.executable, "-c", "from edgekd.cli import main; main()", "bench", str(model), "--processes", "50"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    parent = psutil.Process(process.pid)
+    wait_for(lambda: bool(parent.children()), process)
+    workers = parent.children(recursive=True)
+    process.terminate()
+    _, err = process.communicate(timeout=PATIENCE_SECONDS)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert err.decode().strip().splitlines()[-1] == "edgekd: stopped by SIGTERM."
+    assert b"Traceback" not in err
+    _, alive = psutil.wait_procs(workers, timeout=10)
+    assert not alive
