@@ -228,13 +228,18 @@ class DatasetRecord(Record):
 
 
 class Summary(Record):
-    """Everything a run found: what the report shows and what other programs read."""
+    """Everything a run found: what the report shows and what other programs read.
+
+    `environment` is where the summary was made; `earlier_environments` has the stages that were done elsewhere or with
+    other versions, and are kept.
+    """
 
     schema_version: int = SCHEMA_VERSION
     name: str
     seed: int
     recipe_sha256: str
     environment: Environment
+    earlier_environments: dict[str, Environment] = pydantic.Field(default_factory=dict)
     data: DatasetRecord
     models: dict[str, ModelRecord]
     curves: dict[str, tuple[EpochRecord, ...]]

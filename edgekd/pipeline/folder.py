@@ -7,10 +7,10 @@ from typing import Literal, Self
 
 import filelock
 
-from edgekd import storage
+from edgekd import environment, storage
 from edgekd.errors import StorageError
 from edgekd.recipe import canonical_json
-from edgekd.records import SCHEMA_VERSION, Record
+from edgekd.records import SCHEMA_VERSION, Environment, Record
 
 IDENTITY_FILE = "run.json"
 STAGE_FILE = "stage.json"
@@ -25,12 +25,16 @@ class Identity(Record):
 
 
 class StageRecord(Record):
-    """That a stage is done: for which settings and inputs (`key`), and what it wrote (SHA-256 by relative path)."""
+    """That a stage is done: for which settings and inputs (`key`), and what it wrote (SHA-256 by relative path).
+
+    `environment` is where and with which versions it was done; a later process may run on others.
+    """
 
     stage: str
     key: str
     files: dict[str, str]
     seconds: float
+    environment: Environment
 
 
 State = Literal["done", "absent", "stale", "damaged"]
@@ -114,7 +118,9 @@ class RunFolder:
         hashes = {file.relative_to(folder).as_posix(): storage.sha256_file(file) for file in sorted(files)}
         for path in self._written_before(folder) - hashes.keys():
             (folder / path).unlink(missing_ok=True)
-        StageRecord(stage=name, key=key, files=hashes, seconds=seconds).write(folder / STAGE_FILE)
+        here = environment.describe()
+        record = StageRecord(stage=name, key=key, files=hashes, seconds=seconds, environment=here)
+        record.write(folder / STAGE_FILE)
 
     def _written_before(self, folder: Path) -> set[str]:
         if not (folder / STAGE_FILE).is_file():

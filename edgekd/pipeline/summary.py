@@ -23,11 +23,16 @@ def summarise(folder: RunFolder, recipe: Recipe, data: Dataset, stages: tuple[st
         models[role], curves[role] = result.model.model_copy(update=measured), result.curve
     artifacts = ExportResult.read(folder.stage(EXPORT) / RECORD_FILE).artifacts if EXPORT in stages else ()
     comparisons = {comparison.candidate: comparison for comparison in verified.comparisons} if verified else {}
+    here = environment.describe()
+    records = {stage: folder.record(stage) for stage in stages}
     return Summary(
         name=recipe.name,
         seed=recipe.seed,
         recipe_sha256=recipe.sha256,
-        environment=environment.describe(),
+        environment=here,
+        earlier_environments={
+            name: record.environment for name, record in records.items() if record.environment != here
+        },
         data=data.record(),
         models=models,
         curves=curves,
@@ -35,7 +40,7 @@ def summarise(folder: RunFolder, recipe: Recipe, data: Dataset, stages: tuple[st
         comparisons=verified.comparisons if verified else (),
         measurements=BenchResult.read(folder.stage(BENCH) / RECORD_FILE).measurements if BENCH in stages else (),
         gates=verified.gates if verified else (),
-        seconds={stage: folder.record(stage).seconds for stage in stages},
+        seconds={name: record.seconds for name, record in records.items()},
     )
 
 

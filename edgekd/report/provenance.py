@@ -1,6 +1,6 @@
 """Where a run's numbers come from: seed, hashes, data, machine and versions."""
 
-from edgekd.records import Summary
+from edgekd.records import Environment, Summary
 from edgekd.report import formatting, table
 
 
@@ -21,11 +21,14 @@ def entries(summary: Summary) -> tuple[tuple[str, str], ...]:
         ("Processor", f"{environment.cpu}, {environment.logical_cores} logical cores"),
         ("Memory", formatting.size(environment.memory_bytes)),
         ("System", f"{environment.platform}, {environment.machine}"),
-        ("Versions", ", ".join(f"{name} {version}" for name, version in _versions(summary))),
+        ("Versions", _versions(environment)),
+        *(
+            (f"Stage {stage}, done before", f"{earlier.cpu}, {earlier.platform}: {_versions(earlier)}")
+            for stage, earlier in summary.earlier_environments.items()
+        ),
     )
 
 
-def _versions(summary: Summary) -> list[tuple[str, str]]:
-    environment = summary.environment
+def _versions(environment: Environment) -> str:
     own = [("edgekd", environment.edgekd), ("Python", environment.python)]
-    return [*own, *sorted(environment.packages.items())]
+    return ", ".join(f"{name} {version}" for name, version in [*own, *sorted(environment.packages.items())])

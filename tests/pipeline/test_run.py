@@ -414,3 +414,14 @@ def test_provenance_is_recorded(finished: RunResult, tiny_recipe: dict[str, Any]
     assert summary.data.fingerprint == api.load_data(**tiny_recipe["data"]).fingerprint
     assert set(summary.seconds) == {"teacher", "student_labels", "student_distilled", "export", "verify", "bench"}
     assert storage.sha256_file(finished.folder / summary.artifacts[0].path) == summary.artifacts[0].sha256
+
+
+def test_a_stage_that_was_done_with_other_versions_says_so(finished_copy: Path, tiny_recipe: dict[str, Any]) -> None:
+    marker = finished_copy / "teacher" / "stage.json"
+    version = __import__("tensorflow").__version__
+    marker.write_text(marker.read_text().replace(f'"tensorflow": "{version}"', '"tensorflow": "2.0.0"'))
+    summary = run(made(tiny_recipe), out=finished_copy).summary
+    assert set(summary.earlier_environments) == {"teacher"}
+    assert summary.earlier_environments["teacher"].packages["tensorflow"] == "2.0.0"
+    assert summary.environment.packages["tensorflow"] == version
+    assert "tensorflow 2.0.0" in (finished_copy / "report.md").read_text()
