@@ -108,7 +108,8 @@ class Artifact(Record):
 class OutputError(Record):
     """How far one output of the candidate is from the reference's, over all compared samples.
 
-    `sqnr_db` is None where the two are identical (infinite ratio). `max_lsb` is the largest absolute error in steps
+    `sqnr_db` is None where the two are identical (infinite ratio), `cosine` where the candidate's outputs are all
+    zero and have no direction. `max_lsb` is the largest absolute error in steps
     of the candidate output's own scale, None for a float output.
     """
 
@@ -116,7 +117,7 @@ class OutputError(Record):
     elements: int
     max_abs: float
     relative_l2: float
-    cosine: float
+    cosine: float | None
     sqnr_db: float | None
     max_lsb: float | None = None
 
@@ -139,7 +140,7 @@ class Latency(Record):
     """Percentiles of single-inference latency over all processes, in milliseconds (NumPy's linear definition).
 
     `interval` is the median of process medians with a t-interval on logarithms; None with fewer than three processes.
-    `p99` is None with fewer than 100 timed runs.
+    `p99` is None with fewer than 1000 timed runs.
     """
 
     p50: float

@@ -16,7 +16,7 @@ from edgekd.records import Interval, Latency
 
 NORMAL_MAD = 1.4826  # median absolute deviation of a normal distribution times this is its standard deviation
 MIN_PROCESSES = 3
-MIN_RUNS = 100  # for a 99th percentile
+MIN_RUNS = 1000  # for a 99th percentile: ten samples lie beyond it
 MAX_SCATTER = 0.05
 MAX_SPREAD = 0.10
 MAX_DRIFT = 0.05

@@ -5,6 +5,7 @@ from edgekd.report import formatting
 
 HEADERS = ("File", "Output", "Samples", "Largest error", "Largest, LSB", "Relative L2", "Cosine", "SQNR, dB")
 IDENTICAL = "identical"
+ALL_ZERO = "outputs all zero"
 FLOAT_OUTPUT = "float output"
 
 
@@ -22,6 +23,6 @@ def _errors(output: OutputError) -> tuple[str, ...]:
         formatting.number(output.max_abs),
         FLOAT_OUTPUT if output.max_lsb is None else formatting.number(output.max_lsb),
         formatting.number(output.relative_l2),
-        f"{output.cosine:.6f}",
+        ALL_ZERO if output.cosine is None else f"{output.cosine:.6f}",
         IDENTICAL if output.sqnr_db is None else f"{output.sqnr_db:.1f}",
     )

@@ -17,7 +17,7 @@ TERMS = (
     (
         "p50, p90, p99",
         "Half, 90 % and 99 % of all timed inferences were at most this long. Nothing was dropped. p99 needs at least "
-        "100 timed runs.",
+        "1000 timed runs.",
     ),
     (
         "Interval of p50",

@@ -8,7 +8,7 @@ from edgekd.bench import stats
 from edgekd.bench.samples import ProcessSamples
 from edgekd.errors import DataError
 
-RUNS = 30
+RUNS = 100  # of one block: five processes of four blocks have enough for every percentile
 
 
 def process(blocks_ms, *, timer_ns=50.0, steady=True, load=0.5, steal=(0, 0), total=(0, 1000)) -> ProcessSamples:
@@ -121,9 +121,9 @@ def test_a_summary_pools_all_runs_and_drops_none():
     assert latency.interval is None
 
 
-def test_the_99th_percentile_needs_a_hundred_runs():
-    assert stats.summarise([process([[1.0] * 99])]).p99 is None
-    assert stats.summarise([process([[1.0] * 100])]).p99 == 1.0
+def test_the_99th_percentile_needs_a_thousand_runs():
+    assert stats.summarise([process([[1.0] * 999])]).p99 is None
+    assert stats.summarise([process([[1.0] * 1000])]).p99 == 1.0
 
 
 @pytest.mark.parametrize("samples", [[], [1.0, math.nan], [math.inf], [[1.0, 2.0]]])
@@ -190,9 +190,9 @@ def test_each_disturbance_is_named_with_its_size(change, words):
 
 
 def test_outliers_are_counted_and_kept():
-    samples = [1.0] * 90 + [1.01] * 90 + [9.0] * 6
+    samples = [1.0] * 180 + [1.01] * 180 + [9.0] * 12
     processes = [process([samples]) for _ in range(3)]
-    assert "18 of 558 runs are outliers" in only(stats.warnings(processes, logical_cores=2))
+    assert "36 of 1116 runs are outliers" in only(stats.warnings(processes, logical_cores=2))
     assert stats.summarise(processes).mean == pytest.approx(np.mean(samples))
 
 
@@ -203,5 +203,5 @@ def test_too_few_processes_and_runs_are_said():
 
 
 def test_steal_that_the_system_does_not_show_is_no_warning():
-    processes = [process([[1.0] * 40], steal=(None, None), total=(None, None)) for _ in range(3)]
+    processes = [process([[1.0] * 400], steal=(None, None), total=(None, None)) for _ in range(3)]
     assert stats.warnings(processes, logical_cores=2) == ()

@@ -7,6 +7,7 @@ from edgekd.errors import NonFiniteError, ShapeError
 from edgekd.records import TensorSpec
 from edgekd.runtime import open_runner
 from edgekd.verify.comparison import compare
+from edgekd.verify.gates import accuracy_gates
 
 IMAGES = np.eye(3, dtype=np.float32)
 NAMES = ("student", "student.onnx")
@@ -53,6 +54,16 @@ class Eighths:
 def test_errors_of_an_integer_output_are_counted_in_its_own_steps():
     record = compare(np.float32([[2, 0], [0, 2], [0, 1]]), Eighths(), IMAGES, names=NAMES, dataset="three")
     assert record.outputs[0].max_lsb == 1
+
+
+def test_a_model_that_gives_only_zeros_is_compared_and_fails_its_gates(linear):
+    with open_runner(linear("dead.onnx", np.zeros((3, 2))), check=False) as runner:
+        weights = np.float32([[0, 2], [0, 2], [0, 1]])
+        record = compare(weights, runner, IMAGES, np.array([1, 1, 1]), names=NAMES, dataset="three")
+    assert record.outputs[0].cosine is None
+    assert record.outputs[0].relative_l2 == 1
+    gates = accuracy_gates(NAMES[1:], [record], max_accuracy_drop=0.01, min_agreement=0.98)
+    assert not any(gate.passed for gate in gates)
 
 
 def test_no_samples_are_an_error(linear):
