@@ -249,8 +249,3 @@ class Summary(Record):
     measurements: tuple[Measurement, ...]
     gates: tuple[Gate, ...]
     seconds: dict[str, float]
-
-    @property
-    def passed(self) -> bool:
-        """Whether there was at least one gate and every gate held."""
-        return bool(self.gates) and all(gate.passed for gate in self.gates)

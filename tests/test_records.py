@@ -143,9 +143,3 @@ def test_a_damaged_file_is_refused_with_its_path_its_fault_and_what_to_do(tmp_pa
 def test_a_missing_file_is_refused(tmp_path):
     with pytest.raises(StorageError, match=r"record .* does not exist"):
         Interval.read(tmp_path / "missing.json")
-
-
-def test_a_run_passes_only_with_at_least_one_gate_and_all_of_them_held():
-    assert summary(gates=(gate(), gate())).passed
-    assert not summary(gates=(gate(), gate(passed=False))).passed
-    assert not summary(gates=()).passed
