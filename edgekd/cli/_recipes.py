@@ -13,7 +13,7 @@ from edgekd.cli._progress import TerminalProgress
 from edgekd.pipeline import RunResult, default_folder, run
 from edgekd.recipe import Recipe
 from edgekd.records import Gate
-from edgekd.report import table
+from edgekd.report import formatting, table
 
 
 def read(name: str, overrides: tuple[str, ...], seed: int | None, *, smoke: bool) -> Recipe:
@@ -59,6 +59,11 @@ def work(recipe: Recipe, out: Path, *, until: tuple[str, ...] | None, as_json: b
 
 def _print(result: RunResult, gates: Sequence[Gate]) -> None:
     table.print_to_terminal(result.summary)
+    for role, model in result.summary.models.items():
+        if model.accuracy is None:  # the test split is for `run` and `verify`
+            epoch = f", epoch {model.best_epoch}" if model.best_epoch else ""
+            accuracy = formatting.percent(model.validation_accuracy)
+            click.echo(f"{role}: validation accuracy {accuracy}{epoch}, saved as {result.folder / model.path}")
     _tables.print_failed(gates)
     if not result.worked:
         click.echo("nothing to do: every stage is done for this recipe and this data")

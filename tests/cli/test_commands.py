@@ -232,6 +232,9 @@ def test_train_and_distill_and_export_work_without_a_recipe(
     summary = Summary.model_validate_json(trained.out)
     assert set(summary.models) == {"teacher"}
     teacher = tmp_path / "t" / "teacher" / "model.keras"
+    again = edgekd_command("train", *data, "--architecture", "lab_cnn", "--epochs", 1, "--out", tmp_path / "t")
+    expected = f"{100 * summary.models['teacher'].validation_accuracy:.2f} %"
+    assert f"teacher: validation accuracy {expected}, epoch 1, saved as {teacher}" in again.out
     student = ["--architecture", "lab_cnn", "--set", "student.filters=[4]"]
     distilled = edgekd_command(
         "distill", *data, "--teacher", teacher, *student, "--epochs", 1, "--out", tmp_path / "d", "--json"

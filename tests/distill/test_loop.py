@@ -115,6 +115,7 @@ def test_a_real_signal_waits_for_the_step_and_stops_after_saving(
             if state.step == 3:
                 os.kill(os.getpid(), signal.SIGINT)
 
+    before = signal.getsignal(signal.SIGINT)
     stop = StopRequest()
     checkpoint = Checkpoint(tmp_path / "checkpoint.npz", "key", stop)
     with (
@@ -125,7 +126,7 @@ def test_a_real_signal_waits_for_the_step_and_stops_after_saving(
         train(tiny_network(), tiny_data, checkpoint=checkpoint, callbacks=[Interrupt()])
     assert stopped.value.exit_code == 130
     assert checkpoint.path.is_file()
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_a_checkpoint_of_another_training_is_not_used(

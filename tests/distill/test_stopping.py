@@ -23,11 +23,12 @@ def work(stop: StopRequest, done: list[str], *signals: int, deferred: bool) -> N
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_library_that_catches_every_exception_does_not_swallow_a_signal(number: int, status: int) -> None:
     done: list[str] = []
+    before = signal.getsignal(signal.SIGINT)
     with pytest.raises(StoppedError, match=r"stopped by SIG\w+ between two saved states.*The same command") as stopped:
         work(StopRequest(), done, number, deferred=False)
     assert done == []
     assert stopped.value.exit_code == status
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_a_signal_that_nobody_asked_for_in_time_is_not_lost() -> None:
