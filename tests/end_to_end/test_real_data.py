@@ -36,7 +36,7 @@ def test_the_road_on_fashion_mnist_through_tfds(
     overrides = [*limits, "bench.targets=[]", "export=[{format: tflite, scheme: int8}]"]
     result = run(recipe.from_document(tiny_recipe, overrides=overrides), out=tmp_path / "run")
     data = result.summary.data
-    assert (data.name, data.train, data.validation, data.test) == ("fashion_mnist", 300, 300, 300)
+    assert (data.name, data.train, data.validation, data.test) == ("tfds:fashion_mnist/3.0.1", 300, 300, 300)
     assert data.class_names[9] == "Ankle boot"
     assert result.summary.artifacts[0].agreement is not None
 
