@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import logging
 import os
 import shutil
 from collections.abc import Callable
@@ -124,8 +125,11 @@ def edgekd_command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
     def run(*arguments: object) -> CommandResult:
         monkeypatch.setattr("sys.argv", ["edgekd", *map(str, arguments)])
         capfd.readouterr()
-        with pytest.raises(SystemExit) as exit_:
-            main()
+        try:
+            with pytest.raises(SystemExit) as exit_:
+                main()
+        finally:
+            logging.getLogger("edgekd").setLevel(logging.NOTSET)  # --debug has lowered it for this process
         out, err = capfd.readouterr()
         return CommandResult(int(exit_.value.code or 0), out, err)
 

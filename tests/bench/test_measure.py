@@ -57,7 +57,8 @@ def test_a_measurement_agrees_with_its_raw_samples(tmp_path, dense_tflite, dense
         ]
         assert record.num_runs == len(samples) >= 3 * 2 * 20
         assert record.latency_ms.p50 == pytest.approx(np.median(samples))
-        assert record.latency_ms.p99 == pytest.approx(np.percentile(samples, 99))
+        assert record.latency_ms.p90 == pytest.approx(np.percentile(samples, 90))
+        assert (record.latency_ms.p99 is None) == (len(samples) < 1000)
         assert record.latency_ms.minimum == samples.min()
         assert record.latency_ms.interval.value == pytest.approx(np.median(medians))
         assert record.processes == len(raw.processes) == 3
