@@ -153,13 +153,16 @@ def export_model(
     )
 
 
-def verify_model(reference: "keras.Model | Path | str", candidate: Path | str, split: Split) -> Comparison:
+def verify_model(
+    reference: "keras.Model | Path | str", candidate: Path | str, split: Split, *, dataset: str = "the given samples"
+) -> Comparison:
     """Returns how far a file is from its reference on real samples: accuracy drop, agreement and output errors.
 
     Args:
       reference: a network, or the path of a Keras, TFLite or ONNX file.
       candidate: the path of a Keras, TFLite or ONNX file.
       split: samples and labels, such as `data.test`.
+      dataset: what to call them in the record.
 
     Raises:
       ModelError: a file that cannot be opened or does not take these samples.
@@ -177,7 +180,7 @@ def verify_model(reference: "keras.Model | Path | str", candidate: Path | str, s
 
     with runtime.open_runner(candidate) as runner:
         names = (name, Path(candidate).name)
-        return comparison.compare(outputs, runner, images, labels, names=names, dataset="the given samples")
+        return comparison.compare(outputs, runner, images, labels, names=names, dataset=dataset)
 
 
 def bench_models(

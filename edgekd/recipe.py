@@ -299,7 +299,9 @@ class Recipe(Section):
     teacher: Network
     student: Network
     distill: Distill = pydantic.Field(default_factory=Distill)
-    export: Items[Export] = ()
+    export: Items[Export] = pydantic.Field(
+        default_factory=lambda: (Export(format="tflite", scheme="float32"), Export(format="tflite", scheme="int8"))
+    )
     calibration: Calibration = pydantic.Field(default_factory=Calibration)
     verify: Verify = pydantic.Field(default_factory=Verify)
     bench: Bench = pydantic.Field(default_factory=Bench)

@@ -37,8 +37,8 @@ class Record(pydantic.BaseModel):
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"]) or "the document"
             raise StorageError(
-                f"{str(path)!r} is not a valid {cls.__name__} record ({where}: {first['msg'].lower()}): "
-                "delete it and run the same command again."
+                f"{str(path)!r} is not a valid {cls.__name__} record ({where}: {first['msg'].lower()}): check the "
+                "path; if a run wrote that file, delete it and run the same command again."
             ) from error
 
 
@@ -217,11 +217,15 @@ class EpochRecord(Record):
 
 
 class DatasetRecord(Record):
-    """The data a run used. The fingerprint is a SHA-256 over every sample and label of every split."""
+    """The data a run used. The fingerprint is a SHA-256 over every sample and label of every split.
+
+    `preprocessing` says what becomes of a stored sample before a network gets it: exported files expect the same.
+    """
 
     name: str
     fingerprint: str
     input_shape: tuple[int, ...]
+    preprocessing: str
     class_names: tuple[str, ...]
     train: int
     validation: int

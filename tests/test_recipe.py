@@ -53,7 +53,6 @@ def test_a_minimal_recipe_has_every_section_with_its_documented_defaults(load):
     assert [(loss.loss, loss.weight, loss.arguments) for loss in minimal.distill.losses] == [
         ("soft_logits", 0.9, {"temperature": 4.0})
     ]
-    assert minimal.export == ()
     assert (minimal.verify.max_accuracy_drop, minimal.verify.min_agreement) == (0.01, 0.98)
     assert minimal.bench.targets == ("local",)
 
@@ -589,3 +588,10 @@ def test_reading_recipes_imports_neither_tensorflow_nor_keras():
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "quickstart-smoke" in done.stdout
+
+
+def test_a_recipe_that_names_no_export_gets_two_files_and_an_empty_list_gets_none():
+    networks = {"teacher": {"architecture": "resnet"}, "student": {"architecture": "resnet"}}
+    files = [export.file_name for export in recipe.from_document(networks).export]
+    assert files == ["student-float32.tflite", "student-int8.tflite"]
+    assert recipe.from_document(networks, overrides=["export=[]"]).export == ()

@@ -32,6 +32,7 @@ def summary(*, gates):
             name="d",
             fingerprint="f",
             input_shape=(28, 28, 1),
+            preprocessing="pixel / 255",
             class_names=("a", "b"),
             train=3,
             validation=2,

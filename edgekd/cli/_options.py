@@ -48,7 +48,11 @@ def recipe_options(function: Function) -> Function:
                 help="Set a key of the recipe, such as student.epochs=3; repeatable. List items count from 0.",
             ),
             click.option("--seed", type=click.IntRange(min=0), help="Set the recipe's seed."),
-            click.option("--smoke", is_flag=True, help="Walk the same road on a few images, in under 90 seconds."),
+            click.option(
+                "--smoke",
+                is_flag=True,
+                help="Walk the same road on a few images, with wide gates: the numbers mean nothing.",
+            ),
             out_option,
         )
     ):

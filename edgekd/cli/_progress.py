@@ -10,7 +10,7 @@ from edgekd.pipeline.progress import Progress as RunProgress
 from edgekd.records import EpochRecord
 
 _STAGES = {
-    "teacher": "teacher, on labels",
+    "teacher": "teacher",
     "student_labels": "student, on labels",
     "student_distilled": "student, taught by the teacher",
     "export": "export",

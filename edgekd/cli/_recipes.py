@@ -65,6 +65,13 @@ def _print(result: RunResult, gates: Sequence[Gate]) -> None:
             accuracy = formatting.percent(model.validation_accuracy)
             click.echo(f"{role}: validation accuracy {accuracy}{epoch}, saved as {result.folder / model.path}")
     _tables.print_failed(gates)
+    if gates:
+        held = sum(gate.passed for gate in gates)
+        click.echo(f"{held} of {len(gates)} gates held")
+    measured = result.summary.measurements
+    noisy = sum(bool(measurement.warnings) for measurement in measured)
+    if noisy:
+        click.echo(f"{noisy} of {len(measured)} latencies have warnings, such as of noise: see the report")
     if not result.worked:
         click.echo("nothing to do: every stage is done for this recipe and this data")
     click.echo(f"report: {result.folder / 'report.html'}")

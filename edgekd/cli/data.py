@@ -49,6 +49,6 @@ def show(dataset: str, options: tuple[str, ...], as_json: bool) -> None:
         _options.print_json(record)
         return
     click.echo(f"{record.name}: {record.train} training, {record.validation} validation, {record.test} test samples")
-    click.echo(f"samples: {' x '.join(map(str, record.input_shape))}")
+    click.echo(f"samples: {' x '.join(map(str, record.input_shape))}, preprocessing: {record.preprocessing}")
     click.echo(f"{len(record.class_names)} classes: {', '.join(record.class_names)}")
     click.echo(f"fingerprint: {record.fingerprint}")

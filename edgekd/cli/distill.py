@@ -12,7 +12,7 @@ from edgekd.cli import _options
 @_options.recipe_options
 @click.option("--dataset", help="Without a recipe: the data, such as embedded, tfds:NAME or image_folder:DIR.")
 @click.option("--teacher", type=click.Path(path_type=Path), help="Without a recipe: a saved Keras model.")
-@click.option("--architecture", help="Without a recipe: the student, a name of `edgekd list architectures`.")
+@click.option("--architecture", help="Without a recipe: the student, likewise as for `edgekd train`.")
 @click.option("--epochs", type=click.IntRange(min=1), help="Without a recipe: how long to train.")
 @_options.json_option
 @_options.debug_option
@@ -41,10 +41,10 @@ def command(
         _options.refuse_with_recipe(plain)
         chosen = _recipes.read(recipe, overrides, seed, smoke=smoke)
     else:
-        _options.require_without_recipe(plain, ("--teacher", "--architecture"))
+        _options.require_without_recipe(plain, ("--teacher", "--architecture", "--dataset"))
         document = {
             "name": f"distill-{_options.as_name(architecture)}",
-            "data": {"dataset": dataset or "embedded"},
+            "data": {"dataset": dataset},
             "teacher": {"model": str(teacher)},
             "student": {"architecture": architecture, "epochs": epochs or 10},
         }

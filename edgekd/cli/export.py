@@ -58,7 +58,7 @@ def command(
         return
     if overrides or smoke:
         raise click.UsageError("--set and --smoke are for recipes; a saved model takes none of them.")
-    from edgekd import api, recipe
+    from edgekd import api, quantize, recipe
     from edgekd.runtime.native_output import import_quietly
 
     import_quietly("keras")
@@ -77,6 +77,9 @@ def command(
         for file_format in formats or ("tflite",)
         for scheme in schemes or ("float32",)
     ]
+    calibrated = sorted({spec.scheme for spec in specs if quantize.scheme(spec.scheme).needs_calibration})
+    if calibrated and not dataset:
+        raise click.UsageError(f"scheme {', '.join(calibrated)} needs --dataset: its training images set the ranges.")
     data = api.load_data(dataset) if dataset else None
     artifacts = [
         api.export_model(

@@ -11,7 +11,10 @@ from edgekd.cli import _options
 @click.argument("recipe", required=False)
 @_options.recipe_options
 @click.option("--dataset", help="Without a recipe: the data, such as embedded, tfds:NAME or image_folder:DIR.")
-@click.option("--architecture", help="Without a recipe: a name of `edgekd list architectures`, or module:function.")
+@click.option(
+    "--architecture",
+    help="Without a recipe: a name of `edgekd list architectures`, or package.module:function.",
+)
 @click.option("--epochs", type=click.IntRange(min=1), help="Without a recipe: how long to train.")
 @_options.json_option
 @_options.debug_option
@@ -40,11 +43,11 @@ def command(
         chosen = _recipes.read(recipe, overrides, seed, smoke=smoke)
         until: tuple[str, ...] = (TEACHER, STUDENT_LABELS)
     else:
-        _options.require_without_recipe(plain, ("--architecture",))
+        _options.require_without_recipe(plain, ("--architecture", "--dataset"))
         network = {"architecture": architecture, "epochs": epochs or 10}
         document = {
             "name": f"train-{_options.as_name(architecture)}",
-            "data": {"dataset": dataset or "embedded"},
+            "data": {"dataset": dataset},
             "teacher": network,
             "student": {"architecture": architecture},  # not trained here, but a recipe has one
         }

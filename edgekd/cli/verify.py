@@ -11,7 +11,7 @@ from edgekd.cli import _options
 @click.command("verify")
 @click.argument("reference", type=click.Path(path_type=Path))
 @click.argument("candidates", type=click.Path(path_type=Path), nargs=-1, required=True)
-@click.option("--data", "dataset", default="embedded", show_default=True, help="Real samples to compare on.")
+@click.option("--data", "dataset", required=True, help="Real samples to compare on, such as embedded or tfds:NAME.")
 @click.option("--set", "options", multiple=True, metavar="KEY=VALUE", help="An option of the data; repeatable.")
 @click.option(
     "--split", type=click.Choice(["validation", "test"]), default="test", show_default=True, help="Which of its splits."
@@ -59,7 +59,9 @@ def command(
     short = len({path.name for path in candidates}) == len(candidates)
     names = tuple(path.name if short else str(path) for path in candidates)
     comparisons = tuple(
-        api.verify_model(reference, path, getattr(data, split)).model_copy(update={"candidate": name})
+        api.verify_model(reference, path, getattr(data, split), dataset=f"{data.name} {split}").model_copy(
+            update={"candidate": name}
+        )
         for path, name in zip(candidates, names, strict=True)
     )
     results = gates.accuracy_gates(

@@ -10,6 +10,9 @@ from edgekd.data import buffers
 from edgekd.errors import DataError
 from edgekd.records import DatasetRecord
 
+PIXELS = "pixel / 255: float32 from 0 to 1"
+AS_STORED = "none: float32 as stored"
+
 _MOST_CLASSES = 65_536
 
 
@@ -128,6 +131,7 @@ class Dataset:
             name=self.name,
             fingerprint=self.fingerprint,
             input_shape=self.input_shape,
+            preprocessing=PIXELS if self.train.images.dtype == np.uint8 else AS_STORED,
             class_names=self.class_names,
             train=len(self.train),
             validation=len(self.validation),

@@ -15,7 +15,7 @@ def check(model: keras.Model, data: Dataset, *, role: str) -> None:
       role: what to call it in the message: teacher or student.
 
     Raises:
-      ModelError: a subclassed network, whose layers and shapes cannot be known.
+      ModelError: a subclassed network, whose layers and shapes cannot be known, or one that ends in a softmax.
       ShapeError: several inputs or outputs, or another shape.
     """
     if not hasattr(model, "inputs") or not hasattr(model, "outputs"):
@@ -42,3 +42,20 @@ def check(model: keras.Model, data: Dataset, *, role: str) -> None:
             f"the {role}'s output has shape {classes}, but {data.name!r} has {data.num_classes} classes: teacher, "
             "student and data must have the same classes."
         )
+    squashed = _final_activation(model)
+    if squashed is not None:
+        raise ModelError(
+            f"the {role} ends in {squashed}: but its outputs must be logits. For a saved model set "
+            "model.layers[-1].activation = keras.activations.linear (or build keras.Model(model.input, "
+            "model.layers[-1].input) where the last layer is only the activation), and save it again."
+        )
+
+
+def _final_activation(model: keras.Model) -> str | None:
+    """Returns the name of a softmax or sigmoid that the network ends in, or None."""
+    operation = model.outputs[0]._keras_history.operation
+    if isinstance(operation, keras.Model):
+        return _final_activation(operation)
+    activation = getattr(operation, "activation", operation)
+    name = getattr(activation, "__name__", type(activation).__name__).lower()
+    return name if name in {"softmax", "sigmoid"} else None

@@ -57,7 +57,7 @@ def run(
       EdgekdError: bad input, as found before any stage works, or in a stage; finished stages are kept.
     """
     progress = progress or Progress()
-    folder = RunFolder(out, recipe_name=recipe.name)
+    folder = RunFolder(out, recipe_name=recipe.name, dataset=recipe.data.dataset)
     folder.check_owner()
     dataset = load_data(recipe.data)
     chosen = _with_inputs(until or tuple(stage.name for stage in STAGES))

@@ -18,10 +18,11 @@ _LOCK_FILE = ".lock"
 
 
 class Identity(Record):
-    """Whose folder this is."""
+    """Whose folder this is: another recipe or other data must not replace what took hours to train."""
 
     schema_version: int = SCHEMA_VERSION
     recipe: str
+    dataset: str
 
 
 class StageRecord(Record):
@@ -48,9 +49,9 @@ class RunFolder:
         writable. Nothing is changed then.
     """
 
-    def __init__(self, path: Path, *, recipe_name: str) -> None:
+    def __init__(self, path: Path, *, recipe_name: str, dataset: str) -> None:
         self.path = path
-        self._recipe_name = recipe_name
+        self._identity = Identity(recipe=recipe_name, dataset=dataset)
         self._lock = filelock.FileLock(path / _LOCK_FILE, timeout=0)
 
     def __enter__(self) -> Self:
@@ -66,7 +67,7 @@ class RunFolder:
                 ) from error
         try:
             self.check_owner()  # again: another process may have claimed it before we had the lock
-            Identity(recipe=self._recipe_name).write(self.path / IDENTITY_FILE)
+            self._identity.write(self.path / IDENTITY_FILE)
             storage.remove_partial(self.path)
         except BaseException:
             self._lock.release()
@@ -139,16 +140,17 @@ class RunFolder:
         identity = self.path / IDENTITY_FILE
         if identity.is_file():
             try:
-                owner = Identity.read(identity).recipe
+                owner = Identity.read(identity)
             except StorageError as error:
                 raise StorageError(
                     f"{str(identity)!r} is damaged, so whose run the folder holds is not known: choose another --out, "
                     "or remove that folder if it is no longer needed."
                 ) from error
-            if owner != self._recipe_name:
+            if owner != self._identity:
                 raise StorageError(
-                    f"{str(self.path)!r} holds a run of recipe {owner!r}, not of {self._recipe_name!r}: choose "
-                    "another --out, or remove that folder if it is no longer needed."
+                    f"{str(self.path)!r} holds a run of recipe {owner.recipe!r} on {owner.dataset!r}, not of "
+                    f"{self._identity.recipe!r} on {self._identity.dataset!r}: choose another --out, or remove that "
+                    "folder if it is no longer needed."
                 )
         elif self.path.is_dir() and not all(_is_of_a_claim(entry) for entry in self.path.iterdir()):
             raise StorageError(

@@ -11,6 +11,7 @@ def entries(summary: Summary) -> tuple[tuple[str, str], ...]:
         ("Seed", str(summary.seed)),
         ("Recipe, SHA-256", summary.recipe_sha256),
         ("Data", f"{data.name}, inputs {' × '.join(str(size) for size in data.input_shape)}"),
+        ("Preprocessing", data.preprocessing),
         (
             "Samples",
             f"{data.train:,} for training, {data.validation:,} for validation, {data.test:,} for the test",

@@ -150,7 +150,7 @@ def test_smoke_and_seed_live_in_folders_of_their_own() -> None:
         (["run", "x" * 300], "the name is too long"),
         (["run", "quickstart", "--out", "x" * 300], "the name is too long"),
         (["report", "nowhere"], "nowhere"),
-        (["verify", "absent.tflite", "absent.onnx"], "absent.tflite"),
+        (["verify", "absent.tflite", "absent.onnx", "--data", "synthetic"], "absent.tflite"),
         (["bench", "absent.tflite"], "absent.tflite"),
         (["bench", __file__], "test_commands.py"),
         (["export", "absent.keras"], "absent.keras"),

@@ -53,3 +53,22 @@ def test_the_python_api_trains_no_network_of_other_classes(
         api.train_model(tiny_network(classes=classes), tiny_data, epochs=1)
     with pytest.raises(ShapeError, match=rf"the teacher's output has shape \({classes},\).*3 classes"):
         api.distill_model(tiny_network(), tiny_network(classes=classes), tiny_data, epochs=1)
+
+
+def test_a_network_that_gives_probabilities_is_refused_and_the_advice_mends_it(
+    tiny_network: Callable[..., keras.Model], tiny_data: Dataset
+) -> None:
+    images = keras.Input((8, 8, 1))
+    dense = keras.Model(images, keras.layers.Dense(3, activation="softmax")(keras.layers.Flatten()(images)))
+    model = tiny_network()
+    layer = keras.Model(model.input, keras.layers.Softmax()(model.output))
+    activation = keras.Model(model.input, keras.layers.Activation("sigmoid")(model.output))
+    operation = keras.Model(model.input, keras.ops.softmax(model.output))
+    nested = keras.Sequential([keras.Input((8, 8, 1)), dense])
+    for network, name in ((dense, "softmax"), (layer, "softmax"), (activation, "sigmoid"), (operation, "softmax"),
+                          (nested, "softmax")):  # fmt: skip
+        with pytest.raises(ModelError, match=f"the teacher ends in {name}.*logits"):
+            fitting.check(network, tiny_data, role="teacher")
+    dense.layers[-1].activation = keras.activations.linear
+    fitting.check(dense, tiny_data, role="teacher")
+    fitting.check(keras.Model(layer.input, layer.layers[-1].input), tiny_data, role="teacher")

@@ -349,9 +349,15 @@ def test_a_teacher_of_other_classes_is_refused(
 
 def test_the_folder_of_another_recipe_is_refused_and_kept(finished_copy: Path, tiny_recipe: dict[str, Any]) -> None:
     before = {path: path.read_bytes() for path in finished_copy.rglob("*") if path.is_file()}
-    with pytest.raises(StorageError, match=r"holds a run of recipe 'tiny', not of 'another'"):
+    with pytest.raises(StorageError, match=r"holds a run of recipe 'tiny' on 'synthetic', not of 'another' on"):
         run(made(tiny_recipe, "name=another"), out=finished_copy)
     assert before == {path: path.read_bytes() for path in finished_copy.rglob("*") if path.is_file()}
+
+
+def test_a_run_on_other_data_does_not_replace_this_one(finished_copy: Path, tiny_recipe: dict[str, Any]) -> None:
+    tiny_recipe["data"] = {"dataset": "embedded"}
+    with pytest.raises(StorageError, match=r"on 'synthetic', not of 'tiny' on 'embedded': choose another --out"):
+        run(made(tiny_recipe), out=finished_copy)
 
 
 def test_a_folder_with_other_things_is_refused_and_kept(tmp_path: Path, tiny_recipe: dict[str, Any]) -> None:
@@ -364,7 +370,7 @@ def test_a_folder_with_other_things_is_refused_and_kept(tmp_path: Path, tiny_rec
 def test_a_folder_whose_first_claim_was_killed_is_claimed(tmp_path: Path) -> None:
     (tmp_path / ".lock").touch()
     (tmp_path / ".partial-abc.json").write_bytes(b'{"recipe": "ti')
-    with RunFolder(tmp_path, recipe_name="tiny"):
+    with RunFolder(tmp_path, recipe_name="tiny", dataset="synthetic"):
         assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "run.json"]
 
 
@@ -387,7 +393,7 @@ def test_a_folder_that_cannot_be_made_is_refused(tiny_recipe: dict[str, Any]) ->
 
 def test_a_folder_in_use_is_refused(finished_copy: Path, tiny_recipe: dict[str, Any]) -> None:
     with (
-        RunFolder(finished_copy, recipe_name="tiny"),
+        RunFolder(finished_copy, recipe_name="tiny", dataset="synthetic"),
         pytest.raises(StorageError, match="in use by another edgekd process"),
     ):
         run(made(tiny_recipe), out=finished_copy)

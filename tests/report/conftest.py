@@ -178,6 +178,7 @@ def summary() -> Summary:
             name="fashion_mnist",
             fingerprint="ab12" * 16,
             input_shape=(28, 28, 1),
+            preprocessing="pixel / 255: float32 from 0 to 1",
             class_names=(
                 "T-shirt",
                 "Trouser",
