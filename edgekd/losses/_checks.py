@@ -17,16 +17,16 @@ from edgekd.errors import RecipeError, ShapeError
 def check_positive(loss: str, **values: Any) -> None:
     """Raises RecipeError unless each value is a positive finite number or a tensor."""
     for name, value in values.items():
-        if isinstance(value, numbers.Real) and not 0 < value < math.inf:
+        if isinstance(value, numbers.Real) and not 0 < float(value) < math.inf:
             raise RecipeError(f"{loss}: {name} must be a positive finite number, got {value}.")
 
 
 def check_weights(loss: str, **values: Any) -> None:
     """Raises RecipeError unless each value is a finite number of at least 0 or a tensor; numbers must not all be 0."""
     for name, value in values.items():
-        if isinstance(value, numbers.Real) and not 0 <= value < math.inf:
+        if isinstance(value, numbers.Real) and not 0 <= float(value) < math.inf:
             raise RecipeError(f"{loss}: {name} must be a finite number of at least 0, got {value}.")
-    if values and all(isinstance(value, numbers.Real) and value == 0 for value in values.values()):
+    if values and all(isinstance(value, numbers.Real) and float(value) == 0 for value in values.values()):
         every = " and ".join(values)
         raise RecipeError(f"{loss}: {every} must not {'all ' if len(values) > 1 else ''}be 0: nothing would be taught.")
 
