@@ -1,12 +1,17 @@
 """Attention transfer: the student looks where the teacher looks."""
 
+from collections.abc import Sequence
+
 import keras
-import numpy as np
 from keras import ops
 
-from edgekd.errors import RecipeError, ShapeError
+from edgekd.errors import ShapeError
+from edgekd.losses._checks import check_feature_maps, check_one_of
+from edgekd.losses._pooling import average_pooled, smaller_size
+from edgekd.losses._precision import widened
 
 COMPARES = "feature_maps"
+SUMMARISES_TEACHER = True
 
 # The least squared norm that is divided by: an all-zero map has no direction, and its attention is zero.
 _LEAST_SQUARED_NORM = 1e-24
@@ -41,16 +46,12 @@ def attention_transfer(
     References:
       Zagoruyko and Komodakis, Paying More Attention to Attention, 2017 (arXiv:1612.03928), eq. 2 with F = Σ|A|².
     """
-    if variant not in {"mean_square", "paper"}:
-        raise RecipeError(f"attention_transfer: variant must be 'mean_square' or 'paper', got {variant!r}.")
-    _check_shapes(student, teacher)
-    # All is computed in at least float32: half precision loses the squares of small differences.
-    wide = keras.backend.result_type(student.dtype, teacher.dtype, "float32")
-    height, width = (min(ours, theirs) for ours, theirs in zip(student.shape[1:3], teacher.shape[1:3], strict=True))
-    difference = ops.square(
-        attention_map(_pooled(ops.cast(student, wide), (height, width)))
-        - attention_map(_pooled(ops.cast(teacher, wide), (height, width)))
-    )
+    check_one_of("attention_transfer", "variant", variant, ("mean_square", "paper"))
+    check_feature_maps("attention_transfer", student, teacher)
+    size = smaller_size(student, teacher)
+    # Half precision loses the squares of small differences.
+    ours, theirs = widened(student, teacher)
+    difference = ops.square(attention_map(average_pooled(ours, size)) - attention_map(average_pooled(theirs, size)))
     if variant == "mean_square":
         return ops.cast(ops.mean(difference, axis=-1), student.dtype)
     squared = ops.sum(difference, axis=-1)
@@ -58,6 +59,35 @@ def attention_transfer(
     apart = squared > 0
     distance = ops.where(apart, 0.5 * ops.sqrt(ops.where(apart, squared, 1.0)), 0.0)
     return ops.cast(distance, student.dtype)
+
+
+def summarise_teacher(teacher: keras.KerasTensor, *, student_shape: Sequence[int | None]) -> keras.KerasTensor:
+    """Returns a map of one channel that stands in for the teacher's: attention_transfer gives the same with either.
+
+    √(mean_c F²) of the teacher's map, averaged first to the height and width at which the two are compared
+
+    Summarising a summary changes nothing beyond rounding.
+
+    Args:
+      teacher: [batch, height, width, channels] float feature map.
+      student_shape: shape of the student's tap, ([batch,] height, width, channels).
+
+    Returns:
+      [batch, smaller height, smaller width, 1] float ≥ 0 of the teacher's dtype widened to at least float32.
+
+    Raises:
+      ShapeError: a shape is not that of a feature map, or its height or width is not known.
+    """
+    if len(student_shape) not in {3, 4} or None in student_shape[-3:]:
+        raise ShapeError(
+            f"attention_transfer: the student's tap has shape {tuple(student_shape)}; expected that of a feature map "
+            "([batch,] height, width, channels) of known size. Choose outputs of convolutional stages."
+        )
+    check_feature_maps("attention_transfer", teacher, teacher)
+    height, width = (min(ours, theirs) for ours, theirs in zip(student_shape[-3:-1], teacher.shape[1:3], strict=True))
+    (wide,) = widened(teacher)
+    scaled, peak = _scaled(average_pooled(wide, (height, width)))
+    return peak * ops.sqrt(ops.mean(ops.square(scaled), axis=-1, keepdims=True))
 
 
 def attention_map(features: keras.KerasTensor) -> keras.KerasTensor:
@@ -75,42 +105,15 @@ def attention_map(features: keras.KerasTensor) -> keras.KerasTensor:
       Zagoruyko and Komodakis, Paying More Attention to Attention, 2017 (arXiv:1612.03928), eq. 2 with F = Σ|A|².
     """
     _, height, width, _ = features.shape
-    wide = ops.cast(features, keras.backend.result_type(features.dtype, "float32"))
-    # Dividing by the largest value first changes nothing in Q and keeps the squares finite.
-    peak = ops.max(ops.abs(wide), axis=(1, 2, 3), keepdims=True)
-    wide = wide / ops.stop_gradient(ops.where(peak > 0, peak, 1.0))
-    energy = ops.reshape(ops.mean(ops.square(wide), axis=-1), (-1, height * width))
+    (wide,) = widened(features)
+    scaled, _ = _scaled(wide)
+    energy = ops.reshape(ops.mean(ops.square(scaled), axis=-1), (-1, height * width))
     norm = ops.sqrt(ops.maximum(ops.sum(ops.square(energy), axis=-1, keepdims=True), _LEAST_SQUARED_NORM))
     return ops.cast(energy / norm, features.dtype)
 
 
-def _check_shapes(student: keras.KerasTensor, teacher: keras.KerasTensor) -> None:
-    received = f"the student's tap has shape {tuple(student.shape)} and the teacher's {tuple(teacher.shape)}"
-    if any(len(features.shape) != 4 or None in features.shape[1:] for features in (student, teacher)):
-        raise ShapeError(
-            f"attention_transfer: {received}; expected feature maps [batch, height, width, channels] of known size. "
-            "Choose outputs of convolutional stages."
-        )
-    # A batch of one would be broadcast silently; None is one that is known only when the graph runs.
-    batches = {student.shape[0], teacher.shape[0]} - {None}
-    if len(batches) > 1:
-        raise ShapeError(f"attention_transfer: {received}; expected the same batch of samples.")
-
-
-def _pooled(features: keras.KerasTensor, size: tuple[int, int]) -> keras.KerasTensor:
-    if tuple(features.shape[1:3]) == size:
-        return features
-    rows, columns = (
-        ops.convert_to_tensor(_averaging(given, wanted), features.dtype)
-        for given, wanted in zip(features.shape[1:3], size, strict=True)
-    )
-    return ops.einsum("ih,bhwc,jw->bijc", rows, features, columns)
-
-
-def _averaging(given: int, wanted: int) -> np.ndarray:
-    """Returns the [wanted, given] matrix whose row i averages positions floor(i·given/wanted) to ceil((i+1)·…)."""
-    matrix = np.zeros((wanted, given))
-    for row in range(wanted):
-        start, end = row * given // wanted, -(-(row + 1) * given // wanted)
-        matrix[row, start:end] = 1.0 / (end - start)
-    return matrix
+def _scaled(features: keras.KerasTensor) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+    """Returns each sample's map divided by its largest value, which keeps squares finite, and that value."""
+    peak = ops.max(ops.abs(features), axis=(1, 2, 3), keepdims=True)
+    peak = ops.stop_gradient(ops.where(peak > 0, peak, 1.0))
+    return features / peak, peak

@@ -7,11 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from edgekd.distill.objective import Objective, Term
-from edgekd.distill.step import weighted_terms
-from edgekd.distill.taps import Outputs
 from edgekd.errors import RecipeError, ShapeError
-from edgekd.losses.attention_transfer import attention_map, attention_transfer
+from edgekd.losses.attention_transfer import attention_map, attention_transfer, summarise_teacher
 
 VARIANTS = ["mean_square", "paper"]
 
@@ -238,18 +235,77 @@ def test_an_unknown_variant_is_refused():
         attention_transfer(tf.zeros((1, 2, 2, 1)), tf.zeros((1, 2, 2, 1)), variant="squared")
 
 
-def test_the_gradient_reaches_the_student_and_not_the_teacher(maps):
-    student, teacher = (tf.Variable(each) for each in maps)
-    logits = tf.zeros((3, 2))
-    objective = Objective(
-        labels_weight=0.0, terms=(Term("attention_transfer", attention_transfer, 1000.0, (("a", "b"),)),)
-    )
-    with tf.GradientTape() as tape:
-        terms = weighted_terms(
-            objective, tf.zeros(3, tf.int64), Outputs(logits, {"a": student}), Outputs(logits, {"b": teacher})
+def summary_by_loop(teacher, height, width):
+    pooled = pooled_by_loop(teacher, height, width)
+    summary = np.zeros((*pooled.shape[:3], 1))
+    for position in np.ndindex(pooled.shape[:3]):
+        summary[(*position, 0)] = math.sqrt(sum(value**2 for value in pooled[position]) / pooled.shape[-1])
+    return summary
+
+
+def test_a_teachers_summary_by_hand_is_the_root_mean_square_over_channels():
+    # Mean squares over the two channels: (9+7)/2 = 8, 0, 0, (4+8)/2 = 6.
+    teacher = np.sqrt([[[[9.0, 7.0], [0.0, 0.0]], [[0.0, 0.0], [4.0, 8.0]]]])
+    summary = summarise_teacher(tf.constant(teacher), student_shape=(2, 2, 5))
+    np.testing.assert_allclose(summary, np.sqrt([8.0, 0.0, 0.0, 6.0]).reshape(1, 2, 2, 1), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("student_size", "teacher_size"), [((4, 4), (8, 8)), ((8, 8), (4, 4)), ((5, 3), (7, 7)), ((6, 2), (4, 5))]
+)
+def test_a_teachers_summary_is_pooled_first_and_gives_the_same_loss(student_size, teacher_size):
+    rng = np.random.default_rng(4)
+    student, teacher = rng.normal(size=(3, *student_size, 4)), rng.normal(size=(3, *teacher_size, 6))
+    summary = summarise_teacher(tf.constant(teacher), student_shape=student.shape)
+    np.testing.assert_allclose(summary, summary_by_loop(teacher, *np.minimum(student_size, teacher_size)), rtol=1e-12)
+    np.testing.assert_array_equal(summary, summarise_teacher(tf.constant(teacher), student_shape=(*student_size, 4)))
+    for variant in VARIANTS:
+        np.testing.assert_allclose(
+            loss(student, summary, variant=variant), loss(student, teacher, variant=variant), rtol=1e-10
         )
-        total = terms["attention_transfer"]
-    to_student, to_teacher = tape.gradient(total, (student, teacher))
-    assert float(total) == pytest.approx(1000.0 * by_numpy(*maps, "mean_square").mean())
-    assert np.abs(to_student.numpy()).max() > 0
-    assert to_teacher is None
+        np.testing.assert_allclose(
+            gradient(student, summary, variant=variant),
+            gradient(student, teacher, variant=variant),
+            rtol=1e-8,
+            atol=1e-14,
+        )
+
+
+def test_summarising_a_summary_changes_nothing_but_rounding(maps):
+    teacher = tf.constant(maps[1], "float32")
+    once = summarise_teacher(teacher, student_shape=(2, 3, 5))
+    np.testing.assert_allclose(summarise_teacher(once, student_shape=(2, 3, 5)), once, rtol=1e-6)
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e30, 1e18, 1e-18, 1e-30])
+def test_an_extreme_teachers_summary_is_finite_and_gives_the_same_loss(maps, scale):
+    student, teacher = (each.astype(np.float32) for each in maps)
+    extreme = np.float32(scale) * teacher
+    summary = summarise_teacher(tf.constant(extreme), student_shape=student.shape)
+    assert np.isfinite(summary).all()
+    np.testing.assert_allclose(summary, scale * summary_by_loop(teacher, 4, 6), rtol=1e-5)
+    np.testing.assert_allclose(loss(student, summary), loss(student, extreme), rtol=1e-5)
+
+
+def test_the_summary_of_a_half_precision_teacher_has_a_precision_that_the_loss_can_use(maps):
+    teacher = tf.cast(maps[1], "float16")
+    summary = summarise_teacher(teacher, student_shape=(4, 6, 5))
+    assert summary.dtype == "float32"
+    np.testing.assert_allclose(summary, summary_by_loop(teacher.numpy().astype(np.float64), 4, 6), rtol=1e-6)
+
+
+def test_a_summary_in_a_graph_of_unknown_batch_size_keeps_its_size():
+    spec = tf.TensorSpec([None, 8, 8, 3])
+    graph = tf.function(
+        lambda teacher: summarise_teacher(teacher, student_shape=(None, 4, 5, 7))
+    ).get_concrete_function(spec)
+    assert graph.structured_outputs.shape.as_list() == [None, 4, 5, 1]
+    assert graph(tf.ones((2, 8, 8, 3))).shape == (2, 4, 5, 1)
+
+
+@pytest.mark.parametrize(
+    ("teacher", "student"), [((2, 12), (4, 4, 3)), ((2, 4, 4, 3), (12,)), ((2, 4, 4, 3), (None, 4, 3))]
+)
+def test_a_summary_of_what_is_no_feature_map_is_refused(teacher, student):
+    with pytest.raises(ShapeError, match=r"expected (that of a feature map|feature maps)"):
+        summarise_teacher(tf.zeros(teacher), student_shape=student)
