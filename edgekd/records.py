@@ -67,20 +67,21 @@ class Interval(Record):
 class ModelRecord(Record):
     """One Keras model of a run. Accuracies are top-1 fractions; the test split is read once, after training.
 
-    `training_seconds` is the time spent in training steps, over all the processes that it took.
+    `training_seconds` is the time spent in training steps, over all the processes that it took. A teacher from outside
+    that is not a Keras file has neither parameters nor MACs, and no hash where it is a function of unknown code.
     """
 
     role: str
     path: str
     architecture: str
-    parameters: int
-    macs: int
+    parameters: int | None
+    macs: int | None
     accuracy: float | None = None
     accuracy_interval: Interval | None = None
     validation_accuracy: float | None = None
     epochs: int | None = None
     best_epoch: int | None = None
-    weights_sha256: str
+    weights_sha256: str | None
     training_seconds: float | None = None
 
 
@@ -219,6 +220,8 @@ class EpochRecord(Record):
 class DatasetRecord(Record):
     """The data a run used. The fingerprint is a SHA-256 over every sample and label of every split.
 
+    `train` counts all training samples, `unlabelled` those of them that have no label.
+
     `preprocessing` says what becomes of a stored sample before a network gets it: exported files expect the same.
     """
 
@@ -230,6 +233,7 @@ class DatasetRecord(Record):
     train: int
     validation: int
     test: int
+    unlabelled: int = 0
 
 
 class Summary(Record):

@@ -8,7 +8,8 @@ import numpy as np
 
 from edgekd import registry
 from edgekd.data import buffers, splitting
-from edgekd.data.dataset import Dataset, Loaded, Split
+from edgekd.data.dataset import UNLABELLED, Dataset, Loaded, Split
+from edgekd.data.joined import Joined
 from edgekd.errors import DataError, RecipeError
 
 SOURCES = "edgekd.data.sources"
@@ -24,6 +25,9 @@ def load(
     validation_limit: int | None = None,
     test_limit: int | None = None,
     arguments: Mapping[str, Any] | None = None,
+    unlabelled: str | None = None,
+    unlabelled_arguments: Mapping[str, Any] | None = None,
+    unlabelled_limit: int | None = None,
 ) -> Dataset:
     """Returns a dataset in three splits, the same ones every time.
 
@@ -46,22 +50,33 @@ def load(
       validation_limit: the same for validation.
       test_limit: the same for the test.
       arguments: the source's own options, such as {"image_size": 32}.
+      unlabelled: further images for training without labels, "NAME" or "NAME:LOCATION" as above: all training samples
+        of that source, after those of the dataset. Labels that they may have are ignored; an npz file needs no labels
+        and an image folder no class folders.
+      unlabelled_arguments: that source's own options.
+      unlabelled_limit: at most so many of them, chosen by `split_seed`; None for all.
 
     Raises:
       RecipeError: an unknown source or option, a missing or superfluous location, or a number out of range.
-      DataError: data that is missing, unreadable, truncated or inconsistent.
+      DataError: data that is missing, unreadable, truncated or inconsistent, or unlabelled samples of another shape or
+        dtype than the dataset's.
     """
     fractions = {"validation_fraction": validation_fraction, "test_fraction": test_fraction}
     limits = {"train_limit": train_limit, "validation_limit": validation_limit, "test_limit": test_limit}
-    _check_numbers(fractions, limits)
+    _check_numbers(fractions, {**limits, "unlabelled_limit": unlabelled_limit})
+    if unlabelled is None and (unlabelled_arguments or unlabelled_limit is not None):
+        raise RecipeError("options of unlabelled images are given and no unlabelled images: say where they are.")
     loaded = _load_source(dataset, dict(arguments or {}))
     places = _divide(loaded, validation_fraction, test_fraction, split_seed)
     train, validation, test = (
         _gather(place, part=part, limit=limits[f"{part}_limit"], seed=split_seed) for part, place in places.items()
     )
-    return Dataset(
-        name=loaded.name, train=train, validation=validation, test=test, class_names=tuple(loaded.class_names)
-    )
+    name = loaded.name
+    if unlabelled is not None:
+        further = _load_unlabelled(unlabelled, dict(unlabelled_arguments or {}))
+        train = _with_unlabelled(train, name, further, limit=unlabelled_limit, seed=split_seed)
+        name = f"{name} and {further.name} unlabelled"
+    return Dataset(name=name, train=train, validation=validation, test=test, class_names=tuple(loaded.class_names))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -77,6 +92,29 @@ class _Place:
 
     def at(self, positions: np.ndarray) -> "_Place":
         return _Place(self.split, self.positions[positions])
+
+
+def _load_unlabelled(dataset: str, arguments: dict[str, Any]) -> Loaded:
+    plugin = registry.describe(SOURCES, dataset.partition(":")[0], entry="load")
+    if "labelled" in plugin.parameters:
+        arguments = {"labelled": False, **arguments}
+    return _load_source(dataset, arguments)
+
+
+def _with_unlabelled(train: Split, name: str, further: Loaded, *, limit: int | None, seed: int) -> Split:
+    images = further.train.images
+    if (images.shape[1:], images.dtype) != (train.images.shape[1:], train.images.dtype):
+        raise DataError(
+            f"{further.name}: its unlabelled samples are {images.dtype} {list(images.shape[1:])} and the training "
+            f"samples of {name} are {train.images.dtype} {list(train.images.shape[1:])}: expected the same. Convert "
+            "one of them, such as with image_size and channels of an image folder."
+        )
+    if limit is not None and limit < len(images):
+        alike = np.zeros(len(images), np.int64)
+        chosen = splitting.stratified_sample(alike, limit, seed=seed, stream="limit.unlabelled")
+        images = buffers.take(images, chosen, what="the unlabelled samples")
+    labels = np.concatenate([train.labels, np.full(len(images), UNLABELLED)])
+    return Split(Joined([train.images, images]), labels)
 
 
 def _load_source(dataset: str, arguments: dict[str, Any]) -> Loaded:
@@ -112,14 +150,17 @@ def _all_of(split: Split) -> _Place:
 
 
 def _hold_out(place: _Place, name: str, part: str, fraction: float, seed: int) -> tuple[_Place, _Place]:
-    labels = place.labels
+    labelled = np.flatnonzero(place.labels != UNLABELLED)
+    labels = place.labels[labelled]
     count = max(1, round(len(labels) * fraction))
     if count >= len(labels):
+        kind = "samples" if len(labels) == len(place.labels) else f"labelled samples of {len(place.labels)}"
         raise DataError(
-            f"{name}: {len(labels)} samples are too few to hold out a {part} split: expected at least a handful of "
+            f"{name}: {len(labels)} {kind} are too few to hold out a {part} split: expected at least a handful of "
             "samples of each class."
         )
-    rest, held_out = splitting.stratified_halves(labels, count, seed=seed, stream=f"split.{part}")
+    held_out = labelled[splitting.stratified_sample(labels, count, seed=seed, stream=f"split.{part}")]
+    rest = np.setdiff1d(np.arange(len(place.labels)), held_out, assume_unique=True)
     return place.at(rest), place.at(held_out)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from edgekd.data import buffers, files
-from edgekd.data.dataset import Loaded, Split, integer_labels, numbered_classes, with_channel_axis
+from edgekd.data.dataset import UNLABELLED, Loaded, Split, integer_labels, numbered_classes, with_channel_axis
 from edgekd.errors import DataError, RecipeError
 
 # What zipfile and NumPy's header parser let through, an encrypted member's RuntimeError included.
@@ -60,6 +60,7 @@ def loaded_from_arrays(
     what: str,
     class_names: Sequence[str] | None = None,
     channel_axis: bool | None = None,
+    labelled: bool = True,
 ) -> Loaded:
     """Returns the splits that arrays named like those of an .npz dataset hold.
 
@@ -70,6 +71,8 @@ def loaded_from_arrays(
       what: where the arrays come from, for messages.
       class_names: names that take precedence over those among the arrays.
       channel_axis: whether to add a last axis of 1; None decides by dtype and rank.
+      labelled: False reads x_train (or x) only, as samples without labels: all labels are UNLABELLED, and there are no
+        classes.
 
     Raises:
       DataError: arrays that are missing, named like a split that is not read, or of other dtypes or shapes than a split
@@ -79,6 +82,9 @@ def loaded_from_arrays(
     if channel_axis not in (None, True, False):
         raise RecipeError(f"channel_axis is {channel_axis!r}: expected true, false or nothing.")
     keys = _keys(arrays, what=what)
+    if not labelled:
+        train = _split(arrays, (keys["train"][0], None), what=what, channel_axis=channel_axis)
+        return Loaded(name=name, train=train, class_names=())
     splits = {part: _split(arrays, pair, what=what, channel_axis=channel_axis) for part, pair in keys.items()}
     names = _class_names(arrays, class_names, what) or numbered_classes(splits["train"].labels)
     return Loaded(
@@ -133,23 +139,29 @@ def _keys(arrays: Mapping[str, np.ndarray], *, what: str) -> dict[str, tuple[str
     return {part: pair for part, pair in pairs.items() if part == "train" or pair[0] in arrays or pair[1] in arrays}
 
 
-def _split(arrays: Mapping[str, np.ndarray], pair: tuple[str, str], *, what: str, channel_axis: bool | None) -> Split:
-    missing = [key for key in pair if key not in arrays]
+def _split(
+    arrays: Mapping[str, np.ndarray], pair: tuple[str, str | None], *, what: str, channel_axis: bool | None
+) -> Split:
+    """Returns the split of the samples and labels of these names; of samples without labels where one is None."""
+    missing = [key for key in pair if key is not None and key not in arrays]
     if missing:
+        expected = "x_train and y_train (and x_test, y_test, x_val, y_val), or x and y"
         raise DataError(
             f"{what}: no array {' and no '.join(repr(key) for key in missing)}; it has {', '.join(sorted(arrays))}. "
-            "Expected x_train and y_train (and x_test, y_test, x_val, y_val), or x and y."
+            f"Expected {expected if pair[1] else 'x_train or x, as samples without labels'}."
         )
-    samples, labels = (arrays[key] for key in pair)
+    samples = arrays[pair[0]]
     if samples.dtype.kind == "f":
         with np.errstate(over="ignore"):  # infinities are found, with their positions, when the dataset is checked
             samples = samples.astype(np.float32, copy=False)
     if channel_axis or (channel_axis is None and samples.dtype == np.uint8):
         samples = samples[..., np.newaxis] if channel_axis else with_channel_axis(samples)
     try:
-        return Split(samples, integer_labels(labels, what=pair[1]))
+        if pair[1] is None:
+            return Split(samples, np.full(samples.shape[:1], UNLABELLED).reshape(-1))
+        return Split(samples, integer_labels(arrays[pair[1]], what=pair[1]))
     except DataError as error:
-        raise DataError(f"{what}: {pair[0]}, {pair[1]}: {error}") from error
+        raise DataError(f"{what}: {', '.join(key for key in pair if key)}: {error}") from error
 
 
 def _class_names(arrays: Mapping[str, np.ndarray], option: Sequence[str] | None, what: str) -> tuple[str, ...] | None:

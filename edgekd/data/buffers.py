@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 
+from edgekd.data.joined import Joined
 from edgekd.errors import DataError
 
 IN_MEMORY_BYTES = 1 << 30
@@ -50,7 +51,7 @@ def collect(chunks: Iterable[np.ndarray], shape: tuple[int, ...], dtype: np.dtyp
         return np.memmap(file, dtype=dtype, mode="r", shape=shape)
 
 
-def take(array: np.ndarray, positions: np.ndarray, *, what: str) -> np.ndarray:
+def take(array: np.ndarray | Joined, positions: np.ndarray, *, what: str) -> np.ndarray | Joined:
     """Returns array[positions] as `collect` stores it; the array itself when that is all of it, in order."""
     if len(positions) == len(array) and np.array_equal(positions, np.arange(len(array))):
         return array
@@ -58,7 +59,7 @@ def take(array: np.ndarray, positions: np.ndarray, *, what: str) -> np.ndarray:
     return collect(chunks, (len(positions), *array.shape[1:]), array.dtype, what=what)
 
 
-def chunks_of(array: np.ndarray) -> Iterable[np.ndarray]:
+def chunks_of(array: np.ndarray | Joined) -> Iterable[np.ndarray]:
     """Yields the rows of an array in contiguous pieces of about 16 MiB."""
     step = max(1, _COPY_BYTES // row_bytes(array))
     for start in range(0, len(array), step):
@@ -75,7 +76,7 @@ def require_memory(size: int, *, what: str) -> None:
         )
 
 
-def row_bytes(array: np.ndarray) -> int:
+def row_bytes(array: np.ndarray | Joined) -> int:
     """Returns the bytes of one sample, at least 1."""
     return max(1, int(np.prod(array.shape[1:], dtype=np.int64)) * array.dtype.itemsize)
 

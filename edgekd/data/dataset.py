@@ -7,11 +7,13 @@ import hashlib
 import numpy as np
 
 from edgekd.data import buffers
+from edgekd.data.joined import Joined
 from edgekd.errors import DataError
 from edgekd.records import DatasetRecord
 
 PIXELS = "pixel / 255: float32 from 0 to 1"
 AS_STORED = "none: float32 as stored"
+UNLABELLED = -1  # the label of a training sample whose class is not known
 
 _MOST_CLASSES = 65_536
 
@@ -21,12 +23,13 @@ class Split:
     """Samples and their labels; sample i is images[i].
 
     Attributes:
-      images: [n, ...] uint8 (images, read as x / 255) or float32 (read as it is); it may be a memory map. Images have
-        a channel axis last, also greyscale ones; float data, such as sensor windows or features, has any rank.
-      labels: [n] int64, the class of each sample.
+      images: [n, ...] uint8 (images, read as x / 255) or float32 (read as it is); it may be a memory map, or several
+        arrays read as one. Images have a channel axis last, also greyscale ones; float data, such as sensor windows or
+        features, has any rank.
+      labels: [n] int64, the class of each sample, or UNLABELLED.
     """
 
-    images: np.ndarray
+    images: np.ndarray | Joined
     labels: np.ndarray
 
     def __post_init__(self) -> None:
@@ -52,9 +55,7 @@ class Split:
 
     def read(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Returns (samples [k, ...] float32, labels [k] int64) at the given positions, as copies."""
-        samples = self.images[indices]
-        scaled = np.divide(samples, np.float32(255), dtype=np.float32) if samples.dtype == np.uint8 else samples
-        return np.asarray(scaled), self.labels[indices]
+        return as_float32(self.images[indices]), self.labels[indices]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -70,11 +71,11 @@ class Loaded:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Dataset:
-    """A labelled dataset in three splits, checked at construction.
+    """A dataset in three splits, checked at construction; only the training split may hold unlabelled samples.
 
     Raises:
-      DataError: an empty split, splits of different shapes or dtypes, labels outside the classes, fewer than two
-        classes among the training labels, or samples that are not finite.
+      DataError: an empty split, splits of different shapes or dtypes, labels outside the classes, all training labels
+        of one class, or samples that are not finite.
     """
 
     name: str
@@ -91,10 +92,11 @@ class Dataset:
             self._check_form(name, split)
             self._check_labels(name, split)
             self._check_finite(name, split)
-        present = np.unique(self.train.labels)
-        if len(present) < 2:
+        labels = self.train.labels[self.train.labels != UNLABELLED]
+        present = np.unique(labels)
+        if len(present) == 1:
             raise DataError(
-                f"{self.name}: all {len(self.train)} training labels are class {present[0]} "
+                f"{self.name}: all {len(labels)} training labels are class {present[0]} "
                 f"({self.class_names[present[0]]!r}): expected samples of at least two classes."
             )
 
@@ -102,6 +104,29 @@ class Dataset:
     def splits(self) -> dict[str, Split]:
         """The three splits by name: train, validation, test."""
         return {"train": self.train, "validation": self.validation, "test": self.test}
+
+    @functools.cached_property
+    def labelled_train(self) -> Split:
+        """The training samples that have a label: all that a network trained on labels learns from.
+
+        It is `train` itself where all have one, and shares its memory where they come first.
+
+        Raises:
+          DataError: no training sample has a label.
+        """
+        positions = np.flatnonzero(self.train.labels != UNLABELLED)
+        count = len(positions)
+        if not count:
+            raise DataError(
+                f"{self.name}: none of the {len(self.train)} training samples has a label: expected some to train on "
+                "labels. Train by a teacher's outputs alone, or add labelled samples."
+            )
+        if count == len(self.train):
+            return self.train
+        if positions[-1] == count - 1:
+            return Split(self.train.images[:count], self.train.labels[:count])
+        images = buffers.take(self.train.images, positions, what=f"{self.name}: the labelled training samples")
+        return Split(images, self.train.labels[positions])
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -136,6 +161,7 @@ class Dataset:
             train=len(self.train),
             validation=len(self.validation),
             test=len(self.test),
+            unlabelled=int(np.count_nonzero(self.train.labels == UNLABELLED)),
         )
 
     def _check_classes(self) -> None:
@@ -157,12 +183,14 @@ class Dataset:
 
     def _check_labels(self, name: str, split: Split) -> None:
         low, high = int(split.labels.min()), int(split.labels.max())
-        if low < 0 or high >= self.num_classes:
-            wrong = low if low < 0 else high
+        lowest = UNLABELLED if split is self.train else 0
+        if low < lowest or high >= self.num_classes:
+            wrong = low if low < lowest else high
             position = int(np.argmax(split.labels == wrong))
+            exception = "" if wrong != UNLABELLED else f" ({UNLABELLED}, no label, is for training samples only)"
             raise DataError(
                 f"{self.name}: {name} sample {position} has label {wrong}: expected 0..{self.num_classes - 1} "
-                f"for {self.num_classes} classes. Correct the labels or the class names."
+                f"for {self.num_classes} classes{exception}. Correct the labels or the class names."
             )
 
     def _check_finite(self, name: str, split: Split) -> None:
@@ -172,11 +200,21 @@ class Dataset:
         for chunk in buffers.chunks_of(split.images):
             finite = np.isfinite(chunk).reshape(len(chunk), -1).all(axis=1)
             if not finite.all():
+                position = start + int(np.argmin(finite))
+                among = int(np.count_nonzero(split.labels[:position] == UNLABELLED))
+                place = f" (number {among} of the unlabelled ones)" if split.labels[position] == UNLABELLED else ""
                 raise DataError(
-                    f"{self.name}: {name} sample {start + int(np.argmin(finite))} holds NaN or infinity: expected "
-                    "finite values. Remove or repair such samples."
+                    f"{self.name}: {name} sample {position}{place} holds NaN or infinity: expected finite values. "
+                    "Remove or repair such samples."
                 )
             start += len(chunk)
+
+
+def as_float32(samples: np.ndarray) -> np.ndarray:
+    """Returns stored samples as networks get them: uint8 as fractions of 255, float32 as they are."""
+    if samples.dtype != np.uint8:
+        return np.asarray(samples)
+    return np.divide(samples, np.float32(255), dtype=np.float32)
 
 
 def with_channel_axis(images: np.ndarray) -> np.ndarray:

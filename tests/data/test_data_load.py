@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 
 from edgekd import data
+from edgekd.data import buffers
 from edgekd.data.batches import training_batches
+from edgekd.data.dataset import UNLABELLED
 from edgekd.errors import DataError, RecipeError
 
 
@@ -102,6 +104,12 @@ def test_a_limit_above_the_size_keeps_everything(numbered):
         ("synthetic", {"validation_fraction": 0.0}, r"validation_fraction is 0\.0: expected a number between"),
         ("synthetic", {"test_fraction": 1.0}, r"test_fraction is 1\.0"),
         ("synthetic", {"validation_fraction": float("nan")}, "validation_fraction is nan"),
+        ("synthetic", {"unlabelled": "npzz:x"}, r"unknown dataset source 'npzz'\. Did you mean 'npz'\?"),
+        ("synthetic", {"unlabelled": "npz"}, "lacks its location"),
+        ("synthetic", {"unlabelled": "synthetic", "unlabelled_arguments": {"sampels": 1}}, "unknown option"),
+        ("synthetic", {"unlabelled_arguments": {"samples": 10}}, "options of unlabelled images are given and no"),
+        ("synthetic", {"unlabelled_limit": 5}, "options of unlabelled images are given and no"),
+        ("synthetic", {"unlabelled": "synthetic", "unlabelled_limit": 0}, "unlabelled_limit is 0: expected 1 or more"),
         ("synthetic", {"train_limit": 0}, "train_limit is 0: expected 1 or more"),
         ("synthetic", {"test_limit": -3}, "test_limit is -3"),
     ],
@@ -133,3 +141,110 @@ def test_loading_is_the_same_road_for_every_source(numbered, class_folders):
             runs.append(batch)
         np.testing.assert_array_equal(runs[0].images, runs[1].images)
         np.testing.assert_array_equal(runs[0].labels, runs[1].labels)
+
+
+@pytest.fixture
+def further(tmp_path):
+    """Writes an npz of further samples, numbered from 50,000, with or without labels and other splits."""
+
+    def write(count=30, dtype=np.float32, width=1, **arrays):
+        samples = np.repeat((np.arange(count) + 50_000).reshape(-1, 1), width, axis=1).astype(dtype)
+        np.savez(tmp_path / "further.npz", x_train=samples, **arrays)
+        return f"npz:{tmp_path / 'further.npz'}"
+
+    return write
+
+
+def test_unlabelled_samples_come_after_the_training_samples(numbered, further):
+    plain = data.load(numbered(train=200, test=40), train_limit=100)
+    loaded = data.load(numbered(train=200, test=40), unlabelled=further(), train_limit=100)
+    assert values_of(loaded.train) == values(plain.train) + list(range(50_000, 50_030))
+    assert loaded.train.labels.tolist() == plain.train.labels.tolist() + [UNLABELLED] * 30
+    assert values(loaded.validation) == values(plain.validation)
+    assert values(loaded.test) == values(plain.test)
+    assert values(loaded.labelled_train) == values(plain.train)
+    assert loaded.class_names == plain.class_names
+    assert loaded.name == "npz:numbered.npz and npz:further.npz unlabelled"
+
+
+def values_of(split):
+    return split.read(np.arange(len(split)))[0].ravel().tolist()
+
+
+def test_labels_and_other_splits_of_unlabelled_samples_are_not_read(numbered, further):
+    samples = np.zeros((7, 1), np.float32)
+    labels = {"y_train": np.full(30, 77), "x_test": samples, "y_test": np.arange(7), "x_val": samples}
+    loaded = data.load(numbered(train=200), unlabelled=further(**labels))
+    assert np.count_nonzero(loaded.train.labels == UNLABELLED) == 30
+    assert loaded.num_classes == 4
+    assert loaded.fingerprint == data.load(numbered(train=200), unlabelled=further()).fingerprint
+
+
+def test_any_source_can_give_unlabelled_samples(numbered, class_folders, save_image, tmp_path):
+    folder, _ = class_folders
+    for number in range(2):
+        save_image(tmp_path / "plain" / f"{number}.png", seed=90 + number)
+    for further, count in ((f"image_folder:{tmp_path / 'plain'}", 2), (f"image_folder:{folder}", 6)):
+        loaded = data.load(f"image_folder:{folder}", validation_fraction=0.25, unlabelled=further)
+        assert np.count_nonzero(loaded.train.labels == UNLABELLED) == count
+    loaded = data.load("synthetic", unlabelled="synthetic", unlabelled_arguments={"seed": 5, "samples": 50})
+    assert np.count_nonzero(loaded.train.labels == UNLABELLED) == 50
+
+
+def test_unlabelled_samples_are_not_copied(class_folders, save_image, tmp_path, monkeypatch):
+    folder, _ = class_folders
+    for number in range(5):
+        save_image(tmp_path / "plain" / f"{number}.png", seed=90 + number)
+    monkeypatch.setattr(buffers, "IN_MEMORY_BYTES", 100)  # everything is decoded into files
+    written = []
+    collect = buffers.collect
+    monkeypatch.setattr(
+        buffers, "collect", lambda *args, **options: written.append(args[1][0]) or collect(*args, **options)
+    )
+    loaded = data.load(
+        f"image_folder:{folder}", validation_fraction=0.25, unlabelled=f"image_folder:{tmp_path / 'plain'}"
+    )
+    labelled = len(loaded.labelled_train)
+    assert sorted(written) == sorted([6, 5, labelled, len(loaded.validation), len(loaded.test)])
+    assert isinstance(loaded.train.images[:labelled], np.memmap)
+    assert isinstance(loaded.train.images[labelled:], np.memmap)
+
+
+def test_the_fingerprint_covers_unlabelled_samples(numbered, further):
+    dataset = numbered(train=200)
+    prints = {data.load(dataset).fingerprint}
+    for count in (30, 31):
+        prints.add(data.load(dataset, unlabelled=further(count=count)).fingerprint)
+    assert len(prints) == 3
+
+
+def test_a_limit_chooses_unlabelled_samples_by_the_split_seed(numbered, further):
+    chosen = []
+    for seed in (0, 0, 1):
+        loaded = data.load(numbered(train=200), unlabelled=further(), unlabelled_limit=10, split_seed=seed)
+        chosen.append(values_of(loaded.train)[-10:])
+    assert chosen[0] == chosen[1] != chosen[2]
+    assert set(chosen[0]) < set(range(50_000, 50_030))
+    assert len(set(chosen[0])) == 10
+
+
+@pytest.mark.parametrize("change", [{"dtype": np.uint8}, {"width": 2}], ids=["dtype", "shape"])
+def test_unlabelled_samples_of_another_form_are_refused_with_both_named(numbered, further, change):
+    with pytest.raises(DataError, match=r"npz:further\.npz: its unlabelled samples are .* of npz:numbered\.npz are"):
+        data.load(numbered(train=200), unlabelled=further(**change))
+
+
+def test_samples_without_labels_are_never_held_out(tmp_path):
+    labels = np.where(np.arange(200) % 2, np.arange(200) % 4, UNLABELLED)
+    np.savez(tmp_path / "half.npz", x=np.arange(200, dtype=np.float32).reshape(-1, 1), y=labels)
+    loaded = data.load(f"npz:{tmp_path / 'half.npz'}")
+    assert [len(split) for split in loaded.splits.values()] == [100 + 72, 8, 20]
+    assert loaded.validation.labels.min() >= 0
+    assert loaded.test.labels.min() >= 0
+    parts = [values(split) for split in loaded.splits.values()]
+    assert sorted(sum(parts[1:], parts[0])) == list(range(200))
+
+
+def test_a_dataset_of_unlabelled_samples_alone_is_refused(further):
+    with pytest.raises(DataError, match=r"0 labelled samples of 30 are too few to hold out a test split"):
+        data.load(further(), arguments={"labelled": False})

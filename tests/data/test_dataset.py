@@ -4,7 +4,8 @@ import re
 import numpy as np
 import pytest
 
-from edgekd.data.dataset import Dataset, Split, integer_labels, numbered_classes
+from edgekd.data.dataset import UNLABELLED, Dataset, Split, integer_labels, numbered_classes
+from edgekd.data.joined import Joined
 from edgekd.errors import DataError
 
 NAMES = ("cat", "dog", "owl")
@@ -100,6 +101,9 @@ def test_any_change_of_the_data_changes_the_fingerprint(change):
         ({"test": split((0, -1))}, r"test sample 1 has label -1: expected 0\.\.2"),
         ({"validation": split((1, 2), shape=(2, 3, 1))}, r"validation samples are uint8 \[2, 3, 1\] and training"),
         ({"test": split((1, 2), dtype=np.float32)}, r"test samples are float32 \[2, 2, 1\] and training samples uint8"),
+        ({"train": split((0, -2, 1))}, r"train sample 1 has label -2: expected 0\.\.2 for 3 classes\. Correct"),
+        ({"validation": split((1, -1))}, r"sample 1 has label -1: .* \(-1, no label, is for training samples only\)"),
+        ({"train": split((1, -1, 1))}, r"all 2 training labels are class 1 \('dog'\)"),
         ({"train": split((1, 1, 1))}, r"all 3 training labels are class 1 \('dog'\): expected samples of at least two"),
         ({"class_names": ("cat",)}, "expected at least two classes"),
         ({"class_names": ("cat", "dog", "cat")}, "more than once: cat"),
@@ -153,3 +157,61 @@ def test_integer_labels_of_any_width_become_int64():
     assert labels.tolist() == [3, 1]
     with pytest.raises(DataError, match="y: labels of dtype float64"):
         integer_labels(np.array([1.0]), what="y")
+
+
+def joined_train(labels=(0, 1, 2, 0), unlabelled=3):
+    parts = [split(labels).images, split((0,) * unlabelled, fill=9).images]
+    return Split(Joined(parts), np.array([*labels, *[UNLABELLED] * unlabelled]))
+
+
+def test_training_samples_may_have_no_label():
+    pets = dataset(train=split((0, -1, 2, -1)))
+    assert pets.num_classes == 3
+    assert (pets.record().train, pets.record().unlabelled) == (4, 2)
+    assert dataset().record().unlabelled == 0
+
+
+def test_labelled_training_samples_are_those_with_a_label_in_order():
+    pets = dataset(train=split((0, -1, 2, -1, 1)))
+    assert pets.labelled_train.labels.tolist() == [0, 2, 1]
+    np.testing.assert_array_equal(pets.labelled_train.images, pets.train.images[[0, 2, 4]])
+
+
+def test_where_all_training_samples_have_labels_nothing_is_copied():
+    pets = dataset()
+    assert pets.labelled_train is pets.train
+
+
+def test_labelled_samples_that_come_first_share_their_memory():
+    pets = dataset(train=joined_train())
+    assert pets.labelled_train.labels.tolist() == [0, 1, 2, 0]
+    assert np.shares_memory(pets.labelled_train.images, pets.train.images[:4])
+
+
+def test_training_without_any_label_is_possible_until_labels_are_asked_for():
+    pets = dataset(train=split((-1, -1, -1)))
+    assert len(pets.train) == 3
+    with pytest.raises(DataError, match="none of the 3 training samples has a label"):
+        _ = pets.labelled_train
+
+
+def test_a_joined_split_has_the_fingerprint_of_the_same_samples_in_one_array():
+    joined = joined_train()
+    whole = Split(joined.images[:], joined.labels)
+    assert dataset(train=joined).fingerprint == dataset(train=whole).fingerprint != dataset().fingerprint
+
+
+def test_an_unlabelled_sample_counts_for_the_fingerprint():
+    changed = joined_train()
+    images = changed.images[:].copy()
+    images[-1, 0, 0, 0] += 1
+    assert dataset(train=Split(images, changed.labels)).fingerprint != dataset(train=joined_train()).fingerprint
+
+
+def test_an_unlabelled_sample_that_is_not_finite_is_told_by_its_place_among_them():
+    parts = {part: split(labels, shape=(5,), dtype=np.float32) for part, labels in
+             {"validation": (1, 2), "test": (2, 0)}.items()}  # fmt: skip
+    images = np.zeros((5, 5), np.float32)
+    images[4, 0] = np.nan
+    with pytest.raises(DataError, match=r"train sample 4 \(number 1 of the unlabelled ones\) holds NaN or infinity"):
+        dataset(**parts, train=Split(images, np.array([0, 1, 2, -1, -1])))

@@ -9,16 +9,24 @@ from edgekd.data.dataset import Loaded
 LOCATION = "FILE.npz"
 
 
-def load(location: str, *, class_names: Sequence[str] | None = None, channel_axis: bool | None = None) -> Loaded:
+def load(
+    location: str,
+    *,
+    class_names: Sequence[str] | None = None,
+    channel_axis: bool | None = None,
+    labelled: bool = True,
+) -> Loaded:
     """Returns the arrays of an .npz file.
 
-    Samples are uint8, or floats of any width (read as float32, not scaled). Labels are integers, [n] or [n, 1]. Class
-    names come from the option, else from an array `class_names` in the file, else they are the numbers.
+    Samples are uint8, or floats of any width (read as float32, not scaled). Labels are integers, [n] or [n, 1];
+    -1 in the training split is a sample without a label. Class names come from the option, else from an array
+    `class_names` in the file, else they are the numbers.
 
     Args:
       location: path of the file.
       class_names: the classes' names in the order of their numbers.
       channel_axis: whether to add a last axis of 1; None adds one to uint8 samples of shape [n, height, width].
+      labelled: False reads x_train (or x) and nothing else: samples without labels, or whose labels are not wanted.
 
     Raises:
       DataError: a file that is missing, not an .npz archive, truncated, or of Python objects; a missing array; arrays
@@ -26,5 +34,10 @@ def load(location: str, *, class_names: Sequence[str] | None = None, channel_axi
     """
     path = Path(location).expanduser()
     return loaded_from_arrays(
-        read_npz(path), name=f"npz:{path.name}", what=location, class_names=class_names, channel_axis=channel_axis
+        read_npz(path),
+        name=f"npz:{path.name}",
+        what=location,
+        class_names=class_names,
+        channel_axis=channel_axis,
+        labelled=labelled,
     )

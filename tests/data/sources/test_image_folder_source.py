@@ -218,6 +218,46 @@ def test_an_image_beside_the_class_folders_is_not_left_out_silently(tmp_path, sa
         load(tmp_path)
 
 
+def test_images_without_class_folders_are_read_when_asked(tmp_path, save_image):
+    pixels = [save_image(tmp_path / f"{number}.png", seed=number) for number in range(3)]
+    (tmp_path / ".hidden").write_text("x")
+    loaded = load(tmp_path, labelled=False)
+    np.testing.assert_array_equal(loaded.train.images, np.stack(pixels))
+    assert loaded.train.labels.tolist() == [-1] * 3
+    assert (loaded.test, loaded.validation, loaded.class_names) == (None, None, ())
+
+
+def test_without_labels_images_in_folders_of_any_name_are_read_after_those_beside_them(class_folders, save_image):
+    folder, pixels = class_folders
+    first = save_image(folder / "zebra.png", seed=70)
+    loaded = load(folder, labelled=False)
+    np.testing.assert_array_equal(loaded.train.images, np.concatenate([first[np.newaxis], pixels]))
+    assert loaded.train.labels.tolist() == [-1] * 7
+
+
+def test_without_labels_only_the_training_folder_is_read_where_there_is_one(tmp_path, save_image):
+    wanted = [save_image(tmp_path / "train" / f"{number}.png", seed=number) for number in range(2)]
+    save_image(tmp_path / "test" / "a" / "1.png", seed=9)
+    np.testing.assert_array_equal(load(tmp_path, labelled=False).train.images, np.stack(wanted))
+
+
+def test_without_labels_nothing_is_left_out_silently_either(tmp_path, save_image):
+    save_image(tmp_path / "1.png")
+    (tmp_path / "2.webp").write_bytes(b"x")
+    with pytest.raises(DataError, match=r"2\.webp' is not a PNG or JPEG file"):
+        load(tmp_path, labelled=False)
+    (tmp_path / "2.webp").unlink()
+    (tmp_path / "1.png").unlink()
+    with pytest.raises(DataError, match="is empty: expected at least one"):
+        load(tmp_path, labelled=False)
+
+
+def test_class_folders_are_asked_for_by_naming_the_way_without(tmp_path, save_image):
+    save_image(tmp_path / "1.png")
+    with pytest.raises(DataError, match=r"has no folders: expected one folder per class .* labelled=false"):
+        load(tmp_path)
+
+
 def test_one_class_only_is_refused(tmp_path, save_image):
     for number in range(9):
         save_image(tmp_path / "cat" / f"{number}.png", seed=number)

@@ -57,6 +57,30 @@ def test_numbers_beyond_float32_are_refused_as_infinities(archive):
         data.load(f"npz:{archive(x=np.full((40, 3), 1e300), y=np.arange(40) % 2)}")
 
 
+@pytest.mark.parametrize("name", ["x", "x_train"])
+def test_samples_without_labels_are_read_when_asked(archive, name):
+    loaded = npz.load(archive(**{name: IMAGES}), labelled=False)
+    np.testing.assert_array_equal(loaded.train.images, IMAGES[..., np.newaxis])
+    assert loaded.train.labels.tolist() == [-1] * 4
+    assert (loaded.test, loaded.validation, loaded.class_names) == (None, None, ())
+
+
+def test_labels_that_are_not_wanted_are_not_looked_at(archive):
+    path = archive(x_train=IMAGES, y_train=np.eye(4), x_test=IMAGES[:2], class_names=np.arange(3))
+    assert npz.load(path, labelled=False).train.labels.tolist() == [-1] * 4
+
+
+def test_without_labels_the_samples_are_still_looked_for_and_checked(archive):
+    with pytest.raises(
+        DataError, match=r"no array 'x_train'; it has images\. Expected x_train or x, as samples without"
+    ):
+        npz.load(archive(images=IMAGES), labelled=False)
+    with pytest.raises(DataError, match=r"x_train: samples of dtype int64"):
+        npz.load(archive(x_train=IMAGES.astype(np.int64)), labelled=False)
+    with pytest.raises(DataError, match=r"samples of dtype uint8 and shape \[\]"):
+        npz.load(archive(x_train=np.uint8(3)), labelled=False)
+
+
 def test_class_names_come_from_the_option_else_from_the_file(archive):
     path = archive(x=IMAGES, y=LABELS, class_names=np.array(["a", "b", "c"]))
     assert npz.load(path).class_names == ("a", "b", "c")
