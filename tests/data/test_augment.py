@@ -15,7 +15,7 @@ def photographs(count, height=9, width=7, channels=3):
 
 
 def view(images, sample_ids, *, seed=0, epoch=0, **options):
-    return augment(images, sample_ids=np.asarray(sample_ids), seed=seed, epoch=epoch, **options)
+    return augment(images, sample_ids=np.asarray(sample_ids), seed=seed, view=epoch, **options)
 
 
 @settings(max_examples=25, deadline=None)
@@ -115,13 +115,26 @@ def test_kinds_of_change_draw_independently_of_each_other():
 
 @pytest.mark.parametrize("shape", [(2, 9), (2, 9, 7), (2, 3, 9, 7, 1)])
 def test_samples_that_are_not_images_are_refused(shape):
-    with pytest.raises(DataError, match="cannot be shifted, mirrored or cut: expected float32 images"):
+    with pytest.raises(DataError, match="cannot be shifted, mirrored or cut: expected uint8 or float32 images"):
         view(np.zeros(shape, np.float32), [0, 1], flip=True)
 
 
-def test_integer_images_are_refused():
-    with pytest.raises(DataError, match="dtype uint8"):
-        view(np.zeros((1, 4, 4, 1), np.uint8), [0], flip=True)
+@pytest.mark.parametrize("dtype", [np.int64, np.float64, np.float16])
+def test_images_of_other_dtypes_than_a_split_has_are_refused(dtype):
+    with pytest.raises(DataError, match=f"dtype {np.dtype(dtype)}"):
+        view(np.zeros((1, 4, 4, 1), dtype), [0], flip=True)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize(
+    "options", [{"shift": 2}, {"flip": True}, {"cutout": 3}, EVERYTHING], ids=["shift", "flip", "cutout", "all"]
+)
+def test_bytes_are_moved_as_their_scaled_values_are(options, channels):
+    stored = np.random.default_rng(1).integers(0, 256, (40, 9, 7, channels)).astype(np.uint8)
+    moved = view(stored, np.arange(40), seed=5, epoch=2, **options)
+    assert moved.dtype == np.uint8
+    scaled = stored / np.float32(255)
+    np.testing.assert_array_equal(moved / np.float32(255), view(scaled, np.arange(40), seed=5, epoch=2, **options))
 
 
 def test_a_shift_out_of_sight_and_ids_of_another_number_are_refused():
