@@ -1,6 +1,7 @@
 """Tables on standard output: as wide as the terminal, and whole where there is none."""
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
@@ -8,6 +9,9 @@ from rich.table import Table
 
 from edgekd.records import Comparison, Gate, Measurement
 from edgekd.report import formatting, latency
+
+if TYPE_CHECKING:
+    from edgekd.distill.cache.catalogue import EntryRecord
 
 _FILE_COLUMNS = 200
 
@@ -58,6 +62,33 @@ def print_failed(gates: Iterable[Gate]) -> None:
         if not gate.passed:
             observed = "was not measured" if gate.observed is None else f"is {gate.observed:.4f}"
             click.echo(f"gate failed: {gate.subject}: {gate.name} {observed}; it must be {gate.relation} {gate.limit}")
+
+
+def print_cache_entries(entries: "Sequence[EntryRecord]") -> None:
+    """Prints each entry of the teacher cache; those that cannot be read have a name and a size only."""
+    rows = []
+    for entry in entries:
+        about = entry.identity
+        if about is None or entry.filled is None or entry.last_used is None:
+            rows.append((entry.key[:12], "not readable", *[""] * 6, formatting.size(entry.size_bytes), "", ""))
+            continue
+        rows.append(
+            (
+                entry.key[:12],
+                about.output,
+                "x".join(map(str, about.shape)),
+                about.dtype,
+                about.teacher_sha256[:8],
+                about.dataset_fingerprint[:8],
+                f"{about.view} of seed {about.seed}" if about.augmentation or about.mixup else "all alike",
+                formatting.count(about.samples),
+                formatting.size(entry.size_bytes),
+                f"{100 * entry.filled:.0f} %",
+                entry.last_used.astimezone().strftime("%Y-%m-%d %H:%M"),
+            )
+        )
+    headers = ("Entry", "Output", "Row", "Stored as", "Teacher", "Dataset", "View", "Samples", "Size", "Filled")
+    _print((*headers, "Last used"), rows)
 
 
 def _print(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
