@@ -21,11 +21,16 @@ def check_positive(loss: str, **values: Any) -> None:
             raise RecipeError(f"{loss}: {name} must be a positive finite number, got {value}.")
 
 
-def check_weights(loss: str, **values: Any) -> None:
-    """Raises RecipeError unless each value is a finite number of at least 0 or a tensor; numbers must not all be 0."""
+def check_not_negative(loss: str, **values: Any) -> None:
+    """Raises RecipeError unless each value is a finite number of at least 0 or a tensor."""
     for name, value in values.items():
         if isinstance(value, numbers.Real) and not 0 <= float(value) < math.inf:
             raise RecipeError(f"{loss}: {name} must be a finite number of at least 0, got {value}.")
+
+
+def check_weights(loss: str, **values: Any) -> None:
+    """Raises RecipeError unless each value is a finite number of at least 0 or a tensor, and not all numbers are 0."""
+    check_not_negative(loss, **values)
     if values and all(isinstance(value, numbers.Real) and float(value) == 0 for value in values.values()):
         every = " and ".join(values)
         raise RecipeError(f"{loss}: {every} must not {'all ' if len(values) > 1 else ''}be 0: nothing would be taught.")

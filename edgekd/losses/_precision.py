@@ -3,6 +3,7 @@
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 
@@ -15,3 +16,8 @@ def widened(*arrays: keras.KerasTensor) -> tuple[keras.KerasTensor, ...]:
 def scalar(value: Any, like: keras.KerasTensor) -> keras.KerasTensor:
     """Returns a hyper-parameter, a number or a scalar tensor of any dtype, in an array's dtype."""
     return ops.convert_to_tensor(value, like.dtype)
+
+
+def rounding_step(array: keras.KerasTensor) -> float:
+    """Returns the distance from 1 to the next number of a float32 or float64 array's dtype."""
+    return float(np.finfo(keras.backend.standardize_dtype(array.dtype)).eps)

@@ -3,13 +3,16 @@
 import keras
 from keras import ops
 
-from edgekd.errors import RecipeError, ShapeError
+from edgekd.losses._checks import check_logits, check_positive
+from edgekd.losses._class_probabilities import standardized
+from edgekd.losses._precision import scalar, widened
+from edgekd.losses._range import narrowed
 
 COMPARES = "logits"
 
 
 def soft_logits(
-    student: keras.KerasTensor, teacher: keras.KerasTensor, *, temperature: float = 4.0
+    student: keras.KerasTensor, teacher: keras.KerasTensor, *, temperature: float = 4.0, standardize: bool = False
 ) -> keras.KerasTensor:
     """Returns each sample's Kullback-Leibler divergence from teacher to student, at a temperature.
 
@@ -17,10 +20,17 @@ def soft_logits(
 
     The factor T² keeps the gradient's size when T changes; the sum over classes is not divided by their number.
 
+    With `standardize` both networks' logits are first brought to mean 0 and standard deviation 1, sample by sample:
+    z → (z − mean z) / (std z + 1e-7), so that the student need not match the size of the teacher's logits. The standard
+    deviation is the sample one (divided by classes − 1), as in the authors' released code; the paper's own formula
+    divides by the number of classes, which is the same as a temperature sqrt(1 − 1 / classes) times as high. Usual
+    there: temperature 2, weight 9.
+
     Args:
       student: [batch, classes] float logits.
       teacher: [batch, classes] float logits.
       temperature: T > 0; 1 leaves the probabilities as they are, more makes them softer.
+      standardize: whether the logits are standardised; a sample whose logits are all equal then counts as uniform.
 
     Returns:
       [batch] float of the student's dtype, in nats times T²; zero where the two agree.
@@ -31,24 +41,16 @@ def soft_logits(
 
     References:
       Hinton, Vinyals and Dean, Distilling the Knowledge in a Neural Network, 2015 (arXiv:1503.02531).
+      Sun, Ren, Li, Wang and Cao, Logit Standardization in Knowledge Distillation, 2024 (arXiv:2403.01427).
     """
-    if not 0 < temperature < float("inf"):
-        raise RecipeError(f"soft_logits: temperature must be a positive finite number, got {temperature}.")
-    if len(student.shape) != 2 or len(teacher.shape) != 2 or not _same_shape(student, teacher):
-        raise ShapeError(
-            f"soft_logits: student logits {tuple(student.shape)} and teacher logits {tuple(teacher.shape)} must both "
-            "be [batch, classes] with the same batch and the same number of classes."
-        )
+    check_positive("soft_logits", temperature=temperature)
+    check_logits("soft_logits", student, teacher)
     # The difference of two log-softmaxes is taken in at least float32: half precision loses small divergences.
-    wide = keras.backend.result_type(student.dtype, teacher.dtype, "float32")
-    log_p = ops.log_softmax(ops.cast(teacher, wide) / temperature, axis=-1)
-    log_q = ops.log_softmax(ops.cast(student, wide) / temperature, axis=-1)
+    ours, theirs = widened(student, teacher)
+    if standardize:
+        ours, theirs = standardized(ours), standardized(theirs)
+    temperature = scalar(temperature, ours)
+    log_p = ops.log_softmax(theirs / temperature, axis=-1)
+    log_q = ops.log_softmax(ours / temperature, axis=-1)
     divergence = ops.sum(ops.exp(log_p) * (log_p - log_q), axis=-1)
-    return ops.cast(temperature**2 * divergence, student.dtype)
-
-
-def _same_shape(student: keras.KerasTensor, teacher: keras.KerasTensor) -> bool:
-    # None is a batch whose size is known only when the graph runs.
-    return all(
-        ours == theirs or None in {ours, theirs} for ours, theirs in zip(student.shape, teacher.shape, strict=True)
-    )
+    return narrowed(temperature**2 * divergence, student)

@@ -1,8 +1,10 @@
 """Every loss: what the training step, the recipe and the documentation count on.
 
-A new loss is picked up by its file; its constant COMPARES says which inputs it gets here.
+A new loss is picked up by its file; its constants say which inputs it gets here and which claims are tested:
+COMPARES, NEEDS, ADAPTER, RELATES_SAMPLES, SUMMARISES_TEACHER and LEAST_AT_TEACHER (see edgekd/losses/__init__.py).
 """
 
+import functools
 import inspect
 import re
 
@@ -10,57 +12,169 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from edgekd import recipe, registry
+from edgekd import registry
+from edgekd.distill.lesson import weighted_terms
 from edgekd.distill.objective import Objective, Term
-from edgekd.distill.step import weighted_terms
 from edgekd.distill.taps import Outputs
 from edgekd.errors import ShapeError
 
-LOSSES = registry.discover(recipe.LOSSES)
+PACKAGE = "edgekd.losses"
+ADAPTERS = "edgekd.distill.adapters"
+LOSSES = registry.discover(PACKAGE)
+
 BATCH = 4
-SHAPES = {"logits": (BATCH, 5), "feature_maps": (BATCH, 4, 4, 3)}
+CHANNELS = 3
+MAP = (BATCH, 4, 4, CHANNELS)
+# The shapes of what one call takes; a flow is two feature maps.
+SHAPES = {
+    "logits": (BATCH, 5),
+    "features": (BATCH, 2, CHANNELS),
+    "feature_maps": MAP,
+    "flows": (MAP, (BATCH, 4, 4, 2)),
+}
+LABELS = np.array([0, 4, 2, 0])
+DTYPES = ["float64", "float32", "float16", "bfloat16"]
 
 # Of the largest finite half-precision number (65504) what squares, sums and temperatures leave room for.
 LARGE = {"float16": 1e3, "bfloat16": 1e15, "float32": 1e15, "float64": 1e150}
 
 
 def constants(name):
-    return registry.describe(recipe.LOSSES, name, entry=name).constants
+    return registry.describe(PACKAGE, name, entry=name).constants
+
+
+def module(name):
+    return registry.load(PACKAGE, name)
 
 
 def function(name):
-    return getattr(registry.load(recipe.LOSSES, name), name)
+    return getattr(module(name), name)
+
+
+def each_array(action, *values):
+    """Applies an action to an array, or to both arrays of a flow."""
+    if isinstance(values[0], tuple):
+        return tuple(action(*parts) for parts in zip(*values, strict=True))
+    return action(*values)
+
+
+def arrays(value):
+    return value if isinstance(value, tuple) else (value,)
 
 
 def samples(name, *, seed=0):
     """Student's and teacher's inputs of the kind that the loss compares, float64."""
     rng = np.random.default_rng(seed)
-    shape = SHAPES[constants(name)["COMPARES"]]
-    return rng.normal(size=shape), rng.normal(size=shape)
+    shapes = SHAPES[constants(name)["COMPARES"]]
+    if isinstance(shapes[0], tuple):
+        return tuple(tuple(rng.normal(size=shape) for shape in shapes) for _ in range(2))
+    return rng.normal(size=shapes), rng.normal(size=shapes)
 
 
-def values(name, student, teacher, dtype="float32"):
-    return function(name)(tf.cast(student, dtype), tf.cast(teacher, dtype))
+def supplied(name, dtype="float32", labels=LABELS):
+    """What the training step supplies: labels of the samples, and for each channel what an adapter learns."""
+    wide = "float64" if dtype == "float64" else "float32"
+    of_channels = np.linspace(0.5, 1.5, CHANNELS)
+    known = {
+        "labels": tf.constant(labels, "int64"),
+        "variance": tf.constant(of_channels, wide),
+        "margin": tf.constant(-of_channels, wide),
+    }
+    return {need: known[need] for need in constants(name).get("NEEDS", ())}
 
 
-def test_there_are_losses_to_check():
-    assert {"soft_logits", "attention_transfer"} <= set(LOSSES)
+def values(name, student, teacher, dtype="float32", *, labels=LABELS, **settings):
+    ours, theirs = (each_array(lambda array: tf.cast(array, dtype), each) for each in (student, teacher))
+    return function(name)(ours, theirs, **supplied(name, dtype, labels), **settings)
+
+
+def value_and_gradient(name, student, teacher, dtype="float64"):
+    """The loss of each sample and the gradient of their sum, all as float64 arrays."""
+    ours, theirs = (each_array(lambda array: tf.cast(array, dtype), each) for each in (student, teacher))
+    with tf.GradientTape() as tape:
+        tape.watch(ours)
+        result = function(name)(ours, theirs, **supplied(name, dtype))
+        total = tf.reduce_sum(result)
+    gradient = tape.gradient(total, ours)
+    return tuple(each_array(lambda array: tf.cast(array, "float64").numpy(), each) for each in (result, gradient))
+
+
+def refused(name, student, teacher):
+    """The ShapeError's message, or nothing where the loss takes the two."""
+    try:
+        values(name, student, teacher)
+    except ShapeError as error:
+        return str(error)
+    return ""
+
+
+def moved(start, direction, distance):
+    return each_array(lambda at, along: at + distance * along, start, direction)
+
+
+def test_every_method_is_there():
+    assert set(LOSSES) >= {
+        "soft_logits",
+        "dkd",
+        "nkd",
+        "dist",
+        "multi_level_logits",
+        "attention_transfer",
+        "fitnet_hint",
+        "cosine",
+        "feature_mse",
+        "similarity_preserving",
+        "rkd",
+        "pkt",
+        "nst",
+        "vid",
+        "crd",
+        "ofd",
+        "review",
+        "correlation_congruence",
+        "fsp",
+        "srd",
+    }
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_a_loss_says_what_it_compares_and_whether_it_relates_samples(name):
-    assert constants(name)["COMPARES"] in SHAPES
-    assert constants(name).get("RELATES_SAMPLES", False) in {True, False}
+def test_a_loss_states_what_the_contract_knows_and_nothing_else(name):
+    stated = constants(name)
+    assert stated["COMPARES"] in SHAPES
+    assert set(stated.get("NEEDS", ())) <= {"labels", "variance", "margin"}
+    for flag in ("RELATES_SAMPLES", "SUMMARISES_TEACHER", "LEAST_AT_TEACHER"):
+        assert stated.get(flag, False) in {True, False}
+    assert set(stated) <= {
+        "COMPARES",
+        "NEEDS",
+        "ADAPTER",
+        "RELATES_SAMPLES",
+        "SUMMARISES_TEACHER",
+        "LEAST_AT_TEACHER",
+    }
+
+
+@pytest.mark.parametrize("name", [name for name in LOSSES if "ADAPTER" in constants(name)])
+def test_the_usual_adapter_exists_and_supplies_what_the_loss_needs_of_one(name):
+    adapter = registry.describe(ADAPTERS, constants(name)["ADAPTER"], entry="build")
+    assert set(constants(name).get("NEEDS", ())) - {"labels"} == set(adapter.constants.get("SUPPLIES", ()))
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_a_loss_takes_a_student_a_teacher_and_keywords_with_defaults(name):
+def test_only_a_loss_with_an_adapter_needs_what_adapters_supply(name):
+    stated = constants(name)
+    assert "ADAPTER" in stated or set(stated.get("NEEDS", ())) <= {"labels"}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_loss_takes_a_student_a_teacher_what_it_needs_and_keywords_with_defaults(name):
     student, teacher, *settings = inspect.signature(function(name)).parameters.values()
     assert (student.name, teacher.name) == ("student", "teacher")
     for setting in settings:
         assert setting.kind is inspect.Parameter.KEYWORD_ONLY, setting
-        assert setting.default is not inspect.Parameter.empty, setting
-    annotations = registry.describe(recipe.LOSSES, name, entry=name).annotations
+    without_default = {setting.name for setting in settings if setting.default is inspect.Parameter.empty}
+    assert without_default == set(constants(name).get("NEEDS", ()))
+    annotations = registry.describe(PACKAGE, name, entry=name).annotations
     assert set(annotations) == {setting.name for setting in settings}
 
 
@@ -74,134 +188,255 @@ def test_a_loss_documents_its_arguments_result_errors_and_paper(name):
         assert f"\n{heading}\n" in text, heading
     for setting in inspect.signature(function(name)).parameters:
         assert re.search(rf"^ +{setting}: ", text, re.MULTILINE), setting
-    assert re.search(r"arXiv:\d{4}\.\d{4,5}", text.partition("References:")[2])
-    assert registry.describe(recipe.LOSSES, name, entry=name).summary
+    assert re.search(r"arXiv:\d{4}\.\d{4,5}|doi:10\.\d{4,}/", text.partition("References:")[2])
+    assert registry.describe(PACKAGE, name, entry=name).summary
 
 
 @pytest.mark.parametrize("name", LOSSES)
-@pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "bfloat16"])
-def test_a_loss_returns_one_number_of_the_students_dtype_for_each_sample(name, dtype):
-    result = values(name, *samples(name), dtype)
-    assert result.shape == (BATCH,)
-    assert result.dtype == dtype
+def test_a_loss_returns_one_number_of_the_students_dtype_for_each_sample(name):
+    student, teacher = samples(name)
+    for dtype in DTYPES:
+        ours = each_array(functools.partial(tf.cast, dtype=dtype), student)
+        for other in (dtype, "float32"):  # the teacher's dtype
+            theirs = each_array(functools.partial(tf.cast, dtype=other), teacher)
+            result = function(name)(ours, theirs, **supplied(name, dtype))
+            assert result.shape == (BATCH,)
+            assert result.dtype == dtype
 
 
 @pytest.mark.parametrize("name", LOSSES)
-@pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "bfloat16"])
-@pytest.mark.parametrize("kind", ["ordinary", "zero", "constant", "large", "small"])
-def test_the_value_and_its_gradient_are_finite(name, dtype, kind):
-    factor = {"ordinary": 1.0, "zero": 0.0, "constant": 0.0, "large": LARGE[dtype], "small": 1 / LARGE[dtype]}[kind]
-    offset = 1.0 if kind == "constant" else 0.0
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_value_and_its_gradient_are_finite_at_zero_constant_large_and_small_inputs(name, dtype):
     ordinary = samples(name)
-    extreme = [factor * each + offset for each in ordinary]
-    for ours, theirs in (
-        (extreme[0], extreme[1]),
-        (extreme[0], ordinary[1]),
-        (ordinary[0], extreme[1]),
-        (extreme[0], extreme[0]),
+    for kind, factor, offset in (
+        ("zero", 0.0, 0.0),
+        ("constant", 0.0, 1.0),
+        ("large", LARGE[dtype], 0.0),
+        ("small", 1 / LARGE[dtype], 0.0),
     ):
-        student = tf.Variable(tf.cast(ours, dtype))
-        with tf.GradientTape() as tape:
-            result = function(name)(student, tf.cast(theirs, dtype))
-            total = tf.reduce_sum(result)
-        assert np.isfinite(tf.cast(result, "float64").numpy()).all()
-        assert np.isfinite(tf.cast(tape.gradient(total, student), "float64").numpy()).all()
+        ours, theirs = (
+            each_array(lambda array, f=factor, o=offset: np.asarray(f * array + o), each) for each in ordinary
+        )
+        for pair in ((ours, theirs), (ours, ordinary[1]), (ordinary[0], theirs), (ours, ours)):
+            result, gradient = value_and_gradient(name, *pair, dtype)
+            assert np.isfinite(result).all(), kind
+            for each in arrays(gradient):
+                assert np.isfinite(each).all(), kind
 
 
 @pytest.mark.parametrize("name", LOSSES)
+def test_features_that_are_not_numbers_are_not_hidden(name):
+    ordinary = samples(name)
+    broken = tuple(
+        each_array(
+            lambda array: np.where(np.arange(BATCH).reshape(-1, *[1] * (array.ndim - 1)) == 1, np.nan, array), each
+        )
+        for each in ordinary
+    )
+    for student, teacher in ((broken[0], ordinary[1]), (ordinary[0], broken[1])):
+        assert np.isnan(values(name, student, teacher).numpy()[1])
+
+
+@pytest.mark.parametrize("name", [name for name in LOSSES if constants(name).get("LEAST_AT_TEACHER", True)])
 def test_the_loss_is_least_where_the_student_equals_the_teacher(name):
     _, teacher = samples(name)
     least = values(name, teacher, teacher, "float64").numpy()
     for seed in range(5):
         student, _ = samples(name, seed=seed)
         for distance in (1e-3, 0.1, 1.0):
-            assert (values(name, teacher + distance * student, teacher, "float64").numpy() > least).all()
+            there = values(name, moved(teacher, student, distance), teacher, "float64").numpy()
+            assert (there > least).all()
+
+
+@pytest.mark.parametrize("name", [name for name in LOSSES if not constants(name).get("LEAST_AT_TEACHER", True)])
+def test_a_loss_that_says_it_is_not_least_at_the_teacher_is_lower_elsewhere(name):
+    _, teacher = samples(name)
+    at_teacher, gradient = value_and_gradient(name, teacher, teacher)
+    elsewhere = values(name, moved(teacher, gradient, -0.01), teacher, "float64").numpy()
+    assert elsewhere.sum() < at_teacher.sum()
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_a_small_step_against_the_gradient_lowers_the_loss(name):
-    ours, theirs = samples(name)
-    student, teacher = tf.Variable(ours), tf.constant(theirs)
-    with tf.GradientTape() as tape:
-        before = tf.reduce_sum(function(name)(student, teacher))
-    gradient = tape.gradient(before, student)
-    slope = float(tf.reduce_sum(gradient**2))
+def test_a_small_step_against_the_gradient_lowers_the_loss_by_as_much_as_the_gradient_says(name):
+    student, teacher = samples(name)
+    before, gradient = value_and_gradient(name, student, teacher)
+    slope = sum(float(np.sum(each**2)) for each in arrays(gradient)) ** 0.5
     assert slope > 0
-    step = 1e-4
-    after = tf.reduce_sum(function(name)(student - step * gradient, teacher))
-    # To first order it falls by the step times the squared gradient.
-    assert float(before - after) == pytest.approx(step * slope, rel=0.01)
+    distance = 1e-5
+    after = values(name, moved(student, gradient, -distance / slope), teacher, "float64").numpy()
+    # To first order it falls by the distance times the slope.
+    assert before.sum() - after.sum() == pytest.approx(distance * slope, rel=0.01)
 
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_the_gradient_reaches_the_student_and_never_the_teacher(name):
-    student, teacher = (tf.Variable(each, dtype="float32") for each in samples(name))
+    student, teacher = (each_array(functools.partial(tf.cast, dtype="float32"), each) for each in samples(name))
     compares = constants(name)["COMPARES"]
-    logits = tf.zeros((BATCH, 2))
-    if compares == "logits":
-        outputs, taps = (Outputs(student, {}), Outputs(teacher, {})), ()
-    else:
-        outputs, taps = (
-            (Outputs(logits, {"ours": student}), Outputs(logits, {"theirs": teacher})),
-            (("ours", "theirs"),),
-        )
-    objective = Objective(labels_weight=0.0, terms=(Term(name, function(name), 2.0, taps),))
+    of_adapter = {need: value for need, value in supplied(name).items() if need != "labels"}
+    taps = tuple((f"ours{i}", f"theirs{i}") for i in range(len(arrays(student)))) if compares != "logits" else ()
+    term = Term(
+        name,
+        functools.partial(function(name), **of_adapter),
+        2.0,
+        taps,
+        compares=compares,
+        needs_labels="labels" in constants(name).get("NEEDS", ()),
+    )
     with tf.GradientTape() as tape:
-        terms = weighted_terms(objective, tf.zeros(BATCH, tf.int64), *outputs)
-        total = terms[name]
+        tape.watch((student, teacher))
+        logits = tf.zeros((BATCH, 5))
+        if compares == "logits":
+            outputs = Outputs(student, {}), Outputs(teacher, {})
+        else:
+            outputs = (
+                Outputs(logits, {tap: array for (tap, _), array in zip(taps, arrays(student), strict=True)}),
+                Outputs(logits, {tap: array for (_, tap), array in zip(taps, arrays(teacher), strict=True)}),
+            )
+        objective = Objective(labels_weight=0.0, terms=(term,))
+        total = weighted_terms(objective, tf.constant(LABELS, tf.int64), *outputs)[name]
     to_student, to_teacher = tape.gradient(total, (student, teacher))
     assert float(total) == pytest.approx(2.0 * values(name, student, teacher).numpy().mean(), rel=1e-5)
-    assert np.abs(to_student.numpy()).max() > 0
-    assert to_teacher is None
+    for each in arrays(to_student):
+        assert np.abs(each.numpy()).max() > 0
+    assert all(each is None for each in arrays(to_teacher))
 
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_a_samples_loss_depends_on_the_other_samples_only_where_that_is_declared(name):
     student, teacher = samples(name)
     whole = values(name, student, teacher, "float64").numpy()
-    alone = np.concatenate(
-        [values(name, student[i : i + 1], teacher[i : i + 1], "float64").numpy() for i in range(BATCH)]
-    )
-    independent = np.allclose(whole, alone, rtol=1e-9, atol=0)
+    alone = []
+    for i in range(BATCH):
+        ours, theirs = (each_array(lambda array, i=i: array[i : i + 1], each) for each in (student, teacher))
+        alone.append(values(name, ours, theirs, "float64", labels=LABELS[i : i + 1]).numpy())
+    independent = np.allclose(whole, np.concatenate(alone), rtol=1e-9, atol=0)
     assert independent != constants(name).get("RELATES_SAMPLES", False)
 
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_the_order_of_the_batch_changes_nothing_but_the_order_of_the_result(name):
     student, teacher = samples(name)
-    turned = values(name, student[::-1].copy(), teacher[::-1].copy(), "float64").numpy()[::-1]
-    np.testing.assert_allclose(turned, values(name, student, teacher, "float64").numpy(), rtol=1e-9)
+    turned = (each_array(lambda array: array[::-1].copy(), each) for each in (student, teacher))
+    there = values(name, *turned, "float64", labels=LABELS[::-1].copy()).numpy()[::-1]
+    np.testing.assert_allclose(there, values(name, student, teacher, "float64").numpy(), rtol=1e-9)
 
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_a_wrong_pairing_of_samples_is_noticed(name):
     student, teacher = samples(name)
-    near = teacher + 0.05 * student
-    right, wrong = values(name, near, teacher), values(name, near, np.roll(teacher, 1, axis=0))
-    assert wrong.numpy().mean() > 5 * right.numpy().mean()
+    # A monotone function of a distance would pass or fail alike: a wrong pairing costs more than a student that is five
+    # times as far from the right teacher.
+    near, far = (moved(teacher, student, distance) for distance in (0.05, 0.25))
+    other = each_array(lambda array: np.roll(array, 1, axis=0), teacher)
+    right, further, wrong = (
+        values(name, *pair, "float64").numpy().mean() for pair in ((near, teacher), (far, teacher), (near, other))
+    )
+    assert right < further < wrong
 
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_different_batches_are_refused_with_both_shapes_and_never_broadcast(name):
     student, teacher = samples(name)
-    for ours, theirs in ((student, teacher[:1]), (student[:1], teacher), (student, teacher[:3])):
+    for count, other in ((BATCH, 1), (1, BATCH), (BATCH, 3)):
+        ours = each_array(lambda array, count=count: array[:count], student)
+        theirs = each_array(lambda array, other=other: array[:other], teacher)
         with pytest.raises(ShapeError) as raised:
-            values(name, ours, theirs)
-        assert str(ours.shape) in str(raised.value)
-        assert str(theirs.shape) in str(raised.value)
+            values(name, ours, theirs, labels=LABELS[:count])
+        for each in (*arrays(ours), *arrays(theirs)):
+            assert str(each.shape) in str(raised.value)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_different_sizes_are_compared_or_refused_with_both_shapes_and_never_broadcast(name):
+    student, teacher = samples(name)
+    # One class, channel or feature would be broadcast to any number.
+    for narrow in (lambda array: array[..., :1], lambda array: array[:, :1]):
+        ours = each_array(narrow, student)
+        refusal = refused(name, ours, teacher)
+        assert refusal or constants(name)["COMPARES"] != "logits"
+        if refusal:
+            assert all(str(each.shape) in refusal for each in (*arrays(ours), *arrays(teacher)))
+        else:
+            assert values(name, ours, teacher).shape == (BATCH,)
+
+
+@pytest.mark.parametrize("name", [name for name in LOSSES if constants(name)["COMPARES"] == "features"])
+def test_features_of_any_rank_are_flattened(name):
+    student, teacher = samples(name)
+    expected = values(name, student, teacher, "float64").numpy()
+    for shape in ((BATCH, -1), (BATCH, 1, 2, CHANNELS)):
+        result = values(name, student.reshape(shape), teacher.reshape(shape), "float64").numpy()
+        np.testing.assert_allclose(result, expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_a_graph_of_unknown_batch_size_computes_the_same_for_every_batch(name):
     student, teacher = samples(name)
-    spec = tf.TensorSpec([None, *student.shape[1:]], "float32")
-    graph = tf.function(function(name)).get_concrete_function(spec, spec)
+
+    def spec(array):
+        return tf.TensorSpec([None, *array.shape[1:]], "float32")
+
+    needs = supplied(name)
+    needs_spec = {
+        need: tf.TensorSpec([None] if need == "labels" else value.shape, value.dtype) for need, value in needs.items()
+    }
+    graph = tf.function(
+        lambda ours, theirs, needs: function(name)(ours, theirs, **needs), autograph=False
+    ).get_concrete_function(each_array(spec, student), each_array(spec, teacher), needs_spec)
+    assert graph.structured_outputs.shape.rank == 1
     for count in (1, 3, BATCH):
-        ours, theirs = (tf.cast(each[:count], "float32") for each in (student, teacher))
-        np.testing.assert_allclose(graph(ours, theirs), values(name, ours, theirs), rtol=1e-5)
+        ours, theirs = (
+            each_array(lambda array, count=count: tf.cast(array[:count], "float32"), each)
+            for each in (student, teacher)
+        )
+        needs = supplied(name, labels=LABELS[:count])
+        result = tf.nest.flatten(graph(*tf.nest.flatten((ours, theirs, needs))))[0]
+        np.testing.assert_allclose(
+            result, values(name, ours, theirs, labels=LABELS[:count]), rtol=1e-5, atol=1e-7, err_msg=str(count)
+        )
 
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_the_same_inputs_give_the_same_bits(name):
     first, second = (values(name, *samples(name)).numpy() for _ in range(2))
     assert first.tobytes() == second.tobytes()
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_scheduled_hyper_parameters_may_be_scalar_tensors(name):
+    student, teacher = samples(name)
+    described = registry.describe(PACKAGE, name, entry=name)
+    scheduled = {
+        setting: tf.constant(described.parameters[setting], "float32")
+        for setting, written in described.annotations.items()
+        if written == "float"
+    }
+
+    def with_tensors(dtype, tensors):
+        return tf.cast(values(name, student, teacher, dtype, **tensors), "float64")
+
+    # The values are not known while the graph is made, and need not have the samples' dtype.
+    in_graph = tf.function(functools.partial(with_tensors, "float32"), autograph=False)
+    for result, dtype, tolerance in (
+        (in_graph(scheduled), "float32", 1e-5),
+        (with_tensors("float16", scheduled), "float16", 1e-3),
+        (with_tensors("float64", scheduled), "float64", 1e-5),
+    ):
+        expected = tf.cast(values(name, student, teacher, dtype), "float64")
+        np.testing.assert_allclose(result, expected, rtol=tolerance, err_msg=dtype)
+
+
+@pytest.mark.parametrize("name", [name for name in LOSSES if constants(name).get("SUMMARISES_TEACHER", False)])
+def test_a_summary_of_the_teacher_stands_in_for_it(name):
+    student, teacher = (tf.cast(each, "float32") for each in samples(name))
+    larger = tf.repeat(tf.repeat(teacher, 2, axis=1), 2, axis=2) + tf.reshape(tf.range(8.0), (1, 8, 1, 1))
+    for features in (teacher, larger):
+        summarise = functools.partial(module(name).summarise_teacher, student_shape=(None, *student.shape[1:]))
+        summary = summarise(features)
+        assert tf.size(summary) < tf.size(features)
+        np.testing.assert_allclose(values(name, student, summary), values(name, student, features), rtol=1e-5)
+        # The cache is filled in batches of its own; a live teacher's is made within the step's graph.
+        one_by_one = np.concatenate([summarise(features[i : i + 1]).numpy() for i in range(BATCH)])
+        in_graph = tf.function(summarise, autograph=False)(features)
+        for each in (one_by_one, in_graph.numpy()):
+            assert values(name, student, each).numpy().tobytes() == values(name, student, summary).numpy().tobytes()
