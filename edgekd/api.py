@@ -1,5 +1,6 @@
 """The Python API: each step of the road as one function, for scripts that bring their own networks and data."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,13 +11,16 @@ from edgekd import bench as _bench
 from edgekd import recipe as _recipe
 from edgekd import runtime
 from edgekd.data.dataset import Dataset, Split
+from edgekd.pipeline import Progress
 from edgekd.pipeline import load_data as _load_data
 from edgekd.records import Artifact, Comparison, EpochRecord, Measurement
 
 if TYPE_CHECKING:  # importing it would import TensorFlow, which happens when work begins
     import keras
 
+    from edgekd.distill.learners import Learners
     from edgekd.distill.objective import Objective
+    from edgekd.distill.teacher import TeacherSource
 
 
 def load_data(dataset: str = "embedded", **options: Any) -> Dataset:
@@ -56,38 +60,47 @@ def train_model(model: "keras.Model", data: Dataset, *, seed: int = 0, **setting
       model: takes samples of the data's shape, gives logits.
       data: its training split is learned from, its validation split selects the epoch.
       seed: decides order and views.
-      **settings: keys of a recipe's training section (`epochs`, `optimizer`, `learning_rate`, ...), `batch_size` and
-        `augment`, a mapping such as {"shift": 2, "flip": True}.
+      **settings: keys of a recipe's training section (`epochs`, `optimizer`, `learning_rate`, ...), `batch_size`,
+        `mixup` and `augment`, a mapping such as {"shift": 2, "flip": True}.
 
     Raises:
       RecipeError: an unknown or invalid setting.
       ModelError: the model does not take the data's samples, or does not give a logit for each of its classes.
       NonFiniteError: the loss became NaN or infinite.
     """
+    from edgekd.distill import fitting
     from edgekd.distill.objective import Objective
 
     training, batches = _settings(settings)
+    fitting.check(model, data, role="model")
+    data = dataclasses.replace(data, train=data.labelled_train)
     return _fit(model, data, Objective(label_smoothing=training.label_smoothing), None, training, batches, seed)
 
 
 def distill_model(
     student: "keras.Model",
-    teacher: "keras.Model",
+    teacher: Any,
     data: Dataset,
     *,
     losses: Sequence[Mapping[str, Any]] = ({"loss": "soft_logits", "temperature": 4.0, "weight": 0.9},),
-    labels_weight: float = 0.1,
+    labels_weight: float | Mapping[str, Any] = 0.1,
+    ensemble: Mapping[str, Any] | None = None,
+    cache: Mapping[str, Any] | None = None,
     seed: int = 0,
     **settings: Any,
 ) -> tuple[EpochRecord, ...]:
-    """Trains the student, in place, taught by the frozen teacher, and returns its learning curve.
+    """Trains the student, in place, taught by one or several frozen teachers, and returns its learning curve.
 
     Args:
       student: takes samples of the data's shape, gives logits.
-      teacher: the same classes; it sees exactly the views that the student sees.
+      teacher: the same classes; it sees exactly the views that the student sees. A Keras network, the path of a Keras,
+        tf_keras, TFLite or ONNX file or of a SavedModel folder, a function from [batch, ...] float32 images to
+        [batch, classes] logits, or a mapping from names to several of these: then taps begin with a teacher's name.
       data: as for `train_model`.
       losses: terms as in a recipe: {"loss": name, "weight": w, "taps": [[student layer, teacher layer], ...], ...}.
-      labels_weight: weight of the cross-entropy with the labels.
+      labels_weight: weight of the cross-entropy with the labels; a number or a schedule.
+      ensemble: how several teachers become one, as in a recipe.
+      cache: keeps the teachers' outputs, as in a recipe: {} for the defaults, None to ask them at every step.
       seed: decides order and views.
       **settings: as for `train_model`.
 
@@ -96,14 +109,101 @@ def distill_model(
       ModelError: a tap that does not exist (the message lists the known ones), or shapes that do not fit.
       NonFiniteError: the loss became NaN or infinite.
     """
-    from edgekd.distill import fitting, objective
-    from edgekd.distill.teacher import LiveTeacher
+    from edgekd.distill import objective
+    from edgekd.distill.learners import Student
+    from edgekd.pipeline import teaching
 
     training, batches = _settings(settings)
-    section = _recipe.section(_recipe.Distill, {"losses": list(losses), "labels_weight": labels_weight})
+    section = _distill_section(losses, labels_weight, ensemble=dict(ensemble or {}), cache=cache)
     goal = objective.from_recipe(section, label_smoothing=training.label_smoothing)
-    fitting.check(teacher, data, role="teacher")
-    return _fit(student, data, goal, LiveTeacher(teacher, goal.teacher_taps), training, batches, seed)
+    teachers = dict(teacher) if isinstance(teacher, Mapping) else {"teacher": teacher}
+    learners = Student(student, goal.student_taps)
+    _check(learners, data)
+    opened = {
+        name: teaching.opened(each, goal, data, name=name, names=tuple(teachers)) for name, each in teachers.items()
+    }
+    with teaching.cache_of(section) as kept:
+        source = teaching.source(section, batches, data, goal, learners, opened, seed=seed, cache=kept)
+        views = section.cache.views if section.cache else None
+        if kept is not None:
+            teaching.prepare(source, min(views or training.epochs, training.epochs), progress=Progress())
+        return _fit(learners, data, goal, source, training, batches, seed, views=views)
+
+
+def distill_peers(
+    models: "Sequence[keras.Model]",
+    data: Dataset,
+    *,
+    losses: Sequence[Mapping[str, Any]] = ({"loss": "soft_logits", "temperature": 1.0, "weight": 1.0},),
+    labels_weight: float | Mapping[str, Any] = 1.0,
+    seed: int = 0,
+    **settings: Any,
+) -> tuple[EpochRecord, ...]:
+    """Trains networks together, in place, each taught by all others, and returns the first one's learning curve.
+
+    All end with the weights of the epoch in which the first one's validation accuracy was best.
+
+    Args:
+      models: two or more, of any architectures with the same inputs and classes.
+      data: as for `train_model`.
+      losses: terms as for `distill_model`; a term is the mean over the other networks.
+      labels_weight: weight of each network's cross-entropy with the labels.
+      seed: decides order and views.
+      **settings: as for `train_model`.
+
+    References:
+      Zhang et al., Deep Mutual Learning, 2017 (arXiv:1706.00384).
+    """
+    from edgekd.distill import objective
+    from edgekd.distill.learners import Peers
+
+    training, batches = _settings(settings)
+    section = _distill_section(losses, labels_weight)
+    goal = objective.from_recipe(section, label_smoothing=training.label_smoothing)
+    learners = Peers(models, goal.student_taps, goal.teacher_taps)
+    _check(learners, data)
+    return _fit(learners, data, goal, None, training, batches, seed)
+
+
+def distill_self(
+    model: "keras.Model",
+    data: Dataset,
+    *,
+    exits: Sequence[str],
+    losses: Sequence[Mapping[str, Any]] = (
+        {"loss": "soft_logits", "temperature": 3.0, "weight": 0.3},
+        {"loss": "feature_mse", "weight": 0.03, "taps": [["features", "features"]]},
+    ),
+    labels_weight: float | Mapping[str, Any] = 0.7,
+    seed: int = 0,
+    **settings: Any,
+) -> tuple[EpochRecord, ...]:
+    """Trains a network with early exits that its own logits teach, in place, and returns its learning curve.
+
+    The exits are dropped afterwards. The network itself learns from labels alone, with weight 1.
+
+    Args:
+      model: takes samples of the data's shape, gives logits.
+      data: as for `train_model`.
+      exits: taps of feature maps, where classifiers are added while training.
+      losses: terms of each exit as for `distill_model`; `features` is what logits are computed from, of an exit and of
+        the network.
+      labels_weight: weight of each exit's cross-entropy with the labels.
+      seed: decides order, views and the exits' initial weights.
+      **settings: as for `train_model`.
+
+    References:
+      Zhang et al., Be Your Own Teacher, 2019 (arXiv:1905.08094).
+    """
+    from edgekd.distill import objective
+    from edgekd.distill.learners import Exits
+
+    training, batches = _settings(settings)
+    section = _distill_section(losses, labels_weight)
+    goal = objective.from_recipe(section, label_smoothing=training.label_smoothing)
+    learners = Exits(model, exits, input_shape=data.input_shape, seed=seed)
+    _check(learners, data)
+    return _fit(learners, data, goal, None, training, batches, seed)
 
 
 def export_model(
@@ -204,25 +304,38 @@ def bench_models(
 
 
 def _settings(settings: Mapping[str, Any]) -> tuple[_recipe.Training, _recipe.Data]:
-    batches = {key: settings[key] for key in ("batch_size", "augment") if key in settings}
+    batches = {key: settings[key] for key in ("batch_size", "augment", "mixup") if key in settings}
     training = {key: value for key, value in settings.items() if key not in batches}
     return _recipe.section(_recipe.Training, training), _recipe.section(_recipe.Data, batches)
 
 
+def _distill_section(
+    losses: Sequence[Mapping[str, Any]], labels_weight: float | Mapping[str, Any], **further: Any
+) -> _recipe.Distill:
+    document = {"losses": [dict(loss) for loss in losses], "labels_weight": labels_weight, **further}
+    return _recipe.section(_recipe.Distill, document)
+
+
+def _check(learners: "Learners", data: Dataset) -> None:
+    from edgekd.distill import fitting
+
+    for model, role in zip(learners.models, ("student", *learners.names[1:]), strict=False):
+        fitting.check(model, data, role=role)
+
+
 def _fit(
-    student: "keras.Model",
+    student: "keras.Model | Learners",
     data: Dataset,
     objective: "Objective",
-    teacher: Any,
+    teacher: "TeacherSource | None",
     training: _recipe.Training,
     batches: _recipe.Data,
     seed: int,
+    views: int | None = None,
 ) -> tuple[EpochRecord, ...]:
     from edgekd.data.augment import Augmentation
-    from edgekd.distill import fitting
     from edgekd.distill.loop import fit
 
-    fitting.check(student, data, role="student" if teacher else "model")
     state = fit(
         student,
         data,
@@ -230,6 +343,8 @@ def _fit(
         training=training,
         teacher=teacher,
         augmentation=Augmentation(**batches.augment.model_dump()),
+        mixup=batches.mixup,
+        views=views,
         batch_size=batches.batch_size,
         seed=seed,
     )

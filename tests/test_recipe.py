@@ -51,7 +51,7 @@ def test_a_minimal_recipe_has_every_section_with_its_documented_defaults(load):
     assert minimal.student.arguments == {"width": 8, "blocks": 1, "stem_stride": 1, "shortcut": "projection"}
     assert minimal.distill.labels_weight == 0.1
     assert [(loss.loss, loss.weight, loss.arguments) for loss in minimal.distill.losses] == [
-        ("soft_logits", 0.9, {"temperature": 4.0})
+        ("soft_logits", 0.9, {"temperature": 4.0, "standardize": False})
     ]
     assert (minimal.verify.max_accuracy_drop, minimal.verify.min_agreement) == (0.01, 0.98)
     assert minimal.bench.targets == ("local",)
@@ -131,11 +131,11 @@ def test_a_missing_section_is_named(problem, section):
         ("data: {test_fraction: 0}", "data.test_fraction: expected a number greater than 0"),
         ("verify: {min_agreement: 1.01}", "verify.min_agreement: expected a number less than or equal to 1"),
         ("verify: {max_accuracy_drop: .nan}", "verify.max_accuracy_drop: expected a finite number; got a number nan."),
-        ("distill: {labels_weight: .inf}", "distill.labels_weight: expected a finite number; got a number inf."),
+        ("distill: {labels_weight: .inf}", "distill.labels_weight: expected a finite number or a mapping; got a number inf."),
         ("distill: {losses: []}", "distill: losses is empty"),
         ("distill: {losses: {loss: soft_logits}}", "distill.losses: expected a list; got a mapping"),
         ("distill: {losses: [soft_logits]}", "distill.losses.0: expected a mapping; got a string 'soft_logits'."),
-        ("distill: {losses: [{loss: soft_logits, weight: 0}]}", "distill.losses.0.weight: expected a number greater"),
+        ("distill: {losses: [{loss: soft_logits, weight: 0}]}", "distill: the weight of every loss is zero"),
         ("distill: {losses: [{weight: 1}]}", "distill.losses.0.loss: this key is required"),
         ("export: tflite", "export: expected a list; got a string 'tflite'."),
         ("export: [{format: tflite, batch: many}]", "export.0.batch: expected a whole number or 'dynamic'; got"),
@@ -204,7 +204,7 @@ def test_a_saved_model_takes_no_architectures_arguments(problem):
 
 def test_a_saved_model_may_teach_and_may_learn_on(load, problem):
     taught = load("teacher: {model: some/big.keras}\nstudent: {model: some/small.keras}\n")
-    assert taught.teacher.label == "saved model big.keras"
+    assert taught.teacher[0].label == "saved model big.keras"
     assert taught.student.label == "saved model small.keras"
     message = problem(base="teacher: {architecture: resnet}\nstudent: {model: a.keras, architecture: resnet}\n")
     assert "student: give exactly one of architecture" in message
@@ -212,7 +212,7 @@ def test_a_saved_model_may_teach_and_may_learn_on(load, problem):
 
 def test_a_users_own_architecture_takes_any_arguments(load):
     own = load("teacher: {architecture: 'my.package:network', anything: [1, two]}\nstudent: {architecture: resnet}\n")
-    assert own.teacher.arguments == {"anything": [1, "two"]}
+    assert own.teacher[0].arguments == {"anything": [1, "two"]}
 
 
 def test_an_unknown_architecture_is_named_with_the_nearest(problem):
@@ -247,7 +247,7 @@ def test_a_training_that_cannot_be_meant_is_refused(problem, training, words):
 
 def test_a_step_schedule_is_accepted(load):
     stepped = "teacher: {architecture: resnet, epochs: 9, schedule: step, step_epochs: [3, 6]}\n"
-    assert load(stepped + "student: {architecture: resnet}\n").teacher.step_epochs == (3, 6)
+    assert load(stepped + "student: {architecture: resnet}\n").teacher[0].step_epochs == (3, 6)
 
 
 # Losses and their taps.
@@ -367,8 +367,8 @@ def test_a_file_that_is_not_text_is_refused(tmp_path):
 def test_numbers_are_those_of_yaml_1_2(load):
     given = "teacher: {architecture: resnet, weight_decay: 1e-3, learning_rate: 1E-2}\n"
     read = load(given + "student: {architecture: resnet}\nseed: 0o17\nname: no\n")
-    assert read.teacher.weight_decay == 0.001
-    assert read.teacher.learning_rate == 0.01
+    assert read.teacher[0].weight_decay == 0.001
+    assert read.teacher[0].learning_rate == 0.01
     assert read.seed == 15
     assert read.name == "no"  # a string, not a truth value
 
@@ -554,16 +554,16 @@ def test_a_smoke_recipe_takes_the_same_road_with_little_work(load):
     original = load(FULL)
     short = recipe.smoke(original)
     assert short.name == "full-smoke"
-    assert (short.teacher.epochs, short.student.epochs) == (1, 1)
-    assert (short.teacher.schedule, short.teacher.step_epochs) == ("cosine", ())
+    assert (short.teacher[0].epochs, short.student.epochs) == (1, 1)
+    assert (short.teacher[0].schedule, short.teacher[0].step_epochs) == ("cosine", ())
     assert short.data.train_limit == 1024
     assert short.bench.processes == 2
     assert short.seed == original.seed
     assert short.distill == original.distill
     assert short.export == original.export
-    assert short.teacher.arguments == original.teacher.arguments
+    assert short.teacher[0].arguments == original.teacher[0].arguments
     assert short.data.arguments == original.data.arguments
-    assert original.teacher.epochs == 9  # unchanged itself
+    assert original.teacher[0].epochs == 9  # unchanged itself
 
 
 def test_a_smoke_recipe_never_makes_more_work_than_the_recipe(load):

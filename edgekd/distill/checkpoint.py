@@ -5,7 +5,7 @@ import dataclasses
 import io
 import json
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import keras
@@ -42,13 +42,18 @@ class Checkpoint:
         """
         return self.path.exists() and self._is_ours(_read(self.path))
 
-    def restore(self, student: keras.Model, optimizer: keras.Optimizer, state: TrainingState) -> None:
-        """Puts the saved weights, optimizer and state back, if there is a checkpoint of the same training.
+    def restore(self, variables: Sequence[keras.Variable], optimizer: keras.Optimizer, state: TrainingState) -> None:
+        """Puts the saved variables, optimizer and state back, if there is a checkpoint of the same training.
+
+        Args:
+          variables: of the networks and of the helpers that are trained with them, always in the same order.
+          optimizer: built.
+          state: is changed to the saved one.
 
         Raises:
           StorageError: the file is damaged.
         """
-        self._student, self._optimizer = student, optimizer
+        self._variables, self._optimizer = list(variables), optimizer
         if self.path.exists():
             self._restore(state)
 
@@ -76,7 +81,7 @@ class Checkpoint:
             "training_seconds": state.training_seconds,
             "curve": [row.model_dump(mode="json") for row in state.curve],
         }
-        arrays = _numbered("model", snapshot(self._student.variables))
+        arrays = _numbered("model", snapshot(self._variables))
         arrays |= _numbered("optimizer", snapshot(self._optimizer.variables))
         arrays |= _numbered("best", state.best_weights)
         if state.sums is not None:
@@ -104,7 +109,7 @@ class Checkpoint:
         about = json.loads(arrays["about"].tobytes())
         if about["entries"] != sorted(arrays.keys() - {"about"}):
             raise ValueError("an entry is missing")
-        for name, variables in (("model", self._student.variables), ("optimizer", self._optimizer.variables)):
+        for name, variables in (("model", self._variables), ("optimizer", self._optimizer.variables)):
             for variable, value in zip(variables, _listed(name, arrays), strict=True):
                 if tuple(variable.shape) != value.shape:
                     raise ValueError(f"{variable.path} has shape {tuple(variable.shape)}, not {value.shape}")

@@ -48,19 +48,22 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
         return {"training": self._training.model_dump(mode="json"), "steps_per_epoch": self._steps_per_epoch}
 
 
-def build(training: Training, schedule: Schedule, variables: list[keras.Variable]) -> keras.Optimizer:
-    """Returns a built optimizer for the variables that follows the schedule.
+def build(training: Training, variables: list[keras.Variable], *, steps_per_epoch: int) -> keras.Optimizer:
+    """Returns a built optimizer for the variables that follows the training's schedule.
 
     Weight decay is decoupled from the gradient and applied to weights of two or more dimensions only; biases and
-    normalisation parameters are spared.
+    normalisation parameters are spared. With accumulation, the optimizer averages the gradients of so many steps and
+    moves the weights after the last of them. In float16 the loss is scaled so that small gradients survive.
 
     References:
       Loshchilov and Hutter, Decoupled Weight Decay Regularization, 2019 (arXiv:1711.05101).
     """
+    accumulated = training.accumulation_steps
     common = {
-        "learning_rate": schedule,
+        "learning_rate": Schedule(training, steps_per_epoch=steps_per_epoch),
         "weight_decay": training.weight_decay or None,
         "global_clipnorm": training.clip_norm,
+        "gradient_accumulation_steps": accumulated if accumulated > 1 else None,
     }
     optimizer: keras.Optimizer
     if training.optimizer == "sgd":
@@ -70,5 +73,13 @@ def build(training: Training, schedule: Schedule, variables: list[keras.Variable
         optimizer = family(**common)
     if training.weight_decay:
         optimizer.exclude_from_weight_decay(var_list=[v for v in variables if len(v.shape) < 2])
+    if training.precision == "mixed_float16":
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     optimizer.build(variables)
     return optimizer
+
+
+def last_learning_rate(optimizer: keras.Optimizer) -> float:
+    """Returns the rate of the last update of the weights; of the first before there was one."""
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    return float(inner._learning_rate(ops.maximum(inner._iterations - 1, 0)))

@@ -1,71 +1,86 @@
-"""One training step: reduction, weighting and stop-gradient happen here and nowhere else."""
+"""One compiled training step."""
+
+import contextlib
+from collections.abc import Mapping
+from typing import Any
 
 import keras
 import tensorflow as tf
 from keras import ops
 
-from edgekd.distill.objective import Objective
-from edgekd.distill.taps import Outputs, TappedModel
-from edgekd.distill.teacher import TeacherSource
-from edgekd.errors import ShapeError
+from edgekd.distill.batch_norm import fused_batch_norm
+from edgekd.distill.lesson import Lesson, Targets
+
+Batch = Mapping[str, tf.Tensor]
 
 
 class TrainStep:
-    """A compiled step that updates the student and returns its measurements.
+    """A compiled step that updates the learners and returns its measurements.
 
-    `names` says what the returned vector holds: the total loss, the batch's accuracy, then each weighted term.
+    `names` says what the returned vector holds: the total loss, the student's accuracy on the batch, then each weighted
+    term.
     """
 
     def __init__(
-        self, student: keras.Model, teacher: TeacherSource | None, objective: Objective, optimizer: keras.Optimizer
+        self,
+        lesson: Lesson,
+        optimizer: keras.Optimizer,
+        *,
+        schedules: tuple[str, ...] = (),
+        complete: bool = True,
+        xla: bool = False,
     ) -> None:
-        if objective.terms and teacher is None:
-            raise ShapeError(f"the terms {', '.join(objective.names)} need a teacher, but none is given.")
-        self._student = TappedModel(student, objective.student_taps)
-        self._variables = student.trainable_variables
-        self._teacher = teacher
-        self._objective = objective
+        """Prepares the step; it is traced when it is first called.
+
+        Args:
+          lesson: what is minimised.
+          optimizer: built for the lesson's trainable variables.
+          schedules: names of the values that change from step to step.
+          complete: whether the class of every sample is known.
+          xla: whether XLA compiles the step.
+        """
+        self._lesson = lesson
+        self._variables = lesson.trainable_variables
         self._optimizer = optimizer
-        # A user's own network may bring weight regularisers; Keras' fit adds them, and so do we.
-        self._regularised = bool(student.losses)
-        self.names = ("loss", "accuracy", *objective.names, *(("regularization",) if self._regularised else ()))
-        self._compiled = tf.function(self._step, autograph=False)
+        self._schedules = schedules
+        self._complete = complete
+        regularised = any(model.losses for model in lesson.learners.models)
+        self.names = ("loss", "accuracy", *lesson.names, *(("regularization",) if regularised else ()))
+        self._compiled = tf.function(self._step, autograph=False, jit_compile=xla)
 
-    def __call__(self, images: tf.Tensor, labels: tf.Tensor, teacher_inputs: tuple[tf.Tensor, ...]) -> tf.Tensor:
-        """Updates the student on [batch, ...] images and [batch] integer labels; returns [len(names)] float32."""
-        return self._compiled(images, labels, teacher_inputs)
+    def __call__(self, batch: Batch, teacher: Batch | None = None, values: Any = ()) -> tf.Tensor:
+        """Updates the learners.
 
-    def _step(self, images: tf.Tensor, labels: tf.Tensor, teacher_inputs: tuple[tf.Tensor, ...]) -> tf.Tensor:
-        teacher = self._teacher.outputs(images, teacher_inputs) if self._teacher and self._objective.terms else None
-        with tf.GradientTape() as tape:
-            student = self._student(images, training=True)
-            terms = weighted_terms(self._objective, labels, student, teacher)
-            if self._regularised:
-                terms["regularization"] = ops.sum(self._student.model.losses)
+        Args:
+          batch: `images` [batch, ...] float32, `labels` [batch] integers, and with mixup `partner_labels` and
+            `partner_weight`.
+          teacher: what the outside teacher gives for these images.
+          values: [len(schedules)] float32.
+
+        Returns:
+          [len(names)] float32.
+        """
+        return self._compiled(dict(batch), None if teacher is None else dict(teacher), tf.constant(values, tf.float32))
+
+    def _step(self, batch: Batch, teacher: Batch | None, values: tf.Tensor) -> tf.Tensor:
+        targets = Targets(batch["labels"], batch.get("partner_labels"), batch.get("partner_weight"), self._complete)
+        with contextlib.ExitStack() as fused, tf.GradientTape() as tape:
+            for part in (*self._lesson.learners.models, *self._lesson.helpers):
+                fused.enter_context(fused_batch_norm(part))
+            named = {name: values[position] for position, name in enumerate(self._schedules)}
+            terms, logits = self._lesson.terms(batch["images"], targets, teacher, named, training=True)
+            terms = {name: ops.cast(value, "float32") for name, value in terms.items()}
             total = sum(terms.values())
-        gradients = tape.gradient(total, self._variables)
-        self._optimizer.apply(gradients, self._variables)
-        accuracy = ops.mean(ops.cast(ops.argmax(student.logits, axis=-1) == ops.cast(labels, "int32"), "float32"))
-        return ops.stack([ops.cast(value, "float32") for value in (total, accuracy, *terms.values())])
+            scaled = self._optimizer.scale_loss(total)
+        self._optimizer.apply(tape.gradient(scaled, self._variables), self._variables)
+        return ops.stack([total, _accuracy(logits, targets), *terms.values()])
 
 
-def weighted_terms(
-    objective: Objective, labels: tf.Tensor, student: Outputs, teacher: Outputs | None
-) -> dict[str, tf.Tensor]:
-    """Returns each term's batch mean times its weight; their sum is the loss. No gradient reaches the teacher."""
-    terms: dict[str, tf.Tensor] = {}
-    if objective.labels_weight:
-        classes = student.logits.shape[-1]
-        targets = ops.one_hot(labels, classes) * (1.0 - objective.label_smoothing) + objective.label_smoothing / classes
-        entropy = ops.categorical_crossentropy(targets, student.logits, from_logits=True)
-        terms["labels"] = objective.labels_weight * ops.mean(entropy)
-    for term in objective.terms:
-        assert teacher is not None  # noqa: S101 - the constructor refused a missing teacher
-        pairs = (
-            [(student.taps[ours], teacher.taps[theirs]) for ours, theirs in term.taps]
-            if term.taps
-            else [(student.logits, teacher.logits)]
-        )
-        values = [ops.mean(term.function(ours, ops.stop_gradient(theirs))) for ours, theirs in pairs]
-        terms[term.name] = term.weight * sum(values)
-    return terms
+def _accuracy(logits: Any, targets: Targets) -> Any:
+    """Returns the share of right answers; of a mixed image the image that it shows most of counts."""
+    labels = targets.labels
+    if targets.partner_labels is not None:
+        labels = ops.where(targets.partner_weight > 0.5, targets.partner_labels, labels)
+    right = ops.cast(ops.argmax(logits, axis=-1) == ops.cast(labels, "int32"), "float32")
+    known = ops.cast(labels >= 0, "float32")
+    return ops.sum(right * known) / ops.maximum(ops.sum(known), 1.0)

@@ -3,15 +3,15 @@
 import dataclasses
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgekd import data, report
 from edgekd.data.dataset import Dataset
 from edgekd.errors import StorageError
-from edgekd.pipeline import exporting, measuring, training, verifying
+from edgekd.pipeline import distilling, exporting, measuring, training, verifying
 from edgekd.pipeline.folder import RunFolder, stage_key
 from edgekd.pipeline.progress import Progress
-from edgekd.pipeline.stage import CHECKPOINT_FILE, Stage, Work
+from edgekd.pipeline.stage import CHECKPOINT_FILES, Stage, Work, roles
 from edgekd.pipeline.summary import SUMMARY_FILE, summarise
 from edgekd.recipe import RECIPE_FILE, Data, Recipe
 from edgekd.records import Summary
@@ -21,7 +21,16 @@ from edgekd.storage import write_text
 if TYPE_CHECKING:  # importing it would import TensorFlow
     from edgekd.distill.stopping import StopRequest
 
-STAGES: tuple[Stage, ...] = (*training.STAGES, exporting.STAGE, verifying.STAGE, measuring.STAGE)
+
+def stages(recipe: Recipe) -> tuple[Stage, ...]:
+    """Returns the stages of a recipe, in order."""
+    return (
+        *training.stages(recipe),
+        distilling.stage(recipe),
+        exporting.STAGE,
+        verifying.stage(recipe),
+        measuring.STAGE,
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,12 +69,12 @@ def run(
     folder = RunFolder(out, recipe_name=recipe.name, dataset=recipe.data.dataset)
     folder.check_owner()
     dataset = load_data(recipe.data)
-    chosen = _with_inputs(until or tuple(stage.name for stage in STAGES))
+    chosen = _with_inputs(stages(recipe), until)
     keys = _keys(recipe, fingerprint=dataset.fingerprint)
     todo = [stage for stage in chosen if folder.state(stage.name, keys[stage.name]) != "done"]
     if todo:
         import_quietly("keras")
-    if any(stage in training.STAGES for stage in todo):
+    if any(stage.name in roles(recipe) for stage in todo):
         from edgekd.pipeline import preflight
 
         preflight.check(recipe, dataset, stages={stage.name for stage in todo})
@@ -86,8 +95,9 @@ def run(
                 )
                 worked.append(stage.name)
             # Only when the stage is marked as done: a kill in between must not cost the training.
-            (folder.stage(stage.name) / CHECKPOINT_FILE).unlink(missing_ok=True)
-        summary = summarise(folder, recipe, dataset, _done(folder, keys, chosen))
+            for checkpoint in folder.stage(stage.name).glob(CHECKPOINT_FILES):
+                checkpoint.unlink()
+        summary = summarise(folder, recipe, dataset, _done(folder, recipe, keys, chosen))
         if worked or not _is_shown(summary, out):
             report.write(summary, out)
             summary.write(out / SUMMARY_FILE)
@@ -104,8 +114,20 @@ def load_data(section: Data) -> Dataset:
         train_limit=section.train_limit,
         validation_limit=section.validation_limit,
         test_limit=section.test_limit,
+        **_unlabelled(section),
         arguments=section.arguments,
     )
+
+
+def _unlabelled(section: Data) -> dict[str, Any]:
+    further = section.unlabelled
+    if further is None:
+        return {}
+    return {
+        "unlabelled": further.dataset,
+        "unlabelled_arguments": further.arguments,
+        "unlabelled_limit": further.limit,
+    }
 
 
 def default_folder(recipe: Recipe) -> Path:
@@ -124,11 +146,12 @@ def _do(work: Work, stage: Stage, folder: RunFolder) -> None:
     work.progress.stage_finished(stage.name, seconds)
 
 
-def _done(folder: RunFolder, keys: dict[str, str], chosen: tuple[Stage, ...]) -> tuple[str, ...]:
+def _done(folder: RunFolder, recipe: Recipe, keys: dict[str, str], chosen: tuple[Stage, ...]) -> tuple[str, ...]:
     """Returns the chosen stages, and what earlier runs did of the others: it must not vanish from the summary."""
     done: list[str] = []
-    for stage in STAGES:
-        whole = stage in chosen or folder.state(stage.name, keys[stage.name]) == "done"
+    chosen_names = {stage.name for stage in chosen}
+    for stage in stages(recipe):
+        whole = stage.name in chosen_names or folder.state(stage.name, keys[stage.name]) == "done"
         if whole and set(stage.inputs) <= set(done):
             done.append(stage.name)
     return tuple(done)
@@ -144,17 +167,17 @@ def _is_shown(summary: Summary, out: Path) -> bool:
         return False
 
 
-def _with_inputs(names: tuple[str, ...]) -> tuple[Stage, ...]:
-    wanted = set(names)
-    for stage in reversed(STAGES):
+def _with_inputs(every: tuple[Stage, ...], until: tuple[str, ...] | None) -> tuple[Stage, ...]:
+    wanted = {stage.name for stage in every if until is None or stage.name in until}
+    for stage in reversed(every):
         if stage.name in wanted:
             wanted |= set(stage.inputs)
-    return tuple(stage for stage in STAGES if stage.name in wanted)
+    return tuple(stage for stage in every if stage.name in wanted)
 
 
 def _keys(recipe: Recipe, *, fingerprint: str) -> dict[str, str]:
     keys: dict[str, str] = {}
-    for stage in STAGES:
+    for stage in stages(recipe):
         inputs = {"data": fingerprint} | {name: keys[name] for name in stage.inputs}
         keys[stage.name] = stage_key(stage.name, settings=stage.settings(recipe), inputs=inputs)
     return keys

@@ -4,10 +4,11 @@ from edgekd.records import Artifact, Comparison, EpochRecord, Gate, Interval, Me
 
 
 class TrainingResult(Record):
-    """A trained network."""
+    """A trained network, and those that were trained beside it: peers or earlier generations."""
 
     model: ModelRecord
     curve: tuple[EpochRecord, ...]
+    companions: tuple[ModelRecord, ...] = ()
 
 
 class ExportResult(Record):

@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # importing it would import TensorFlow
 
 RECORD_FILE = "record.json"
 MODEL_FILE = "model.keras"
-CHECKPOINT_FILE = "checkpoint.npz"
+CHECKPOINT_FILES = "checkpoint*.npz"
 
 TEACHER = "teacher"
 STUDENT_LABELS = "student_labels"
@@ -23,7 +23,15 @@ EXPORT = "export"
 VERIFY = "verify"
 BENCH = "bench"
 
-ROLES = (TEACHER, STUDENT_LABELS, STUDENT_DISTILLED)
+
+def teacher_names(recipe: Recipe) -> tuple[str, ...]:
+    """Returns the names of a recipe's teachers, and of their stages: `teacher`, `teacher_2`, ..."""
+    return tuple(TEACHER if number == 1 else f"{TEACHER}_{number}" for number in range(1, len(recipe.teacher) + 1))
+
+
+def roles(recipe: Recipe) -> tuple[str, ...]:
+    """Returns the stages that give a network."""
+    return (*teacher_names(recipe), STUDENT_LABELS, STUDENT_DISTILLED)
 
 
 @dataclasses.dataclass(frozen=True)

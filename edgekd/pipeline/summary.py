@@ -4,7 +4,7 @@ from edgekd import environment
 from edgekd.data.dataset import Dataset
 from edgekd.pipeline.folder import RunFolder
 from edgekd.pipeline.results import BenchResult, ExportResult, TrainingResult, VerifyResult
-from edgekd.pipeline.stage import BENCH, EXPORT, RECORD_FILE, ROLES, VERIFY
+from edgekd.pipeline.stage import BENCH, EXPORT, RECORD_FILE, VERIFY, roles
 from edgekd.recipe import Recipe
 from edgekd.records import Artifact, Comparison, EpochRecord, ModelRecord, Summary
 
@@ -16,11 +16,13 @@ def summarise(folder: RunFolder, recipe: Recipe, data: Dataset, stages: tuple[st
     verified = VerifyResult.read(folder.stage(VERIFY) / RECORD_FILE) if VERIFY in stages else None
     models: dict[str, ModelRecord] = {}
     curves: dict[str, tuple[EpochRecord, ...]] = {}
-    for role in (role for role in ROLES if role in stages):
-        result = TrainingResult.read(folder.stage(role) / RECORD_FILE)
-        interval = verified.accuracies[role] if verified else None
-        measured = {"accuracy": interval.value if interval else None, "accuracy_interval": interval}
-        models[role], curves[role] = result.model.model_copy(update=measured), result.curve
+    for stage in (role for role in roles(recipe) if role in stages):
+        result = TrainingResult.read(folder.stage(stage) / RECORD_FILE)
+        curves[stage] = result.curve
+        for model in (result.model, *result.companions):
+            interval = verified.accuracies[model.role] if verified else None
+            measured = {"accuracy": interval.value if interval else None, "accuracy_interval": interval}
+            models[model.role] = model.model_copy(update=measured)
     artifacts = ExportResult.read(folder.stage(EXPORT) / RECORD_FILE).artifacts if EXPORT in stages else ()
     comparisons = {comparison.candidate: comparison for comparison in verified.comparisons} if verified else {}
     here = environment.describe()

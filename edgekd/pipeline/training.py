@@ -1,184 +1,188 @@
-"""The training stages: a teacher on labels, a student on labels, the same student taught by the teacher."""
+"""The trainings on labels, the teachers' and the student's; and what every training stage writes."""
 
+import dataclasses
 import functools
 import shutil
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgekd.pipeline import networks
 from edgekd.pipeline.results import TrainingResult
 from edgekd.pipeline.stage import (
-    CHECKPOINT_FILE,
     MODEL_FILE,
     RECORD_FILE,
-    STUDENT_DISTILLED,
     STUDENT_LABELS,
-    TEACHER,
     Stage,
     Work,
+    teacher_names,
 )
 from edgekd.recipe import Network, Recipe
 from edgekd.records import EpochRecord, ModelRecord
-from edgekd.storage import require_file, sha256_file
 
 if TYPE_CHECKING:  # these import TensorFlow, which is imported when work begins
     import keras
 
     from edgekd.distill.callback import Callback
+    from edgekd.distill.learners import Learners
     from edgekd.distill.objective import Objective
     from edgekd.distill.state import TrainingState
     from edgekd.distill.teacher import TeacherSource
 
-CURVE_FILE = "curve.csv"
 TENSORBOARD_FOLDER = "tensorboard"
 
 
-def _settings(recipe: Recipe, *, role: str) -> Any:
-    network = recipe.teacher if role == TEACHER else recipe.student
-    saved = None if network.model is None else sha256_file(require_file(Path(network.model), f"{role} model"))
-    return {
-        "saved_model_sha256": saved,
-        "users_code_sha256": _users_code_sha256(network.architecture),
-        "seed": recipe.seed,
-        "batch_size": recipe.data.batch_size,
-        "augment": recipe.data.augment.model_dump(mode="json"),
-        "network": network.model_dump(mode="json"),
-        "distill": recipe.distill.model_dump(mode="json") if role == STUDENT_DISTILLED else None,
-    }
-
-
-def _users_code_sha256(architecture: str | None) -> str | None:
-    """Returns the hash of the file that a `package.module:function` lies in: a changed network is another network.
-
-    Other modules that it imports are not looked at. A module that is not found is refused when the network is built.
-    """
-    if architecture is None or ":" not in architecture:
-        return None
-    module = Path(*architecture.partition(":")[0].split("."))
-    for folder in (Path.cwd(), *map(Path, sys.path)):
-        for file in (folder / module / "__init__.py", folder / f"{module}.py"):
-            if file.is_file():
-                return sha256_file(file)
-    return None
-
-
-def _train_teacher(work: Work) -> list[Path]:
-    from edgekd import architectures
-    from edgekd.distill.objective import Objective
-
-    network = work.recipe.teacher
-    if network.model is not None:
-        return _write(work, network, architectures.load_model(Path(network.model)), ())
-    return _train(work, network, Objective(label_smoothing=network.label_smoothing), teacher=None)
-
-
-def _train_student_on_labels(work: Work) -> list[Path]:
-    from edgekd.distill.objective import Objective
-
-    network = work.recipe.student
-    return _train(work, network, Objective(label_smoothing=network.label_smoothing), teacher=None)
-
-
-def _distil_student(work: Work) -> list[Path]:
-    from edgekd import architectures
-    from edgekd.distill import objective
-    from edgekd.distill.teacher import LiveTeacher
-
-    network = work.recipe.student
-    goal = objective.from_recipe(work.recipe.distill, label_smoothing=network.label_smoothing)
-    teacher = architectures.load_model(work.run / TEACHER / MODEL_FILE)
-    return _train(work, network, goal, teacher=LiveTeacher(teacher, goal.teacher_taps))
-
-
-def build(recipe: Recipe, network: Network, *, input_shape: tuple[int, ...], num_classes: int) -> "keras.Model":
-    """Returns a section's network with its initial weights, or the saved model that it names."""
-    from edgekd import architectures
-
-    if network.model is not None:
-        return architectures.load_model(Path(network.model))
-    assert network.architecture is not None  # noqa: S101 - the recipe requires one of the two
-    return architectures.create(
-        network.architecture,
-        input_shape=input_shape,
-        num_classes=num_classes,
-        seed=recipe.seed,
-        arguments=network.arguments,
+def stages(recipe: Recipe) -> tuple[Stage, ...]:
+    """Returns one stage for each teacher, and one for the student on labels."""
+    teachers = (
+        Stage(name, (), functools.partial(_teacher_settings, position), functools.partial(_train_teacher, position))
+        for position, name in enumerate(teacher_names(recipe))
     )
+    return (*teachers, Stage(STUDENT_LABELS, (), _student_settings, _train_student))
 
 
-def _train(work: Work, network: Network, goal: "Objective", *, teacher: "TeacherSource | None") -> list[Path]:
+def _teacher_settings(position: int, recipe: Recipe) -> Any:
+    own = networks.settings(recipe.teacher[position], role="teacher")
+    return {**own, **networks.common_settings(recipe), "seed": teacher_seed(recipe, position)}
+
+
+def _student_settings(recipe: Recipe) -> Any:
+    return {**networks.settings(recipe.student, role="student"), **networks.common_settings(recipe)}
+
+
+def teacher_seed(recipe: Recipe, position: int) -> int:
+    """Returns the seed of a teacher: two of one architecture must not become the same network."""
+    return recipe.seed + position
+
+
+def _train_teacher(position: int, work: Work) -> list[Path]:
+    network = work.recipe.teacher[position]
+    if network.model is None:
+        return _train_on_labels(work, network, seed=teacher_seed(work.recipe, position))
+    if not networks.is_keras_file(network):
+        from edgekd.pipeline import foreign
+
+        return foreign.record_teacher(work, network)
+    model = networks.build(network, work.data, seed=0)
+    return write(work, [(model, work.folder.name, network.label)], ())
+
+
+def _train_student(work: Work) -> list[Path]:
+    return _train_on_labels(work, work.recipe.student, seed=work.recipe.seed)
+
+
+def _train_on_labels(work: Work, network: Network, *, seed: int) -> list[Path]:
+    from edgekd.distill.objective import Objective
+
+    model = networks.build(network, work.data, seed=seed)
+    labelled = dataclasses.replace(work, data=dataclasses.replace(work.data, train=work.data.labelled_train))
+    state = train(labelled, network, model, Objective(label_smoothing=network.label_smoothing), seed=seed)
+    return write(work, [(model, work.folder.name, network.label)], (state,))
+
+
+def train(
+    work: Work,
+    training: Network,
+    student: "keras.Model | Learners",
+    objective: "Objective",
+    *,
+    seed: int,
+    teacher: "TeacherSource | None" = None,
+    views: int | None = None,
+    part: str = "",
+) -> "TrainingState":
+    """Trains in a stage: resumable, with curves in files and progress told.
+
+    Args:
+      work: the stage's.
+      training: epochs, optimizer and schedule.
+      student: who learns.
+      objective: what is minimised.
+      seed: of order and views.
+      teacher: from outside.
+      views: how many views of each image there are.
+      part: names one of several trainings of a stage.
+    """
     from edgekd.data.augment import Augmentation
     from edgekd.distill.checkpoint import Checkpoint
     from edgekd.distill.logs import CsvLog, TensorBoardLog
     from edgekd.distill.loop import fit
     from edgekd.distill.stopping import StopRequest
 
-    recipe, data = work.recipe, work.data
-    student = build(recipe, network, input_shape=data.input_shape, num_classes=data.num_classes)
+    recipe, suffix = work.recipe, f"_{part}" if part else ""
     stop = work.stop or StopRequest()
-    checkpoint = Checkpoint(work.folder / CHECKPOINT_FILE, work.key, stop)
+    checkpoint = Checkpoint(work.folder / f"checkpoint{suffix}.npz", f"{work.key}{suffix}", stop)
+    board = work.folder / f"{TENSORBOARD_FOLDER}{suffix}"
     if not checkpoint.resumes():  # the viewer would draw another training's curve into this one's
-        shutil.rmtree(work.folder / TENSORBOARD_FOLDER, ignore_errors=True)
+        shutil.rmtree(board, ignore_errors=True)
     with stop.deferred():
-        state = fit(
+        return fit(
             student,
-            data,
-            objective=goal,
-            training=network,
+            work.data,
+            objective=objective,
+            training=training,
             teacher=teacher,
             augmentation=Augmentation(**recipe.data.augment.model_dump()),
+            mixup=recipe.data.mixup,
+            views=views,
             batch_size=recipe.data.batch_size,
-            seed=recipe.seed,
+            seed=seed,
             checkpoint=checkpoint,
-            callbacks=[
-                _telling(work, network),
-                CsvLog(work.folder / CURVE_FILE),
-                TensorBoardLog(work.folder / TENSORBOARD_FOLDER),
-            ],
+            callbacks=[_telling(work, training), CsvLog(work.folder / f"curve{suffix}.csv"), TensorBoardLog(board)],
         )
-    files = _write(
-        work,
-        network,
-        student,
-        tuple(state.curve),
-        best_epoch=state.best_epoch,
-        training_seconds=state.training_seconds,
-    )
-    return [*files, work.folder / CURVE_FILE]
 
 
-def _write(
-    work: Work,
-    network: Network,
-    model: "keras.Model",
-    curve: tuple[EpochRecord, ...],
-    *,
-    best_epoch: int | None = None,
-    training_seconds: float | None = None,
+def write(
+    work: Work, models: Sequence[tuple["keras.Model", str, str]], states: Sequence["TrainingState"]
 ) -> list[Path]:
+    """Writes networks and the stage's record; returns all the files of the stage.
+
+    Args:
+      work: the stage's.
+      models: networks, with role and label; the first is the stage's result, the others are its companions.
+      states: of the trainings, in order; the last one's is the curve of the result. Empty where nothing was trained.
+    """
+    from edgekd import architectures
+
+    records, files = [], []
+    for position, (model, role, label) in enumerate(models):
+        path = work.folder / (MODEL_FILE if position == 0 else f"{role}.keras")
+        architectures.save_model(model, path)
+        files.append(path)
+        records.append(_record(work, model, path, role, label))
+    curve: tuple[EpochRecord, ...] = ()
+    if states:
+        last = states[-1]
+        curve = tuple(last.curve)
+        trained = {
+            "epochs": len(curve),
+            "best_epoch": last.best_epoch,
+            "training_seconds": sum(state.training_seconds for state in states),
+        }
+        records[0] = records[0].model_copy(update=trained)
+    result = TrainingResult(model=records[0], curve=curve, companions=tuple(records[1:]))
+    result.write(work.folder / RECORD_FILE)
+    curves = sorted(work.folder.glob("curve*.csv")) if states else []
+    return [*files, *curves, work.folder / RECORD_FILE]
+
+
+def _record(work: Work, model: "keras.Model", path: Path, role: str, label: str) -> ModelRecord:
     from edgekd import architectures, cost
     from edgekd.distill.evaluate import Predictor
 
-    path = work.folder / MODEL_FILE
-    architectures.save_model(model, path)
     _, validation_accuracy = Predictor(model).loss_and_accuracy(work.data.validation)
-    record = ModelRecord(
-        role=work.folder.name,
+    return ModelRecord(
+        role=role,
         path=path.relative_to(work.run).as_posix(),
-        architecture=network.label,
+        architecture=label,
         parameters=cost.count_parameters(model),
         macs=cost.count_macs(model),
         validation_accuracy=validation_accuracy,
-        epochs=len(curve) or None,
-        best_epoch=best_epoch,
         weights_sha256=architectures.weights_sha256(model),
-        training_seconds=training_seconds,
     )
-    TrainingResult(model=record, curve=curve).write(work.folder / RECORD_FILE)
-    return [path, work.folder / RECORD_FILE]
 
 
-def _telling(work: Work, network: Network) -> "Callback":
+def _telling(work: Work, training: Network) -> "Callback":
     from edgekd.data.batches import steps_per_epoch
     from edgekd.distill.callback import Callback
 
@@ -188,8 +192,8 @@ def _telling(work: Work, network: Network) -> "Callback":
     class Tell(Callback):
         """Passes the training's numbers on to the run's progress."""
 
-        def on_start(self, student: "keras.Model", optimizer: "keras.Optimizer", state: "TrainingState") -> None:  # noqa: ARG002
-            work.progress.training_started(network.epochs, steps, done_epochs=state.epoch, done_steps=state.step)
+        def on_start(self, optimizer: "keras.Optimizer", state: "TrainingState") -> None:  # noqa: ARG002
+            work.progress.training_started(training.epochs, steps, done_epochs=state.epoch, done_steps=state.step)
 
         def on_step(self, state: "TrainingState") -> None:
             work.progress.training_step(state.epoch + 1, state.step, state.means(), state.images_per_second(batch_size))
@@ -198,10 +202,3 @@ def _telling(work: Work, network: Network) -> "Callback":
             work.progress.training_epoch(state.curve[-1])
 
     return Tell()
-
-
-STAGES = (
-    Stage(TEACHER, (), functools.partial(_settings, role=TEACHER), _train_teacher),
-    Stage(STUDENT_LABELS, (), functools.partial(_settings, role=STUDENT_LABELS), _train_student_on_labels),
-    Stage(STUDENT_DISTILLED, (TEACHER,), functools.partial(_settings, role=STUDENT_DISTILLED), _distil_student),
-)

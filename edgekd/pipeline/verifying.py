@@ -5,16 +5,16 @@ from typing import Any
 
 import numpy as np
 
-from edgekd.pipeline.results import ExportResult, VerifyResult
+from edgekd.pipeline.results import ExportResult, TrainingResult, VerifyResult
 from edgekd.pipeline.stage import (
     EXPORT,
-    MODEL_FILE,
     RECORD_FILE,
-    ROLES,
     STUDENT_DISTILLED,
     VERIFY,
     Stage,
     Work,
+    roles,
+    teacher_names,
 )
 from edgekd.recipe import Recipe
 
@@ -24,12 +24,11 @@ def _settings(recipe: Recipe) -> Any:
 
 
 def _verify(work: Work) -> list[Path]:
-    from edgekd import architectures, runtime
-    from edgekd.distill.evaluate import Predictor
+    from edgekd import runtime
     from edgekd.verify import comparison, gates, metrics
 
     test = work.data.test
-    logits = {role: Predictor(architectures.load_model(work.run / role / MODEL_FILE)).logits(test) for role in ROLES}
+    logits = _logits(work)
     accuracies = {
         role: metrics.accuracy_interval(outputs.argmax(axis=-1), test.labels) for role, outputs in logits.items()
     }
@@ -65,4 +64,24 @@ def _verify(work: Work) -> list[Path]:
     return [work.folder / RECORD_FILE]
 
 
-STAGE = Stage(VERIFY, (*ROLES, EXPORT), _settings, _verify)
+def _logits(work: Work) -> dict[str, np.ndarray]:
+    """Returns the test logits of every network of the run, by role."""
+    from edgekd import architectures
+    from edgekd.distill.evaluate import Predictor
+    from edgekd.pipeline import foreign
+
+    found = {}
+    for role in roles(work.recipe):
+        result = TrainingResult.read(work.run / role / RECORD_FILE)
+        for record in (result.model, *result.companions):
+            if record.parameters is None:
+                section = work.recipe.teacher[teacher_names(work.recipe).index(role)]
+                found[record.role] = foreign.logits(foreign.open_section(section, work.data), work.data.test)
+            else:
+                found[record.role] = Predictor(architectures.load_model(work.run / record.path)).logits(work.data.test)
+    return found
+
+
+def stage(recipe: Recipe) -> Stage:
+    """Returns the stage; it reads every network and every file."""
+    return Stage(VERIFY, (*roles(recipe), EXPORT), _settings, _verify)

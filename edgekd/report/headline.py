@@ -69,7 +69,7 @@ def _network(summary: Summary) -> Fact:
     if student is None:
         return Fact("Parameters", NOT_MEASURED, "")
     note = ""
-    if teacher is not None and student.parameters and student.macs:
+    if teacher and student.parameters and student.macs and teacher.parameters and teacher.macs:
         parameters, macs = _few(student.parameters, teacher.parameters), _few(student.macs, teacher.macs)
         note = f"{parameters} {'than' if parameters.endswith('fewer') else 'as'} the teacher, {macs} MACs"
     return Fact("Parameters", formatting.count(student.parameters), note)

@@ -18,7 +18,10 @@ def entries(summary: Summary) -> tuple[tuple[str, str], ...]:
         ),
         ("Classes", f"{len(data.class_names)}: {', '.join(data.class_names)}"),
         ("Data, fingerprint", data.fingerprint),
-        *((f"{table.title(role)}, weights SHA-256", model.weights_sha256) for role, model in summary.models.items()),
+        *(
+            (f"{table.title(role)}, weights SHA-256", model.weights_sha256 or "not known")
+            for role, model in summary.models.items()
+        ),
         ("Processor", f"{environment.cpu}, {environment.logical_cores} logical cores"),
         ("Memory", formatting.size(environment.memory_bytes)),
         ("System", f"{environment.platform}, {environment.machine}"),

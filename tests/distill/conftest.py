@@ -8,6 +8,8 @@ import pytest
 from edgekd import data
 from edgekd.data.dataset import Dataset
 
+SHAPE = (8, 8, 1)
+
 
 @pytest.fixture(scope="session")
 def tiny_data() -> Dataset:
@@ -40,3 +42,18 @@ def weights_of() -> Callable[..., list[np.ndarray]]:
         return [variable.numpy().copy() for variable in model.variables]
 
     return weights
+
+
+@pytest.fixture
+def live_teacher() -> Callable[..., "LiveTeacher"]:  # noqa: F821
+    """Returns a frozen Keras network as the source of all that an objective needs."""
+    from edgekd.distill.learners import Student
+    from edgekd.distill.teacher import LiveTeacher
+    from edgekd.teachers import open_teacher
+
+    def build(model: "keras.Model", goal: "Objective", student: "keras.Model") -> LiveTeacher:  # noqa: F821
+        opened = open_teacher(model, wanted=goal.teacher_taps, input_shape=SHAPE, num_classes=model.output_shape[-1])
+        (shapes,) = Student(student, goal.student_taps).shapes(SHAPE)
+        return LiveTeacher(opened, goal.teacher_outputs(shapes), input_shape=SHAPE)
+
+    return build

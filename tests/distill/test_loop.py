@@ -84,12 +84,13 @@ def test_a_stopped_training_goes_on_to_the_same_weights(
     tiny_data: Dataset,
     weights_of: Callable[..., list[np.ndarray]],
     tmp_path: Path,
+    live_teacher: Callable[..., LiveTeacher],
     epoch: int,
     step: int,
 ) -> None:
-    teacher = LiveTeacher(tiny_network(seed=9))
     goal = Objective(labels_weight=0.5, terms=(Term("soft", soft_logits, 0.5),))
     straight = tiny_network()
+    teacher = live_teacher(tiny_network(seed=9), goal, straight)
     expected = train(straight, tiny_data, objective=goal, teacher=teacher)
 
     stop = StopRequest()

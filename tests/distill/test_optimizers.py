@@ -43,8 +43,7 @@ def variables() -> list[keras.Variable]:
 
 def one_step(variables: list[keras.Variable], gradient: float, **settings: object) -> list[np.ndarray]:
     training = section(Training, {"epochs": 1, "schedule": "constant", "momentum": 0.0, "nesterov": False, **settings})
-    schedule = optimizers.Schedule(training, steps_per_epoch=1)
-    optimizer = optimizers.build(training, schedule, variables)
+    optimizer = optimizers.build(training, variables, steps_per_epoch=1)
     optimizer.apply([np.full(v.shape, gradient, np.float32) for v in variables], variables)
     return [v.numpy() for v in variables]
 
@@ -67,5 +66,5 @@ def test_clipping_bounds_the_norm_over_all_gradients(variables: list[keras.Varia
 )
 def test_each_optimizer_is_the_one_that_is_named(name: str, kind: type, variables: list[keras.Variable]) -> None:
     training = section(Training, {"optimizer": name})
-    optimizer = optimizers.build(training, optimizers.Schedule(training, steps_per_epoch=1), variables)
+    optimizer = optimizers.build(training, variables, steps_per_epoch=1)
     assert type(optimizer) is kind

@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
-from edgekd.distill.schedules import Schedule, parse
 from edgekd.errors import RecipeError
+from edgekd.schedules import Schedule, parse
 
 WARM_UP = {"schedule": "linear", "from": 0, "to": 2, "start_epoch": 2, "end_epoch": 6}
 DECAY = {"schedule": "cosine", "from": 3, "to": 1, "end_epoch": 4}
@@ -149,5 +149,5 @@ def test_a_temperature_may_not_become_zero(document):
 
 
 def test_schedules_need_no_tensorflow():
-    code = "import sys, edgekd.distill.schedules; assert not {'keras', 'tensorflow'} & set(sys.modules)"
+    code = "import sys, edgekd.schedules; assert not {'keras', 'tensorflow'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)

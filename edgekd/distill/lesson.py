@@ -1,0 +1,248 @@
+"""What a step minimises, from images and the teacher's outputs to weighted terms; reduction happens here only."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import keras
+from keras import layers, ops
+
+from edgekd.data import randomness
+from edgekd.distill.learners import Learners
+from edgekd.distill.objective import LOGITS, Objective, Term, teacher_output
+from edgekd.distill.taps import Outputs
+from edgekd.errors import EdgekdError, ModelError, ShapeError
+
+Shapes = Mapping[str, tuple[int, ...]]
+Adapters = Mapping[str, layers.Layer]
+
+
+class Targets(NamedTuple):
+    """The labels of a batch.
+
+    Attributes:
+      labels: [batch] integers; -1 where the class is not known.
+      partner_labels: [batch] integers, of the images that were mixed in; None without mixup.
+      partner_weight: [batch] float, the share of those images; None without mixup.
+      complete: whether no label is -1.
+    """
+
+    labels: Any
+    partner_labels: Any = None
+    partner_weight: Any = None
+    complete: bool = True
+
+
+class Lesson:
+    """Learners, their objective and the adapters between them and who teaches them."""
+
+    def __init__(
+        self,
+        learners: Learners,
+        objective: Objective,
+        *,
+        input_shape: tuple[int, ...],
+        teacher_shapes: Shapes | None = None,
+        seed: int = 0,
+    ) -> None:
+        """Builds the adapters.
+
+        Args:
+          learners: who learns.
+          objective: what is minimised; a learner without a teacher learns from labels alone, with weight 1.
+          input_shape: of one sample.
+          teacher_shapes: of what the outside teacher gives, without the batch axis; None without one.
+          seed: of the adapters' initial weights.
+
+        Raises:
+          ModelError: terms that nobody teaches.
+          ShapeError: an adapter cannot fit the shapes at its taps.
+        """
+        self.learners = learners
+        self._objective = objective
+        shapes = learners.shapes(input_shape)
+        outside = None if teacher_shapes is None else Outputs(teacher_shapes.get(LOGITS), teacher_shapes)
+        taught_by = learners.teachers(tuple(Outputs(each[LOGITS], each) for each in shapes), outside)
+        if objective.terms and not any(taught_by):
+            raise ModelError(f"the terms {', '.join(objective.names)} need a teacher, but none is given.")
+        self._adapters: dict[tuple[int, int], Adapters] = {}
+        for own, teachers in enumerate(taught_by):
+            for other, teacher in enumerate(teachers):
+                self._adapters[own, other] = _build_adapters(
+                    objective, shapes[own], teacher.taps, seed=randomness.key("adapters", seed, own, other)
+                )
+        self._alone = Objective(label_smoothing=objective.label_smoothing)
+        self.names = tuple(
+            _named(name, each)
+            for name, teachers in zip(learners.names, taught_by, strict=True)
+            for each in self._objective_of(teachers).names
+        )
+
+    @property
+    def helpers(self) -> tuple[layers.Layer, ...]:
+        """The layers that are trained and dropped: the learners' own, and the adapters."""
+        adapters = (adapter for each in self._adapters.values() for adapter in each.values())
+        return (*self.learners.helpers, *adapters)
+
+    @property
+    def trainable_variables(self) -> list[keras.Variable]:
+        """What the optimizer moves."""
+        return [variable for each in self._parts() for variable in each.trainable_variables]
+
+    @property
+    def variables(self) -> list[keras.Variable]:
+        """All that training changes, in a fixed order; the networks' variables come first."""
+        return [variable for each in self._parts() for variable in each.variables]
+
+    def _parts(self) -> tuple[layers.Layer, ...]:
+        return (*self.learners.models, *self.helpers)
+
+    def terms(
+        self,
+        images: Any,
+        targets: Targets,
+        teacher: Mapping[str, Any] | None,
+        values: Mapping[str, Any] | None = None,
+        *,
+        training: bool,
+    ) -> tuple[dict[str, Any], Any]:
+        """Returns each weighted term by name, and the student's [batch, classes] logits.
+
+        Args:
+          images: [batch, ...] float.
+          targets: the labels.
+          teacher: what the outside teacher gives for these images, by key.
+          values: of the objective's schedules at this step, by name.
+          training: whether the networks are in training mode.
+        """
+        outputs = self.learners.forward(images, training=training)
+        outside = None if teacher is None else Outputs(teacher.get(LOGITS), teacher)
+        terms: dict[str, Any] = {}
+        for own, teachers in enumerate(self.learners.teachers(outputs, outside)):
+            adapters = [self._adapters[own, other] for other in range(len(teachers))]
+            found = weighted_terms(
+                self._objective_of(teachers),
+                targets,
+                outputs[own],
+                *teachers,
+                values=values,
+                adapters=adapters,
+                training=training,
+            )
+            terms |= {_named(self.learners.names[own], name): value for name, value in found.items()}
+        regularised = [loss for model in self.learners.models for loss in model.losses]
+        if regularised:  # a user's own network may bring weight regularisers; Keras' fit adds them, and so do we
+            terms["regularization"] = ops.sum(ops.stack([ops.cast(loss, "float32") for loss in regularised]))
+        return terms, outputs[0].logits
+
+    def _objective_of(self, teachers: Sequence[Outputs]) -> Objective:
+        return self._objective if teachers or not self._objective.terms else self._alone
+
+
+def weighted_terms(
+    objective: Objective,
+    targets: Any,
+    student: Outputs,
+    *teachers: Outputs,
+    values: Mapping[str, Any] | None = None,
+    adapters: Sequence[Adapters] | None = None,
+    training: bool = True,
+) -> dict[str, Any]:
+    """Returns each term's batch mean times its weight; their sum is the loss. No gradient reaches a teacher.
+
+    Args:
+      objective: the terms.
+      targets: Targets, or [batch] integer labels.
+      student: of the learner.
+      *teachers: one or more; with several, each term is the mean over them.
+      values: of the objective's schedules at this step, by name.
+      adapters: for each teacher, the adapters by the name of their term.
+      training: passed on to the adapters.
+    """
+    targets = targets if isinstance(targets, Targets) else Targets(targets)
+    values = values or {}
+    terms: dict[str, Any] = {}
+    if objective.uses_labels:
+        weight = values.get("labels.weight", objective.labels_weight)
+        entropy = _cross_entropy(student.logits, targets, smoothing=objective.label_smoothing)
+        terms["labels"] = weight * entropy
+    for term in objective.terms:
+        found = []
+        for position, teacher in enumerate(teachers):
+            adapter = adapters[position].get(term.name) if adapters else None
+            found.append(_value(term, targets, student, teacher, values=values, adapter=adapter, training=training))
+        terms[term.name] = values.get(f"{term.name}.weight", term.weight) * (sum(found) / len(found))
+    return terms
+
+
+def _value(
+    term: Term,
+    targets: Targets,
+    student: Outputs,
+    teacher: Outputs,
+    *,
+    values: Mapping[str, Any],
+    adapter: layers.Layer | None,
+    training: bool,
+) -> Any:
+    """Returns a term's batch mean, summed over its taps."""
+    settings = {key: values[f"{term.name}.{key}"] for key in term.scheduled}
+    if term.needs_labels:
+        settings["labels"] = targets.labels
+    if not term.taps:
+        return ops.mean(term.function(student.logits, ops.stop_gradient(teacher.logits), **settings))
+    ours = tuple(student.taps[tap] for tap, _ in term.taps)
+    theirs = tuple(
+        ops.stop_gradient(_of_teacher(term, tap, mine.shape[1:], teacher))
+        for (_, tap), mine in zip(term.taps, ours, strict=True)
+    )
+    extras: tuple[dict[str, Any], ...] = tuple({} for _ in ours)
+    if adapter is not None:
+        ours, theirs, extras = zip(*adapter(ours, theirs, training=training), strict=True)
+    arguments: list[tuple[Any, Any, dict[str, Any]]]
+    if term.compares == "flows":
+        arguments = [(ours[i : i + 2], theirs[i : i + 2], {}) for i in range(len(ours) - 1)]
+    else:
+        arguments = list(zip(ours, theirs, extras, strict=True))
+    return sum(ops.mean(term.function(mine, its, **extra, **settings)) for mine, its, extra in arguments)
+
+
+def _of_teacher(term: Term, tap: str, student_shape: tuple[int, ...], teacher: Outputs) -> Any:
+    key = teacher_output(term, tap, student_shape).key
+    # Peers give whole features, of which the loss makes the summary itself.
+    return teacher.taps[key if key in teacher.taps else tap]
+
+
+def _cross_entropy(logits: Any, targets: Targets, *, smoothing: float) -> Any:
+    """Returns the mean cross-entropy in nats over the samples whose class is known."""
+    classes = logits.shape[-1]
+    wanted = ops.one_hot(targets.labels, classes)
+    known = targets.labels >= 0
+    if targets.partner_labels is not None:
+        share = ops.expand_dims(targets.partner_weight, -1)
+        wanted = (1.0 - share) * wanted + share * ops.one_hot(targets.partner_labels, classes)
+        known = ops.logical_and(known, targets.partner_labels >= 0)
+    wanted = wanted * (1.0 - smoothing) + smoothing / classes
+    entropy = ops.categorical_crossentropy(wanted, ops.cast(logits, "float32"), from_logits=True)
+    if targets.complete:
+        return ops.mean(entropy)
+    mask = ops.cast(known, "float32")
+    return ops.sum(mask * entropy) / ops.maximum(ops.sum(mask), 1.0)
+
+
+def _build_adapters(objective: Objective, student: Shapes, teacher: Shapes, *, seed: int) -> Adapters:
+    adapters = {}
+    for position, term in enumerate(objective.terms):
+        if term.adapter is None:
+            continue
+        shapes = tuple(student[ours] for ours, _ in term.taps), tuple(teacher[theirs] for _, theirs in term.taps)
+        try:
+            adapter = term.adapter(*shapes, seed=randomness.key("adapter", seed, position) & 0x7FFFFFFF)
+        except EdgekdError as error:
+            pairs = ", ".join(f"[{ours}, {theirs}]" for ours, theirs in term.taps)
+            raise ShapeError(f"term {term.name!r} at {pairs}: {error}") from error
+        adapters[term.name] = adapter
+    return adapters
+
+
+def _named(learner: str, term: str) -> str:
+    return f"{learner}/{term}" if learner else term

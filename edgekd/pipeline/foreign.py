@@ -1,0 +1,51 @@
+"""Teachers that were not trained here: files of other formats, and functions. They stay where they are."""
+
+from pathlib import Path
+
+import numpy as np
+
+from edgekd.data.batches import ordered_batches
+from edgekd.data.dataset import Dataset, Split
+from edgekd.pipeline.results import TrainingResult
+from edgekd.pipeline.stage import RECORD_FILE, Work
+from edgekd.recipe import Teacher
+from edgekd.records import ModelRecord
+from edgekd.teachers import FrozenTeacher, open_teacher
+
+_BATCH_SIZE = 256
+
+
+def open_section(section: Teacher, data: Dataset) -> FrozenTeacher:
+    """Returns the teacher of a section that names one from outside, without taps."""
+    return open_teacher(
+        section.model,
+        input_shape=data.input_shape,
+        num_classes=data.num_classes,
+        outputs=section.outputs,
+        layout=section.layout,
+        arguments=section.arguments,
+    )
+
+
+def logits(teacher: FrozenTeacher, split: Split) -> np.ndarray:
+    """Returns the teacher's [samples, classes] float32 logits, in the split's order."""
+    batches = ordered_batches(split, batch_size=_BATCH_SIZE)
+    return np.concatenate([np.asarray(teacher.outputs(batch.images)["logits"], np.float32) for batch in batches])
+
+
+def record_teacher(work: Work, section: Teacher) -> list[Path]:
+    """Writes the record of a stage whose teacher is not a Keras file: what it is, and how well it does."""
+    teacher = open_section(section, work.data)
+    validation = work.data.validation
+    right = logits(teacher, validation).argmax(axis=-1) == validation.labels
+    record = ModelRecord(
+        role=work.folder.name,
+        path=str(section.model),
+        architecture=f"{section.label}, run by {teacher.loader}",
+        parameters=None,
+        macs=None,
+        validation_accuracy=float(right.mean()),
+        weights_sha256=teacher.sha256,
+    )
+    TrainingResult(model=record, curve=()).write(work.folder / RECORD_FILE)
+    return [work.folder / RECORD_FILE]

@@ -1,0 +1,83 @@
+"""The networks that a recipe names: built, opened, and what decides them."""
+
+import hashlib
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgekd.data.dataset import Dataset
+from edgekd.recipe import Network, Peer, Recipe
+from edgekd.storage import require_file, sha256_file
+
+if TYPE_CHECKING:  # these import TensorFlow, which is imported when work begins
+    import keras
+
+
+def build(network: Network | Peer, data: Dataset, *, seed: int) -> "keras.Model":
+    """Returns a section's network with its initial weights, or the saved Keras model that it names."""
+    from edgekd import architectures
+
+    saved = getattr(network, "model", None)
+    if saved is not None:
+        return architectures.load_model(Path(saved))
+    assert network.architecture is not None  # noqa: S101 - the recipe requires one of the two
+    return architectures.create(
+        network.architecture,
+        input_shape=data.input_shape,
+        num_classes=data.num_classes,
+        seed=seed,
+        arguments=network.arguments,
+    )
+
+
+def is_keras_file(network: Network) -> bool:
+    """Whether the section names a file in the format of Keras 3, which can be trained on and copied into a run."""
+    return network.model is not None and Path(network.model).suffix == ".keras"
+
+
+def settings(network: Network | Peer, *, role: str) -> dict[str, Any]:
+    """Returns all of a section that decides what its network becomes, with the hashes of the files that it names."""
+    return {
+        "saved_model_sha256": _saved_sha256(getattr(network, "model", None), role),
+        "users_code_sha256": _users_code_sha256(network.architecture),
+        "network": network.model_dump(mode="json"),
+    }
+
+
+def common_settings(recipe: Recipe) -> dict[str, Any]:
+    """Returns what decides every training of a recipe."""
+    return {
+        "seed": recipe.seed,
+        "batch_size": recipe.data.batch_size,
+        "augment": recipe.data.augment.model_dump(mode="json"),
+        "mixup": recipe.data.mixup,
+    }
+
+
+def _saved_sha256(saved: str | None, role: str) -> str | None:
+    if saved is None:
+        return None
+    path = Path(saved)
+    if not path.exists() and ":" in saved:
+        return _users_code_sha256(saved)
+    if not path.is_dir():
+        return sha256_file(require_file(path, f"{role} model"))
+    digest = hashlib.sha256()
+    for file in sorted(each for each in path.rglob("*") if each.is_file()):
+        digest.update(f"{file.relative_to(path).as_posix()}\0{sha256_file(file)}\n".encode())
+    return digest.hexdigest()
+
+
+def _users_code_sha256(name: str | None) -> str | None:
+    """Returns the hash of the file that a `package.module:function` lies in: a changed network is another network.
+
+    Other modules that it imports are not looked at. A module that is not found is refused when the network is built.
+    """
+    if name is None or ":" not in name:
+        return None
+    module = Path(*name.partition(":")[0].split("."))
+    for folder in (Path.cwd(), *map(Path, sys.path)):
+        for file in (folder / module / "__init__.py", folder / f"{module}.py"):
+            if file.is_file():
+                return sha256_file(file)
+    return None

@@ -1,0 +1,211 @@
+"""Who teaches: from a recipe's distill section to learners and a teacher source."""
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgekd.data.dataset import Dataset
+from edgekd.errors import ModelError, RecipeError
+from edgekd.pipeline import networks
+from edgekd.pipeline.progress import Progress
+from edgekd.pipeline.stage import MODEL_FILE, Work, teacher_names
+from edgekd.recipe import Data, Distill, Recipe, Teacher, common_temperature
+from edgekd.teachers import FrozenTeacher, open_teacher
+
+if TYPE_CHECKING:  # these import TensorFlow, which is imported when work begins
+    import keras
+
+    from edgekd.distill.cache import TeacherCache
+    from edgekd.distill.cached import CachedTeacher
+    from edgekd.distill.learners import Learners
+    from edgekd.distill.objective import Objective
+    from edgekd.distill.teacher import LiveTeacher, TeacherSource
+
+
+def learners(recipe: Recipe, data: Dataset, goal: "Objective") -> "Learners":
+    """Returns who learns in the recipe's way, with initial weights.
+
+    Raises:
+      ModelError, ShapeError: networks that cannot be built or do not fit each other, or taps that do not exist.
+    """
+    from edgekd.distill.learners import Exits, Peers, Student
+
+    student = networks.build(recipe.student, data, seed=recipe.seed)
+    if recipe.distill.way == "online":
+        # Two peers of one architecture must not begin as the same network.
+        peers = [
+            networks.build(peer, data, seed=recipe.seed + number)
+            for number, peer in enumerate(recipe.distill.peers, start=1)
+        ]
+        return Peers([student, *peers], goal.student_taps, goal.teacher_taps)
+    if recipe.distill.way == "self":
+        return Exits(student, recipe.distill.exits, input_shape=data.input_shape, seed=recipe.seed)
+    return Student(student, goal.student_taps)
+
+
+def open_trained(work: Work, goal: "Objective") -> dict[str, FrozenTeacher]:
+    """Returns the run's teachers by name, opened with the taps that the objective needs of each."""
+    names = teacher_names(work.recipe)
+    return {
+        name: opened(_trained(work, name, section), goal, work.data, name=name, names=names, section=section)
+        for name, section in zip(names, work.recipe.teacher, strict=True)
+    }
+
+
+def saved(work: Work, stage: str) -> "keras.Model":
+    """Returns the network that a stage of this run has written."""
+    from edgekd import architectures
+
+    return architectures.load_model(work.run / stage / MODEL_FILE)
+
+
+def opened(
+    source: Any,
+    goal: "Objective",
+    data: Dataset,
+    *,
+    name: str = "teacher",
+    names: Sequence[str] = (),
+    section: Teacher | None = None,
+) -> FrozenTeacher:
+    """Returns one teacher, opened with its taps and checked.
+
+    Args:
+      source: a network, a path, a function or the name of one.
+      goal: whose taps it must have.
+      data: whose samples it gets.
+      name: its own among the teachers.
+      names: of all teachers; with several, taps begin with the teacher's name.
+      section: how a teacher from outside is to be read.
+    """
+    options: dict[str, Any] = {}
+    if section is not None and section.model is not None:
+        options = {"outputs": section.outputs, "layout": section.layout, "arguments": section.arguments}
+    return open_teacher(
+        source,
+        wanted=_taps_of(goal.teacher_taps, name, names),
+        input_shape=data.input_shape,
+        num_classes=data.num_classes,
+        **options,
+    )
+
+
+def source(
+    distill: Distill,
+    batches: Data,
+    data: Dataset,
+    goal: "Objective",
+    taught: "Learners",
+    teachers: Mapping[str, FrozenTeacher],
+    *,
+    seed: int,
+    cache: "TeacherCache | None" = None,
+) -> "TeacherSource":
+    """Returns what the training asks for the teachers' outputs: live or cached, one or an ensemble.
+
+    Args:
+      distill: the losses, the ensemble and the cache.
+      batches: how the training's batches are made.
+      data: what is trained on.
+      goal: what is needed of the teachers.
+      taught: who learns; some outputs are summed up to the size of its taps.
+      teachers: by name.
+      seed: of the training.
+      cache: where outputs are kept; None for live teachers.
+    """
+    from edgekd.distill.teacher import Ensemble, LiveTeacher, of_teacher
+
+    (shapes,) = taught.shapes(data.input_shape)
+    wanted = goal.teacher_outputs(shapes)
+    sources: dict[str, Any] = {}
+    for name, teacher in teachers.items():
+        live = LiveTeacher(
+            teacher, wanted if len(teachers) == 1 else of_teacher(wanted, name), input_shape=data.input_shape
+        )
+        sources[name] = live if cache is None else _cached(cache, live, teacher, distill, batches, data, seed=seed)
+    if len(sources) == 1:
+        return next(iter(sources.values()))
+    ensemble = distill.ensemble
+    temperature = ensemble.temperature
+    if temperature is None:
+        temperature = common_temperature(distill.losses) if ensemble.combine == "soft_targets" else 1.0
+    return Ensemble(sources, weights=ensemble.weights, combine=ensemble.combine, temperature=temperature)
+
+
+@contextlib.contextmanager
+def cache_of(distill: Distill) -> "Iterator[TeacherCache | None]":
+    """Opens the teacher cache; None where teachers are live."""
+    from edgekd.distill.cache import TeacherCache
+
+    section = distill.cache
+    if section is None:
+        yield None
+        return
+    with TeacherCache(Path(section.folder) if section.folder else None) as cache:
+        yield cache
+
+
+def prepare(source: "TeacherSource", views: int, *, progress: Progress) -> None:
+    """Fills the caches that a source reads, or requires that nothing is missing there."""
+    from edgekd.distill.cached import CachedTeacher
+    from edgekd.distill.teacher import Ensemble
+
+    parts = source.sources.values() if isinstance(source, Ensemble) else (source,)
+    for part in parts:
+        if isinstance(part, CachedTeacher):
+            part.prepare(views, progress=progress.item)
+
+
+def _cached(
+    cache: "TeacherCache",
+    live: "LiveTeacher",
+    teacher: FrozenTeacher,
+    distill: Distill,
+    batches: Data,
+    data: Dataset,
+    *,
+    seed: int,
+) -> "CachedTeacher":
+    import tensorflow as tf
+
+    from edgekd.data.augment import Augmentation
+    from edgekd.distill.cached import CachedTeacher
+
+    if teacher.sha256 is None:
+        raise ModelError(f"teacher {teacher.name!r} cannot be cached: {teacher.uncacheable} Or remove distill.cache.")
+    section = distill.cache
+    assert section is not None  # noqa: S101 - there is no cache without its section
+    return CachedTeacher(
+        cache,
+        live,
+        data.train,
+        teacher_sha256=teacher.sha256,
+        engine=f"{teacher.loader}, TensorFlow {tf.__version__}",
+        preprocessing=data.record().preprocessing,
+        dataset_fingerprint=data.fingerprint,
+        augmentation=Augmentation(**batches.augment.model_dump()),
+        mixup=batches.mixup,
+        seed=seed,
+        batch_size=batches.batch_size,
+        dtype=section.dtype,
+        fills=section.fill,
+    )
+
+
+def _trained(work: Work, name: str, section: Teacher) -> Any:
+    if section.model is not None and not networks.is_keras_file(section):
+        return section.model
+    return work.run / name / MODEL_FILE
+
+
+def _taps_of(taps: Sequence[str], name: str, names: Sequence[str]) -> tuple[str, ...]:
+    if len(names) < 2:
+        return tuple(taps)
+    for tap in taps:
+        if tap.partition("/")[0] not in names:
+            raise RecipeError(
+                f"the teacher's tap {tap!r} does not say whose it is: with several teachers a tap begins with its "
+                f"teacher's name, such as {names[0]}/{tap}. The teachers are {', '.join(names)}."
+            )
+    return tuple(tap.removeprefix(f"{name}/") for tap in taps if tap.startswith(f"{name}/"))

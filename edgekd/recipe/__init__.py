@@ -1,0 +1,72 @@
+"""The recipe: one strict YAML document that says what to train, distil, export, verify and measure.
+
+Every key is checked before any work: an unknown one raises and names the nearest known one. Plug-in arguments (of a
+network, a loss, a data source, a format) stand flat beside the section's own keys and are checked against the plug-in's
+signature, which is read without importing it.
+"""
+
+from edgekd.recipe.data import Augment, Data, Unlabelled
+from edgekd.recipe.distillation import (
+    NO_ADAPTER,
+    Adapter,
+    Cache,
+    Distill,
+    Ensemble,
+    Loss,
+    common_temperature,
+)
+from edgekd.recipe.document import Recipe, canonical_json
+from edgekd.recipe.loading import (
+    RECIPE_FILE,
+    data_section,
+    find,
+    from_document,
+    load,
+    section,
+    smoke,
+    summary,
+    zoo,
+)
+from edgekd.recipe.networks import Network, Peer, Teacher, Training
+from edgekd.recipe.outputs import Bench, Calibration, Export, Verify
+from edgekd.recipe.section import ADAPTERS, ARCHITECTURES, FORMATS, LOSSES, SCHEMES, SOURCES, TARGETS, Section
+
+__all__ = [
+    "ADAPTERS",
+    "ARCHITECTURES",
+    "FORMATS",
+    "LOSSES",
+    "NO_ADAPTER",
+    "RECIPE_FILE",
+    "SCHEMES",
+    "SOURCES",
+    "TARGETS",
+    "Adapter",
+    "Augment",
+    "Bench",
+    "Cache",
+    "Calibration",
+    "Data",
+    "Distill",
+    "Ensemble",
+    "Export",
+    "Loss",
+    "Network",
+    "Peer",
+    "Recipe",
+    "Section",
+    "Teacher",
+    "Training",
+    "Unlabelled",
+    "Verify",
+    "canonical_json",
+    "common_temperature",
+    "data_section",
+    "find",
+    "from_document",
+    "load",
+    "section",
+    "smoke",
+    "summary",
+    "zoo",
+]

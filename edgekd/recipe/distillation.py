@@ -1,0 +1,204 @@
+"""The sections on distillation: what the student should be near to, who teaches, and what is kept of the teacher."""
+
+from collections.abc import Mapping
+from typing import Any, Literal, Self
+
+import pydantic
+
+from edgekd import registry, schedules
+from edgekd.errors import RecipeError
+from edgekd.recipe.networks import Peer
+from edgekd.recipe.section import (
+    ADAPTERS,
+    LOSSES,
+    Items,
+    NonNegativeFloat,
+    Positive,
+    PositiveFloat,
+    Scheduled,
+    Section,
+    TapPair,
+    check_plugin,
+    invalid,
+)
+
+NO_ADAPTER = "none"
+
+
+class Adapter(Section):
+    """The trainable helper of a term, dropped after training. Further keys are its own options."""
+
+    PLUGIN_ARGUMENTS = True
+
+    adapter: str
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _name_alone(cls, received: Any) -> Any:
+        return {"adapter": received} if isinstance(received, str) else received
+
+    @pydantic.model_validator(mode="after")
+    def _check_adapter(self) -> Self:
+        if self.adapter == NO_ADAPTER and self.arguments:
+            raise invalid(f"adapter {NO_ADAPTER!r} takes no options; got {', '.join(self.arguments)}.")
+        if self.adapter != NO_ADAPTER:
+            check_plugin(self, ADAPTERS, self.adapter, entry="build", own=("seed",))
+        return self
+
+
+class Loss(Section):
+    """One weighted distillation term. Further keys are the loss's own hyper-parameters.
+
+    `adapter` is the loss's own unless another is named, or `none`. `weight`, and every hyper-parameter that is a float,
+    may be a schedule such as {schedule: linear, from: 0, to: 1, end_epoch: 20}.
+    """
+
+    PLUGIN_ARGUMENTS = True
+
+    loss: str
+    weight: Scheduled = 1.0
+    taps: Items[TapPair] = ()
+    adapter: Adapter | None = None
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _default_adapter(cls, received: Any) -> Any:
+        if not isinstance(received, Mapping) or received.get("adapter") is not None:
+            return received
+        name = received.get("loss")
+        if not isinstance(name, str) or name not in registry.discover(LOSSES):
+            return received  # what is wrong with it is said later
+        adapter = registry.describe(LOSSES, name, entry=name).constants.get("ADAPTER")
+        return received if adapter is None else {**received, "adapter": adapter}
+
+    @pydantic.model_validator(mode="after")
+    def _check_loss(self) -> Self:
+        needs: tuple[str, ...] = ()
+        if self.loss in registry.discover(LOSSES):
+            needs = tuple(registry.describe(LOSSES, self.loss, entry=self.loss).constants.get("NEEDS", ()))
+        plugin = check_plugin(self, LOSSES, self.loss, entry=self.loss, own=needs, scheduled=True)
+        self._check_taps(plugin.constants["COMPARES"])
+        self._check_supplies(tuple(need for need in needs if need != "labels"))
+        return self
+
+    def _check_taps(self, compares: str) -> None:
+        if compares == "logits":
+            if self.taps:
+                raise invalid(f"loss {self.loss!r} compares logits: remove its taps.")
+            if self.adapter is not None and self.adapter.adapter != NO_ADAPTER:
+                raise invalid(f"loss {self.loss!r} compares logits, which no adapter changes: remove its adapter.")
+        elif not self.taps:
+            raise invalid(
+                f"loss {self.loss!r} compares {compares.replace('_', ' ')}: give taps, pairs of [student layer, "
+                "teacher layer] such as [[stage1, stage1]]."
+            )
+        elif compares == "flows" and len(self.taps) < 2:
+            raise invalid(f"loss {self.loss!r} compares how features change between two taps: give at least two pairs.")
+
+    def _check_supplies(self, needs: tuple[str, ...]) -> None:
+        if not needs:
+            return
+        name = self.adapter.adapter if self.adapter else NO_ADAPTER
+        supplies: tuple[str, ...] = ()
+        if name != NO_ADAPTER:
+            supplies = tuple(registry.describe(ADAPTERS, name, entry="build").constants.get("SUPPLIES", ()))
+        missing = [need for need in needs if need not in supplies]
+        if missing:
+            raise invalid(f"loss {self.loss!r} needs {', '.join(missing)}, which adapter {name!r} does not give.")
+
+    @property
+    def needs_labels(self) -> bool:
+        """Whether the loss looks at the true class."""
+        return "labels" in registry.describe(LOSSES, self.loss, entry=self.loss).constants.get("NEEDS", ())
+
+
+class Ensemble(Section):
+    """How several teachers become one: the mean of their soft targets or of their logits.
+
+    `temperature` is where soft targets are averaged; by default the one that the losses on logits have in common.
+    `weights` are one for each teacher, equal by default.
+    """
+
+    combine: Literal["soft_targets", "logits"] = "soft_targets"
+    weights: Items[NonNegativeFloat] = ()
+    temperature: PositiveFloat | None = None
+
+    @pydantic.model_validator(mode="after")
+    def _check_weights(self) -> Self:
+        if self.weights and not sum(self.weights):
+            raise invalid(f"weights is {list(self.weights)}: at least one teacher must count.")
+        return self
+
+
+class Cache(Section):
+    """Keeps the teacher's outputs on disk, to be shared by all runs with the same teacher, data and views.
+
+    `views` is how many augmented views of each image there are: epoch e shows view e modulo `views`; as many as epochs
+    by default. `fill: false` uses what is there and never runs the teacher. `folder` is where caches are kept; else in
+    the user's cache folder, see `edgekd cache --help`.
+    """
+
+    views: Positive | None = None
+    dtype: Literal["float16", "float32"] = "float16"
+    fill: bool = True
+    folder: str | None = None
+
+
+class Distill(Section):
+    """The student's objective, labels_weight * cross-entropy + the sum of weight * loss, and who teaches.
+
+    - offline: a teacher, or several (an ensemble), trained before or given.
+    - online: the student and its `peers` learn together, each taught by the others (deep mutual learning).
+    - self: `exits` are taps where a classifier is added while training, taught by the network's own logits.
+    - born_again: `generations` of the same network, each taught by the one before; the first by the student on labels.
+    """
+
+    way: Literal["offline", "online", "self", "born_again"] = "offline"
+    labels_weight: Scheduled = 0.1
+    losses: Items[Loss] = pydantic.Field(default_factory=lambda: (Loss(loss="soft_logits", weight=0.9),))
+    ensemble: Ensemble = pydantic.Field(default_factory=Ensemble)
+    cache: Cache | None = None
+    peers: Items[Peer] = ()
+    exits: Items[str] = ()
+    generations: Positive = 1
+
+    @pydantic.model_validator(mode="after")
+    def _check_losses(self) -> Self:
+        if not self.losses:
+            raise invalid("losses is empty: a distillation needs at least one, such as {loss: soft_logits}.")
+        if all(schedules.parse(loss.weight).is_zero() for loss in self.losses):
+            raise invalid("the weight of every loss is zero: nothing would be learned from the teacher.")
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _check_way(self) -> Self:
+        belongs = {"peers": ("online", bool(self.peers)), "exits": ("self", bool(self.exits))}
+        for key, (way, given) in belongs.items():
+            if given and self.way != way:
+                raise invalid(f"{key} is given but way is {self.way!r}: set way to {way!r}, or remove {key}.")
+            if self.way == way and not given:
+                raise invalid(f"way {way!r} needs {key}: name at least one.")
+        if self.generations > 1 and self.way != "born_again":
+            raise invalid(f"generations is {self.generations} but way is {self.way!r}: set way to 'born_again'.")
+        if len(set(self.exits)) < len(self.exits):
+            raise invalid(f"exits is {list(self.exits)}: give each tap once.")
+        if self.cache is not None and self.way in {"online", "self"}:
+            raise invalid(f"way {self.way!r} has no teacher whose outputs stay the same: remove cache.")
+        return self
+
+
+def common_temperature(losses: tuple[Loss, ...]) -> float:
+    """Returns the temperature of the losses on logits that have one.
+
+    Raises:
+      RecipeError: they differ or follow a schedule, so that it is not clear where soft targets are averaged.
+    """
+    found = [loss.arguments["temperature"] for loss in losses if "temperature" in loss.arguments and not loss.taps]
+    if not found:
+        return 1.0
+    if any(isinstance(each, Mapping) or each != found[0] for each in found):
+        raise RecipeError(
+            f"the losses' temperatures are {found}: say at which one the teachers' soft targets are averaged "
+            "(distill.ensemble.temperature), or set distill.ensemble.combine to logits."
+        )
+    return float(found[0])

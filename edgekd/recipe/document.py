@@ -1,0 +1,99 @@
+"""The whole recipe."""
+
+import hashlib
+import io
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, Self
+
+import pydantic
+import ruamel.yaml
+
+from edgekd.errors import RecipeError
+from edgekd.recipe.data import Data
+from edgekd.recipe.distillation import Distill, common_temperature
+from edgekd.recipe.networks import Network, Teacher
+from edgekd.recipe.outputs import Bench, Calibration, Export, Verify
+from edgekd.recipe.section import Items, NonNegative, Section, invalid
+
+
+def _listed(received: Any) -> Any:
+    if received is None:
+        return []
+    return [received] if isinstance(received, Mapping) else received
+
+
+class Recipe(Section):
+    """A whole run. `teacher` is one network, or a list of them: an ensemble; some ways to teach have none."""
+
+    name: Annotated[str, pydantic.Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]*$")] = "unnamed"
+    seed: NonNegative = 0
+    data: Data = pydantic.Field(default_factory=Data)
+    teacher: Annotated[Items[Teacher], pydantic.BeforeValidator(_listed)] = ()
+    student: Network
+    distill: Distill = pydantic.Field(default_factory=Distill)
+    export: Items[Export] = pydantic.Field(
+        default_factory=lambda: (Export(format="tflite", scheme="float32"), Export(format="tflite", scheme="int8"))
+    )
+    calibration: Calibration = pydantic.Field(default_factory=Calibration)
+    verify: Verify = pydantic.Field(default_factory=Verify)
+    bench: Bench = pydantic.Field(default_factory=Bench)
+
+    @pydantic.model_validator(mode="after")
+    def _check_exports(self) -> Self:
+        names = [export.file_name for export in self.export]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise invalid(f"export asks for {', '.join(twice)} more than once: remove the repetition.")
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _check_teachers(self) -> Self:
+        way, teachers = self.distill.way, len(self.teacher)
+        if way == "offline" and not teachers:
+            raise invalid("teacher: this key is required: add it (or choose distill.way online, self or born_again).")
+        if way != "offline" and teachers:
+            raise invalid(f"distill.way is {way!r}, which has no teacher of its own: remove the section teacher.")
+        weights = self.distill.ensemble.weights
+        if weights and len(weights) != teachers:
+            raise invalid(f"distill.ensemble.weights has {len(weights)} numbers for {teachers} teachers.")
+        combine, temperature = self.distill.ensemble.combine, self.distill.ensemble.temperature
+        if teachers > 1 and combine == "soft_targets" and temperature is None:
+            try:
+                common_temperature(self.distill.losses)
+            except RecipeError as error:
+                raise invalid(str(error)) from error
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _check_labels(self) -> Self:
+        looking = [loss.loss for loss in self.distill.losses if loss.needs_labels]
+        if looking and self.data.mixup:
+            raise invalid(f"loss {looking[0]!r} needs one true class for each image, but data.mixup blends two.")
+        if looking and self.data.unlabelled is not None:
+            raise invalid(f"loss {looking[0]!r} needs labels, but data.unlabelled brings images that have none.")
+        return self
+
+    @pydantic.field_serializer("teacher")
+    def _as_written(self, teacher: tuple[Teacher, ...]) -> Any:
+        documents: list[Any] = [network.model_dump(mode="json") for network in teacher]
+        return (documents or [None])[0] if len(documents) < 2 else documents
+
+    @property
+    def sha256(self) -> str:
+        """A hash of every setting, defaults (also the plug-ins') included; the order of keys does not matter."""
+        return hashlib.sha256(canonical_json(self.model_dump(mode="json")).encode()).hexdigest()
+
+    def to_yaml(self) -> str:
+        """Returns the recipe with every default visible: those of the plug-ins' own arguments too."""
+        stream = io.StringIO()
+        writer = ruamel.yaml.YAML(typ="safe", pure=True)
+        writer.default_flow_style = False
+        writer.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+        writer.dump(self.model_dump(mode="json"), stream)
+        return stream.getvalue()
+
+
+def canonical_json(document: Any) -> str:
+    """Returns JSON with sorted keys and no spaces: equal documents give equal text."""
+    return json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)

@@ -1,0 +1,119 @@
+"""The sections on what becomes of the student: files, their gates, and what measures them."""
+
+import re
+from typing import Literal, Self
+
+import pydantic
+
+from edgekd import registry
+from edgekd.errors import unknown_name
+from edgekd.recipe.section import (
+    FORMATS,
+    SCHEMES,
+    TARGETS,
+    Dtype,
+    Fraction,
+    Items,
+    Positive,
+    Section,
+    check_plugin,
+    invalid,
+)
+
+
+class Export(Section):
+    """One file to write. Further keys are the format's own options."""
+
+    PLUGIN_ARGUMENTS = True
+
+    format: str
+    scheme: str = "float32"
+    batch: Positive | Literal["dynamic"] = 1
+    input_dtype: Dtype = "float32"
+    output_dtype: Dtype = "float32"
+
+    @pydantic.model_validator(mode="after")
+    def _check_format(self) -> Self:
+        exporter = check_plugin(
+            self,
+            FORMATS,
+            self.format,
+            entry="export",
+            own=("scheme", "batch", "input_dtype", "output_dtype", "calibration"),
+        )
+        scheme = _scheme(self.scheme)
+        if exporter.name not in scheme.constants["FORMATS"]:
+            raise invalid(
+                f"format {self.format!r} cannot carry scheme {self.scheme!r}; it can be written as: "
+                f"{', '.join(scheme.constants['FORMATS'])}."
+            )
+        if self.input_dtype != "float32" or self.output_dtype != "float32":
+            bits = scheme.constants["ACTIVATION_BITS"]
+            if bits != 8:
+                raise invalid(
+                    f"input_dtype {self.input_dtype!r} / output_dtype {self.output_dtype!r} need quantised "
+                    f"activations, but scheme {self.scheme!r} keeps them in floating point. Use scheme int8 or float32."
+                )
+        return self
+
+    @property
+    def file_name(self) -> str:
+        """The exported file's name, distinct for every distinct export of a recipe."""
+        parts = ["student", self.scheme]
+        if self.batch != 1:
+            parts.append(f"batch_{self.batch}")
+        if self.input_dtype != "float32" or self.output_dtype != "float32":
+            parts.append(f"{self.input_dtype}_in_{self.output_dtype}_out")
+        defaults = registry.describe(FORMATS, self.format, entry="export").parameters
+        parts += [f"{key}_{value}" for key, value in sorted(self.arguments.items()) if value != defaults[key]]
+        return re.sub(r"[^A-Za-z0-9_.\-]", "_", "-".join(parts)) + "." + self.format
+
+
+class Calibration(Section):
+    """How many training images set the ranges of quantised activations."""
+
+    samples: Positive = 512
+
+
+class Verify(Section):
+    """Gates: every exported file must hold them, or the command ends with exit status 1.
+
+    `max_accuracy_drop` is the Keras student's test accuracy minus the file's; `min_agreement` is the least fraction of
+    test images on which both predict the same class.
+    """
+
+    max_accuracy_drop: Fraction = 0.01
+    min_agreement: Fraction = 0.98
+
+
+class Bench(Section):
+    """What to measure exported files on, and how often; an empty list of targets measures nothing.
+
+    Further keys are settings that every one of the targets has, such as `min_warmup_seconds`.
+    """
+
+    PLUGIN_ARGUMENTS = True
+
+    targets: Items[str] = ("local",)
+    threads: Items[Positive] = (1,)
+    processes: Positive = 5
+
+    @pydantic.model_validator(mode="after")
+    def _check_targets(self) -> Self:
+        own = ("num_threads", "processes", "seed", "inputs", "on_progress")
+        for target in self.targets:
+            check_plugin(self, TARGETS, target, entry="measure", own=own)
+        if self.targets and not self.threads:
+            raise invalid("threads is empty: give at least one number of threads, such as [1].")
+        for key, values in (("targets", self.targets), ("threads", self.threads)):
+            if len(set(values)) < len(values):
+                raise invalid(f"{key} is {list(values)}: give each once.")
+        return self
+
+
+def _scheme(name: str) -> registry.Plugin:
+    plugins = [registry.describe(SCHEMES, key, entry=None) for key in registry.discover(SCHEMES)]
+    for plugin in plugins:
+        if name == plugin.name or name in plugin.constants["ALIASES"]:
+            return plugin
+    raise invalid(unknown_name("scheme", name, [plugin.name for plugin in plugins]))
