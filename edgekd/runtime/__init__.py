@@ -16,11 +16,11 @@ from typing import cast
 
 from edgekd import registry, storage
 from edgekd.errors import ModelError, unknown_name
-from edgekd.runtime.prediction import predict
+from edgekd.runtime.prediction import predict, predict_outputs
 from edgekd.runtime.quantisation import dequantise, quantise
 from edgekd.runtime.runner import Runner
 
-__all__ = ["Runner", "dequantise", "engine_of", "open_runner", "predict", "quantise"]
+__all__ = ["Runner", "dequantise", "engine_of", "open_runner", "predict", "predict_outputs", "quantise"]
 
 _PROBE_SECONDS = 300
 
