@@ -1,0 +1,159 @@
+"""SavedModel folders as runners: TensorFlow's graphs with their variables, whatever library wrote them."""
+
+import hashlib
+import importlib.metadata
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.python.saved_model.loader_impl import parse_saved_model
+
+from edgekd import storage
+from edgekd.errors import ModelError
+from edgekd.records import TensorSpec
+from edgekd.runtime.runner import Array, ClosingRunner, check_arrays
+
+LOADER = f"TensorFlow {importlib.metadata.version('tensorflow')}"
+
+_SIGNATURE = "serving_default"
+# The list of TensorFlow's own `saved_model_cli scan`, and the operators that call Python.
+_UNSAFE = frozenset({"EagerPyFunc", "PrintV2", "PyFunc", "PyFuncStateless", "ReadFile", "WriteFile"})
+
+
+class SavedModelRunner(ClosingRunner):
+    """One function of a SavedModel, with one input."""
+
+    def __init__(self, loaded: Any, function: Any, name: str) -> None:
+        self._loaded = loaded  # owns the variables; the function refers to them only weakly
+        self._function = function
+        self.name = name
+        arguments, keywords = function.structured_input_signature
+        found = [*_named(arguments), *((key, value) for key, value in keywords.items() if _is_tensor(value))]
+        if len(found) != 1:
+            raise ModelError(
+                f"{name!r} takes {len(found)} arrays ({', '.join(key for key, _ in found) or 'none'}), one is needed: "
+                "the images. Export it with a signature that takes only them."
+            )
+        self._keyword = next((key for key, value in keywords.items() if _is_tensor(value)), None)
+        self.inputs: tuple[TensorSpec, ...] = (_spec(*found[0], name),)
+        self.outputs: tuple[TensorSpec, ...] = tuple(
+            _spec(key, value, name) for key, value in _outputs(function.structured_outputs, name)
+        )
+
+    def run(self, arrays: Sequence[Array]) -> tuple[Array, ...]:
+        if self._function is None:
+            raise ModelError(f"{self.name!r} is closed: open it again.")
+        check_arrays(self.name, self.inputs, arrays)
+        images = tf.constant(arrays[0])
+        try:
+            found = self._function(images) if self._keyword is None else self._function(**{self._keyword: images})
+        except (tf.errors.OpError, ValueError, TypeError) as error:
+            raise ModelError(f"TensorFlow could not run {self.name!r}: {' '.join(str(error).split())[:500]}") from error
+        return tuple(np.asarray(value) for _, value in _outputs(found, self.name))
+
+    def close(self) -> None:
+        self._function = self._loaded = None
+
+    def variables_sha256(self) -> str:
+        """Returns the hash of all variables that the function reads, as they are now."""
+        digest = hashlib.sha256()
+        for variable in self._function.variables:
+            digest.update(np.ascontiguousarray(variable.numpy()).tobytes())
+        return digest.hexdigest()
+
+
+def open_runner(folder: Path) -> SavedModelRunner:
+    """Returns a runner for a folder's signature `serving_default`, or else for what the saved object does when called.
+
+    A SavedModel is a program. Those with operators that call Python, or that TensorFlow itself lists as unsafe, are
+    refused; that is no sandbox.
+
+    Raises:
+      ModelError: it is damaged, unsafe, or has no such function.
+    """
+    refuse_unsafe(folder)
+    try:
+        loaded = tf.saved_model.load(str(folder))
+    except Exception as error:  # TensorFlow lets any error of a file's content through
+        reason = " ".join(str(error).split())[:300]
+        raise ModelError(
+            f"{str(folder)!r} cannot be loaded: {type(error).__name__}: {reason} Copy or export it again."
+        ) from error
+    return SavedModelRunner(loaded, _function(loaded, folder.name), folder.name)
+
+
+def refuse_unsafe(folder: Path) -> None:
+    """Raises ModelError for a damaged graph, or one with unsafe operators; nothing is loaded for this."""
+    try:
+        graphs = parse_saved_model(str(folder)).meta_graphs
+    except OSError as error:
+        raise ModelError(f"{str(folder)!r} is damaged: {error}. Copy or export it again.") from error
+    operators = {
+        node.op
+        for graph in graphs
+        for nodes in (graph.graph_def.node, *(each.node_def for each in graph.graph_def.library.function))
+        for node in nodes
+    }
+    unsafe = sorted(operators & _UNSAFE)
+    if unsafe:
+        raise ModelError(
+            f"{str(folder)!r} has operators that run Python, print, or read or write files ({', '.join(unsafe)}), "
+            "which edgekd does not run: export it without them, or load it in a function of your own and give "
+            "package.module:function as the teacher."
+        )
+
+
+def sha256(folder: Path) -> str:
+    """Returns the hash of the names and contents of all files of a folder."""
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        digest.update(f"{path.relative_to(folder).as_posix()}\0{storage.sha256_file(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def _function(loaded: Any, name: str) -> Any:
+    signatures = dict(getattr(loaded, "signatures", {}))
+    if _SIGNATURE in signatures:
+        return signatures[_SIGNATURE]
+    if len(signatures) == 1:
+        return next(iter(signatures.values()))
+    for function in loaded.__call__.concrete_functions if callable(loaded) else ():
+        arguments, keywords = function.structured_input_signature
+        # A trace with training=True drops out and moves batch statistics.
+        if True not in (*arguments, *keywords.values()):
+            return function
+    raise ModelError(
+        f"{name!r} has neither a signature {_SIGNATURE!r} nor a function of its own to call. Its signatures: "
+        f"{', '.join(sorted(signatures)) or 'none'}. Export it with model.export(), or with signatures= that name one "
+        f"{_SIGNATURE!r}."
+    )
+
+
+def _is_tensor(value: Any) -> bool:
+    return isinstance(value, tf.TensorSpec)
+
+
+def _named(arguments: Sequence[Any]) -> list[tuple[str, Any]]:
+    return [(value.name or f"input_{at}", value) for at, value in enumerate(arguments) if _is_tensor(value)]
+
+
+def _outputs(structure: Any, name: str) -> list[tuple[str, Any]]:
+    """Returns a function's outputs by name; unnamed ones are called output_0, output_1, ... as Keras does it."""
+    if isinstance(structure, Mapping):
+        found = sorted(structure.items())
+    elif isinstance(structure, list | tuple):
+        found = [(f"output_{at}", value) for at, value in enumerate(structure)]
+    else:
+        found = [("output_0", structure)]
+    for key, value in found:
+        if not isinstance(value, tf.TensorSpec | tf.Tensor):
+            raise ModelError(f"output {key!r} of {name!r} is a {type(value).__name__}, expected one array.")
+    return found
+
+
+def _spec(key: str, spec: Any, name: str) -> TensorSpec:
+    if spec.shape.rank is None or not (spec.dtype.is_floating or spec.dtype.is_integer):
+        raise ModelError(f"tensor {key!r} of {name!r} is {spec}: an array of numbers of known rank is needed.")
+    return TensorSpec(name=key, shape=tuple(spec.shape.as_list()), dtype=spec.dtype.name)
