@@ -117,18 +117,14 @@ def view_of(
             f"sample ids {sample_ids.min()}..{sample_ids.max()} of a split of {len(split)} samples: expected "
             f"0..{len(split) - 1}. Use the split that the ids were made for."
         )
-    images = _augmented(split, sample_ids, seed, view, augmentation)
-    batch = Batch(sample_ids, images, split.labels[sample_ids], epoch=view, view=view)
+    stored = _augmented(split, sample_ids, seed, view, augmentation)
+    labels = split.labels[sample_ids]
     if not mixup:
-        return batch
+        return Batch(sample_ids, as_float32(stored), labels, epoch=view, view=view)
     partners = _mixup.partners(sample_ids, seed=seed, view=view, count=len(split))
     weight = _mixup.partner_weights(sample_ids, seed=seed, view=view, alpha=mixup)
-    return dataclasses.replace(
-        batch,
-        images=_mixup.mix(images, _augmented(split, partners, seed, view, augmentation), weight),
-        partner_labels=split.labels[partners],
-        partner_weight=weight,
-    )
+    images = _mixup.mix(stored, _augmented(split, partners, seed, view, augmentation), weight)
+    return Batch(sample_ids, images, labels, view, view, split.labels[partners], weight)
 
 
 def view_in_epoch(epoch: int, views: int | None) -> int:
@@ -159,10 +155,11 @@ def ordered_batches(split: Split, *, batch_size: int) -> Iterator[Batch]:
 def _augmented(
     split: Split, sample_ids: np.ndarray, seed: int, view: int, augmentation: Augmentation | None
 ) -> np.ndarray:
+    """Returns a view of the samples in the dtype in which they are stored."""
     samples = split.images[sample_ids]
-    if augmentation:
-        samples = augment(samples, sample_ids=sample_ids, seed=seed, view=view, **dataclasses.asdict(augmentation))
-    return as_float32(samples)
+    if not augmentation:
+        return samples
+    return augment(samples, sample_ids=sample_ids, seed=seed, view=view, **dataclasses.asdict(augmentation))
 
 
 def _part(size: int, shard: tuple[int, int]) -> slice:

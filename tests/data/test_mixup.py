@@ -79,6 +79,17 @@ def test_mixing_is_the_weighted_sum():
     assert others[0, 0].tolist() == [9.0, 6.0]
 
 
+@pytest.mark.parametrize("shape", [(7,), (30, 30, 3), (400, 300)])
+def test_stored_bytes_are_mixed_as_their_scaled_values_are(shape):
+    samples, others = np.random.default_rng(0).integers(0, 256, (2, 37, *shape)).astype(np.uint8)
+    weight = np.linspace(0, 1, 37, dtype=np.float32)
+    mixed = mixup.mix(samples, others, weight)
+    scaled = mixup.mix(samples / np.float32(255), others / np.float32(255), weight)
+    assert mixed.tobytes() == scaled.tobytes()
+    share = weight.astype(np.float64).reshape(-1, *[1] * len(shape))
+    np.testing.assert_allclose(mixed, ((1 - share) * samples + share * others) / 255, atol=1e-6)
+
+
 @pytest.mark.parametrize("alpha", [-0.1, math.nan, math.inf, "0.2", True, None])
 def test_what_is_no_parameter_of_a_beta_distribution_is_refused(alpha):
     with pytest.raises(RecipeError, match=r"mixup is .*: expected the α of Beta"):
