@@ -217,7 +217,8 @@ def test_the_value_and_its_gradient_are_finite_at_zero_constant_large_and_small_
         ours, theirs = (
             each_array(lambda array, f=factor, o=offset: np.asarray(f * array + o), each) for each in ordinary
         )
-        for pair in ((ours, theirs), (ours, ordinary[1]), (ordinary[0], theirs), (ours, ours)):
+        pairs = [(ours, theirs), (ours, ordinary[1]), (ordinary[0], theirs)]
+        for pair in pairs + ([(ours, ours)] if factor else []):  # without a factor both are the same already
             result, gradient = value_and_gradient(name, *pair, dtype)
             assert np.isfinite(result).all(), kind
             for each in arrays(gradient):

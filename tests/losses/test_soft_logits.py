@@ -183,3 +183,55 @@ def test_a_batch_known_only_when_the_graph_runs_is_accepted_and_its_classes_stil
 def test_a_temperature_that_is_no_positive_number_is_refused(temperature):
     with pytest.raises(RecipeError, match=f"temperature must be a positive finite number, got {temperature}"):
         soft_logits(tf.zeros((1, 2)), tf.zeros((1, 2)), temperature=temperature)
+
+
+def standardized(z):
+    return (z - z.mean(axis=-1, keepdims=True)) / (z.std(axis=-1, ddof=1, keepdims=True) + 1e-7)
+
+
+def test_standardised_logits_by_hand():
+    # Mean 2 and standard deviation 1 (with classes - 1): -1, 0, 1, whatever the scale; the student has them reversed.
+    teacher, student = np.array([[10.0, 20.0, 30.0]]), np.array([[3.0, 2.0, 1.0]])
+    assert loss(teacher / 7, teacher, standardize=True) == pytest.approx([0.0], abs=1e-9)
+    # Both sums of exponentials are e + 1 + 1/e, so the divergence is Σ p (z_t - z_s) = 2 (e - 1/e) / (e + 1 + 1/e).
+    expected = 2 * (np.e - 1 / np.e) / (np.e + 1 + 1 / np.e)
+    assert expected == pytest.approx(1.1504207, abs=1e-7)
+    # The 1e-7 that is added to a standard deviation of 1 shows in the seventh digit.
+    assert loss(student, teacher, temperature=1.0, standardize=True) == pytest.approx([expected], rel=1e-6)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 2.0])
+def test_standardised_logits_are_compared_as_the_formula_says(logits, temperature):
+    expected = by_scipy(*(standardized(each) for each in logits), temperature)
+    np.testing.assert_allclose(loss(*logits, temperature=temperature, standardize=True), expected, rtol=1e-10)
+
+
+def test_the_papers_standard_deviation_is_a_lower_temperature(logits):
+    # Divided by the number of classes, 5, instead of 4.
+    student, teacher = ((each - each.mean(-1, keepdims=True)) / each.std(-1, keepdims=True) for each in logits)
+    found = loss(*logits, temperature=2.0 * np.sqrt(4 / 5), standardize=True)
+    np.testing.assert_allclose(found / (4 / 5), by_scipy(student, teacher, 2.0), rtol=1e-6)
+
+
+def test_standardising_makes_the_scale_and_offset_of_each_samples_logits_irrelevant(logits):
+    student, teacher = logits
+    scales = np.array([1e-2, 1.0, 7.0, 1e2, 2.0, 0.5])[:, None]
+    found = loss(scales * student - 3.0, teacher / scales + 100.0, standardize=True)
+    np.testing.assert_allclose(found, loss(student, teacher, standardize=True), rtol=1e-4)
+    assert not np.allclose(loss(student, teacher), loss(student, teacher, standardize=True), rtol=0.05)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_equal_logits_standardise_to_a_uniform_prediction_without_gradient(logits, dtype):
+    _, teacher = logits
+    for flat in (np.zeros((6, 5), dtype), np.full((6, 5), 7.0, dtype)):
+        expected = by_scipy(np.zeros((6, 5)), standardized(teacher), 4.0)
+        np.testing.assert_allclose(loss(flat, teacher.astype(dtype), standardize=True), expected, rtol=5e-3)
+        np.testing.assert_array_equal(gradient(flat, teacher.astype(dtype), standardize=True), 0.0)
+
+
+def test_huge_and_tiny_logits_standardise_too(logits):
+    student, teacher = (each.astype("float32") for each in logits)
+    expected = by_scipy(standardized(student), standardized(teacher), 4.0)
+    np.testing.assert_allclose(loss(student * 1e30, teacher * 1e25, standardize=True), expected, rtol=1e-4)
+    assert np.isfinite(gradient(student * 1e-30, teacher, standardize=True)).all()
