@@ -163,8 +163,10 @@ def test_another_seed_gives_other_kernels_and_no_two_layers_share_one(name, taps
     first, other = (state(build(name, taps, seed=seed)) for seed in (7, 8))
     kernels = [path for path in first if path.endswith("kernel")]
     assert not any((first[path] == other[path]).all() for path in kernels)
-    drawn = [first[path].ravel()[:3].tobytes() for path in kernels]
-    assert len(set(drawn)) == len(drawn)
+    # One seed gives kernels of different shape the same draws, but for their scale.
+    drawn = [first[path].ravel()[:3] for path in kernels]
+    directions = [each / np.linalg.norm(each) for each in drawn]
+    assert len({tuple(np.round(each, 4)) for each in directions}) == len(kernels)
 
 
 @each_fit
