@@ -5,6 +5,7 @@ import dataclasses
 import logging
 import os
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,12 @@ _REQUIRED = os.environ.get("EDGEKD_REQUIRE_FASHION_MNIST") == "1"
 def pytest_configure() -> None:
     # TensorFlow reads it when it is imported.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # Not the cache of whoever runs the tests.
+    os.environ["EDGEKD_CACHE_DIR"] = tempfile.mkdtemp(prefix="edgekd-test-cache-")
+
+
+def pytest_unconfigure() -> None:
+    shutil.rmtree(os.environ["EDGEKD_CACHE_DIR"], ignore_errors=True)
 
 
 def pytest_report_header() -> str:
@@ -73,7 +80,13 @@ TINY_RECIPE: dict[str, Any] = {
         "losses": [
             {"loss": "soft_logits", "weight": 0.9},
             {"loss": "attention_transfer", "weight": 10.0, "taps": [["stage2", "stage2"]]},
-        ]
+            {
+                "loss": "fitnet_hint",
+                "weight": {"schedule": "linear", "from": 0.0, "to": 1.0, "end_epoch": 2},
+                "taps": [["stage1", "stage1"]],
+            },
+        ],
+        "cache": {"views": 2},
     },
     "export": [
         {"format": "tflite", "scheme": "float32"},

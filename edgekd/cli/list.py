@@ -10,6 +10,7 @@ from edgekd.cli import _options
 # Each kind's package, and the function whose keyword arguments are the plug-in's options: `{}` is the plug-in's name.
 KINDS = {
     "losses": ("edgekd.losses", "{}"),
+    "adapters": ("edgekd.distill.adapters", "build"),
     "architectures": ("edgekd.architectures", "build"),
     "datasets": ("edgekd.data.sources", "load"),
     "schemes": ("edgekd.quantize.schemes", None),
@@ -23,7 +24,10 @@ KINDS = {
 @_options.json_option
 @_options.debug_option
 def command(kind: str, as_json: bool) -> None:
-    """Show what is installed of KIND: losses, architectures, datasets, schemes, formats, targets or recipes."""
+    """Show what is installed of KIND.
+
+    KIND is losses, adapters, architectures, datasets, schemes, formats, targets or recipes.
+    """
     rows: dict[str, dict[str, object]]
     if kind == "recipes":
         from edgekd import recipe
@@ -45,8 +49,11 @@ def command(kind: str, as_json: bool) -> None:
 
 
 def _row(plugin: registry.Plugin) -> dict[str, object]:
+    needs = plugin.constants.get("NEEDS", ())
     options = {
-        name: "required" if default is registry.REQUIRED else default for name, default in plugin.parameters.items()
+        name: "required" if default is registry.REQUIRED else default
+        for name, default in plugin.parameters.items()
+        if name not in {"seed", *needs}  # what training supplies
     }
     return {"summary": plugin.summary, "options": options, **{k.lower(): v for k, v in plugin.constants.items()}}
 

@@ -15,6 +15,7 @@ import ruamel.yaml
 from click.testing import CliRunner
 
 from edgekd import api, cli, recipe, registry, storage
+from edgekd.errors import RecipeError
 from edgekd.pipeline import RunResult
 from edgekd.pipeline.folder import StageRecord
 from edgekd.records import Summary
@@ -187,11 +188,13 @@ def test_wrong_usage_is_explained_with_status_2(edgekd_command: Command, argumen
 
 
 def test_debug_shows_the_traceback(edgekd_command: Command) -> None:
-    with pytest.raises(recipe.RecipeError):
+    with pytest.raises(RecipeError):
         edgekd_command("run", "quickstrat", "--debug")
 
 
-@pytest.mark.parametrize("kind", ["losses", "architectures", "datasets", "schemes", "formats", "targets", "recipes"])
+@pytest.mark.parametrize(
+    "kind", ["losses", "adapters", "architectures", "datasets", "schemes", "formats", "targets", "recipes"]
+)
 def test_list_shows_what_is_installed(edgekd_command: Command, kind: str) -> None:
     listed = json.loads(edgekd_command("list", kind, "--json").out)
     assert listed

@@ -28,7 +28,14 @@ PATIENCE_SECONDS = 240
 
 
 @pytest.fixture
-def command(tiny_recipe: dict[str, Any], tmp_path: Path) -> list[str]:
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty teacher cache for the test's own processes."""
+    monkeypatch.setenv("EDGEKD_CACHE_DIR", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def command(tiny_recipe: dict[str, Any], tmp_path: Path, cache: Path) -> list[str]:
     with (tmp_path / "tiny.yaml").open("w") as file:
         ruamel.yaml.YAML(typ="safe", pure=True).dump(tiny_recipe, file)
     return [sys.executable, "-c", "from edgekd.cli import main; main()", "run", str(tmp_path / "tiny.yaml")]
@@ -81,16 +88,22 @@ def wait_for(condition: Callable[[], bool], process: subprocess.Popen[bytes]) ->
         time.sleep(0.01)
 
 
-def test_a_run_killed_at_three_random_moments_ends_with_the_same_files(
-    command: list[str], tmp_path: Path, finished: RunResult
+def test_the_same_weights_after_kill_9_at_four_random_moments(
+    command: list[str], tmp_path: Path, cache: Path, finished: RunResult
 ) -> None:
+    """Teacher, filling of the cache, student with its adapter and schedule, export."""
     out = tmp_path / "run"
     seed = int(time.time())
     print(f"random moments of seed {seed}")  # noqa: T201 - shown when the test fails
     moments = random.Random(seed)  # noqa: S311
-    for begun in ("teacher/checkpoint.npz", "student_distilled/checkpoint.npz", "export/*.tflite"):
+    for place, begun in (
+        (out, "teacher/checkpoint.npz"),
+        (cache, "**/rows-*.npy"),
+        (out, "student_distilled/checkpoint.npz"),
+        (out, "export/*.tflite"),
+    ):
         process = subprocess.Popen([*command, "--out", str(out)], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-        wait_for(lambda begun=begun: any(out.glob(begun)), process)  # type: ignore[misc]
+        wait_for(lambda place=place, begun=begun: any(place.glob(begun)), process)  # type: ignore[misc]
         time.sleep(moments.uniform(0, 0.5))
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL

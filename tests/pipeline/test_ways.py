@@ -1,0 +1,197 @@
+"""Every way to teach, from a recipe to saved networks."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgekd import recipe
+from edgekd.errors import EdgekdError, ModelError, RecipeError, ShapeError, StorageError
+from edgekd.pipeline import RunResult, run
+from edgekd.pipeline.results import TrainingResult
+from edgekd.pipeline.stage import RECORD_FILE, STUDENT_DISTILLED
+
+LOGITS = {"loss": "soft_logits", "temperature": 2.0}
+
+
+@pytest.fixture
+def short_recipe(tiny_recipe: dict[str, Any]) -> dict[str, Any]:
+    """One epoch each, nothing exported; tests replace what they are about."""
+    for role in ("teacher", "student"):
+        tiny_recipe[role] = {**tiny_recipe[role], "epochs": 1}
+    tiny_recipe["data"] = {**tiny_recipe["data"], "samples": 200}
+    return {**tiny_recipe, "distill": {"losses": [LOGITS]}, "export": []}
+
+
+def distilled(
+    document: dict[str, Any], out: Path, *, until: tuple[str, ...] | None = (STUDENT_DISTILLED,)
+) -> RunResult:
+    return run(recipe.from_document(document), out=out, until=until)
+
+
+def result(out: Path) -> TrainingResult:
+    return TrainingResult.read(out / STUDENT_DISTILLED / RECORD_FILE)
+
+
+def test_an_ensemble_of_two_teachers_with_taps_of_each(tmp_path: Path, short_recipe: dict[str, Any]) -> None:
+    short_recipe["teacher"] = [short_recipe["teacher"], {**short_recipe["teacher"], "width": 6}]
+    short_recipe["distill"] = {
+        "ensemble": {"weights": [2, 1]},
+        "losses": [
+            LOGITS,
+            {"loss": "attention_transfer", "taps": [["stage1", "teacher/stage1"], ["stage2", "teacher_2/stage2"]]},
+        ],
+    }
+    ended = distilled(short_recipe, tmp_path / "run", until=None)
+    assert set(ended.summary.models) == {"teacher", "teacher_2", "student_labels", "student_distilled"}
+    assert all(model.accuracy is not None for model in ended.summary.models.values())
+    assert set(result(tmp_path / "run").curve[0].terms) == {"labels", "soft_logits", "attention_transfer"}
+
+
+def test_a_tap_of_an_ensemble_must_say_whose_it_is(tmp_path: Path, short_recipe: dict[str, Any]) -> None:
+    short_recipe["teacher"] = [short_recipe["teacher"]] * 2
+    short_recipe["distill"]["losses"] = [{"loss": "attention_transfer", "taps": [["stage1", "stage1"]]}]
+    with pytest.raises(RecipeError, match=r"'stage1'.*teacher/stage1.*teacher, teacher_2"):
+        distilled(short_recipe, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_two_teachers_of_one_architecture_are_two_networks(tmp_path: Path, short_recipe: dict[str, Any]) -> None:
+    short_recipe["teacher"] = [short_recipe["teacher"]] * 2
+    models = distilled(short_recipe, tmp_path / "run").summary.models
+    assert models["teacher"].weights_sha256 != models["teacher_2"].weights_sha256
+
+
+def test_peers_of_other_architectures_are_saved_beside_the_student(
+    tmp_path: Path, short_recipe: dict[str, Any]
+) -> None:
+    del short_recipe["teacher"]
+    short_recipe["distill"] = {
+        "way": "online",
+        "labels_weight": 1.0,
+        "peers": [{"architecture": "lab_cnn"}, {"architecture": "resnet", "width": 4}],
+        "losses": [{**LOGITS, "temperature": 1.0}],
+    }
+    ended = distilled(short_recipe, tmp_path / "run", until=None)
+    assert set(ended.summary.models) == {"student_labels", "student_distilled", "peer_1", "peer_2"}
+    assert (tmp_path / "run" / ended.summary.models["peer_1"].path).is_file()
+    assert ended.summary.models["peer_1"].architecture == "lab_cnn"
+    assert all(model.accuracy is not None for model in ended.summary.models.values())
+    # The same architecture, but not the same network.
+    assert ended.summary.models["peer_2"].weights_sha256 != ended.summary.models["student_distilled"].weights_sha256
+
+
+def test_exits_are_dropped_from_the_saved_network(tmp_path: Path, short_recipe: dict[str, Any]) -> None:
+    del short_recipe["teacher"]
+    short_recipe["distill"] = {
+        "way": "self",
+        "exits": ["stage1", "stage2"],
+        "labels_weight": 0.7,
+        "losses": [LOGITS, {"loss": "feature_mse", "weight": 0.1, "taps": [["features", "features"]]}],
+    }
+    models = distilled(short_recipe, tmp_path / "run").summary.models
+    labels = run(recipe.from_document(short_recipe), out=tmp_path / "run", until=("student_labels",)).summary.models
+    assert models["student_distilled"].parameters == labels["student_labels"].parameters
+    assert "stage1/soft_logits" in result(tmp_path / "run").curve[0].terms
+
+
+def test_generations_are_taught_by_the_one_before(tmp_path: Path, short_recipe: dict[str, Any]) -> None:
+    del short_recipe["teacher"]
+    short_recipe["distill"] = {"way": "born_again", "generations": 2, "losses": [LOGITS]}
+    ended = distilled(short_recipe, tmp_path / "run")
+    assert set(ended.summary.models) == {"student_labels", "student_distilled", "generation_1"}
+    assert len({model.weights_sha256 for model in ended.summary.models.values()}) == 3
+    assert (tmp_path / "run" / STUDENT_DISTILLED / "curve_generation_1.csv").is_file()
+    again = distilled({**short_recipe, "distill": {**short_recipe["distill"], "generations": 1}}, tmp_path / "run")
+    # The first generation of two is the last of one: only the number of generations has changed.
+    assert (
+        again.summary.models["student_distilled"].weights_sha256 == ended.summary.models["generation_1"].weights_sha256
+    )
+
+
+def test_a_cached_run_makes_the_same_student_and_a_second_one_asks_no_teacher(
+    tmp_path: Path, short_recipe: dict[str, Any]
+) -> None:
+    live = distilled(short_recipe, tmp_path / "live").summary.models["student_distilled"]
+    cache = {"dtype": "float32", "folder": str(tmp_path / "cache")}
+    short_recipe["distill"] = {**short_recipe["distill"], "cache": cache}
+    cached = distilled(short_recipe, tmp_path / "cached").summary.models["student_distilled"]
+    assert cached.weights_sha256 == live.weights_sha256
+    stored = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.npy")}
+    assert stored
+    short_recipe["distill"] = {**short_recipe["distill"], "cache": {**cache, "fill": False}}
+    short_recipe["student"]["learning_rate"] = 0.02
+    distilled(short_recipe, tmp_path / "other")
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.npy")} == stored
+    short_recipe["seed"] = 4
+    with pytest.raises(StorageError, match="teacher"):
+        distilled(short_recipe, tmp_path / "refused")
+
+
+def test_a_tflite_file_teaches(tmp_path: Path, short_recipe: dict[str, Any]) -> None:
+    from edgekd.api import export_model
+
+    trained = distilled(short_recipe, tmp_path / "run", until=("teacher",))
+    artifact = export_model(trained.folder / trained.summary.models["teacher"].path, tmp_path / "teacher.tflite")
+    short_recipe["teacher"] = {"model": artifact.path}
+    ended = distilled(short_recipe, tmp_path / "taught", until=None)
+    teacher = ended.summary.models["teacher"]
+    assert (teacher.parameters, teacher.macs) == (None, None)
+    assert teacher.accuracy is not None
+    assert "LiteRT" in teacher.architecture
+
+
+def test_unlabelled_images_are_taught_on_and_not_counted_as_labelled(
+    tmp_path: Path, short_recipe: dict[str, Any]
+) -> None:
+    images = np.random.default_rng(0).random((96, 16, 16, 1), np.float32)
+    np.savez(tmp_path / "more.npz", x=images)
+    before = distilled(short_recipe, tmp_path / "before").summary
+    short_recipe["data"]["unlabelled"] = f"npz:{tmp_path / 'more.npz'}"
+    after = distilled(short_recipe, tmp_path / "after").summary
+    assert after.data.train == before.data.train + 96
+    assert after.models["teacher"].weights_sha256 == before.models["teacher"].weights_sha256
+    assert after.models["student_distilled"].weights_sha256 != before.models["student_distilled"].weights_sha256
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"way": "self", "exits": ["stage9"]}, ModelError, r"'stage9'.*stage1"),
+        ({"way": "online", "peers": [{"architecture": "nothing"}]}, RecipeError, "unknown architecture 'nothing'"),
+        ({"way": "online"}, RecipeError, "needs peers"),
+        ({"way": "self"}, RecipeError, "needs exits"),
+        ({"way": "born_again", "exits": ["stage1"]}, RecipeError, "exits is given but way is 'born_again'"),
+        ({"losses": [{**LOGITS, "weight": 0.0}]}, RecipeError, "weight of every loss is zero"),
+        ({"generations": 2}, RecipeError, "set way to 'born_again'"),
+        (
+            {
+                "losses": [
+                    {**LOGITS, "weight": {"schedule": "linear", "from": 0, "to": 1, "start_epoch": 5, "end_epoch": 2}}
+                ]
+            },
+            RecipeError,
+            "ends at epoch 2 and starts at epoch 5",
+        ),
+        (
+            {"losses": [{"loss": "vid", "taps": [["stage1", "stage1"]], "adapter": "pool"}]},
+            RecipeError,
+            "needs variance",
+        ),
+        (
+            {"losses": [{"loss": "feature_mse", "taps": [["stage1", "stage2"]], "adapter": "none"}]},
+            ShapeError,
+            r"feature_mse.*16, 16, 4.*8, 8, 16",
+        ),
+    ],
+)
+def test_what_cannot_be_taught_is_said_before_anything_is_written(
+    tmp_path: Path, short_recipe: dict[str, Any], changes: dict[str, Any], error: type[EdgekdError], message: str
+) -> None:
+    if changes.get("way") in {"online", "self", "born_again"}:
+        del short_recipe["teacher"]
+    short_recipe["distill"] = {**short_recipe["distill"], **changes}
+    with pytest.raises(error, match=message):
+        distilled(short_recipe, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
