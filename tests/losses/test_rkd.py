@@ -118,6 +118,18 @@ def test_samples_at_the_same_place_have_no_distance_and_no_angle_also_in_single_
     assert np.isfinite(gradient(student, teacher)).all()
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_samples_nearer_than_single_precision_can_tell_are_at_the_same_place(features, seed):
+    student, teacher = features
+    same = student.copy()
+    same[3] = same[1]
+    near = same.copy()
+    near[3] += 1e-5 * np.random.default_rng(seed).normal(size=near[3].shape)
+    # Their distance from inner products is rounding noise, and an angle between noise and anything else is too.
+    found = loss(near.astype("float32"), teacher.astype("float32"))
+    np.testing.assert_allclose(found, by_loop(same, teacher), rtol=1e-4)
+
+
 def test_a_batch_of_one_has_no_loss_and_no_gradient(features):
     student, teacher = (each[:1] for each in features)
     np.testing.assert_array_equal(loss(student, teacher), 0.0)
