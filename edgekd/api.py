@@ -336,6 +336,7 @@ def _fit(
     from edgekd.data.augment import Augmentation
     from edgekd.distill.loop import fit
 
+    objective.check_labels(data.train.labels, mixup=batches.mixup)
     state = fit(
         student,
         data,

@@ -92,9 +92,23 @@ class Objective:
         """What the parts of the total are called, in order."""
         return (("labels",) if self.uses_labels else ()) + tuple(term.name for term in self.terms)
 
-    def without_labels(self) -> "Objective":
-        """Returns the same terms, for samples whose class is not known."""
-        return dataclasses.replace(self, labels_weight=0.0)
+    def check_labels(self, labels: np.ndarray, *, mixup: float) -> None:
+        """Raises RecipeError where a term looks at the true class, and samples have none or are blended of two.
+
+        Args:
+          labels: [samples] of the training split; -1 where the class is not known.
+          mixup: of the training.
+        """
+        looking = [term.name for term in self.terms if term.needs_labels]
+        if looking and mixup:
+            raise RecipeError(
+                f"loss {looking[0]!r} needs one true class for each image, but mixup blends two: set it 0."
+            )
+        if looking and (labels < 0).any():
+            raise RecipeError(
+                f"loss {looking[0]!r} needs labels, but {int((labels < 0).sum())} of {len(labels)} training samples have "
+                "none: use another loss, or labelled samples only."
+            )
 
     def teacher_outputs(self, student_shapes: Mapping[str, tuple[int, ...]]) -> tuple[TeacherOutput, ...]:
         """Returns what the terms need of the teacher, each once.

@@ -283,6 +283,15 @@ def test_images_without_a_label_count_for_the_teachers_terms_only(tiny_network: 
     assert measured["soft"] > 0
 
 
+@pytest.mark.parametrize(("labels", "mixup", "message"), [([0, -1], 0.0, "1 of 2"), ([0, 1], 0.2, "mixup")])
+def test_a_loss_that_needs_the_class_refuses_samples_without_one(labels: list[int], mixup: float, message: str) -> None:
+    section = recipe.section(recipe.Distill, {"losses": [{"loss": "dkd"}]})
+    goal = objective.from_recipe(section, label_smoothing=0.0)
+    goal.check_labels(np.array([0, 1]), mixup=0.0)
+    with pytest.raises(RecipeError, match=message):
+        goal.check_labels(np.array(labels), mixup=mixup)
+
+
 def test_adapters_learn_with_the_student_and_start_from_the_seed(tiny_network: Build, live_teacher: Callable) -> None:
     section = recipe.section(
         recipe.Distill, {"losses": [{"loss": "fitnet_hint", "taps": [["stage1", "stage1"], ["stage2", "stage2"]]}]}

@@ -145,7 +145,7 @@ def test_a_tflite_file_teaches(tmp_path: Path, short_recipe: dict[str, Any]) -> 
 def test_unlabelled_images_are_taught_on_and_not_counted_as_labelled(
     tmp_path: Path, short_recipe: dict[str, Any]
 ) -> None:
-    images = np.random.default_rng(0).random((96, 16, 16, 1), np.float32)
+    images = np.random.default_rng(0).integers(0, 256, (96, 16, 16, 1), np.uint8)
     np.savez(tmp_path / "more.npz", x=images)
     before = distilled(short_recipe, tmp_path / "before").summary
     short_recipe["data"]["unlabelled"] = f"npz:{tmp_path / 'more.npz'}"
