@@ -11,7 +11,11 @@ from edgekd.cli import _options
 @click.argument("recipe", required=False)
 @_options.recipe_options
 @click.option("--dataset", help="Without a recipe: the data, such as embedded, tfds:NAME or image_folder:DIR.")
-@click.option("--teacher", type=click.Path(path_type=Path), help="Without a recipe: a saved Keras model.")
+@click.option(
+    "--teacher",
+    help="Without a recipe: a Keras or tf_keras file, a SavedModel folder, a .tflite or .onnx file, or "
+    "package.module:function.",
+)
 @click.option("--architecture", help="Without a recipe: the student, likewise as for `edgekd train`.")
 @click.option("--epochs", type=click.IntRange(min=1), help="Without a recipe: how long to train.")
 @_options.json_option
@@ -23,14 +27,14 @@ def command(
     smoke: bool,
     out: Path | None,
     dataset: str | None,
-    teacher: Path | None,
+    teacher: str | None,
     architecture: str | None,
     epochs: int | None,
     as_json: bool,
 ) -> None:
     """Train the student taught by the teacher, and the same student on labels only, to compare with.
 
-    Takes a RECIPE, or a saved teacher and a student given by options: then soft logits at temperature 4 teach it
+    Takes a RECIPE, or a teacher and a student given by options: then soft logits at temperature 4 teach it
     unless `--set distill.losses=...` says otherwise. The saved student is OUT/student_distilled/model.keras.
     """
     from edgekd.cli import _recipes
@@ -45,7 +49,7 @@ def command(
         document = {
             "name": f"distill-{_options.as_name(architecture)}",
             "data": {"dataset": dataset},
-            "teacher": {"model": str(teacher)},
+            "teacher": {"model": teacher},
             "student": {"architecture": architecture, "epochs": epochs or 10},
         }
         chosen = _recipes.from_options(document, overrides, seed, smoke=smoke)

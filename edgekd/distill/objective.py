@@ -106,8 +106,8 @@ class Objective:
             )
         if looking and (labels < 0).any():
             raise RecipeError(
-                f"loss {looking[0]!r} needs labels, but {int((labels < 0).sum())} of {len(labels)} training samples have "
-                "none: use another loss, or labelled samples only."
+                f"loss {looking[0]!r} needs labels, but {int((labels < 0).sum())} of {len(labels)} training samples "
+                "have none: use another loss, or labelled samples only."
             )
 
     def teacher_outputs(self, student_shapes: Mapping[str, tuple[int, ...]]) -> tuple[TeacherOutput, ...]:
