@@ -1,7 +1,9 @@
 """What a stored output depends on: two that differ in any of it are different outputs."""
 
+import functools
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
@@ -78,12 +80,12 @@ class OutputIdentity(Record):
             return data
         return {**data, "augmentation": {}, "mixup": 0.0, "seed": 0, "view": 0}
 
-    @property
+    @functools.cached_property
     def key(self) -> str:
         """The hexadecimal SHA-256 of the identity: the name of its folder."""
         return _sha256(self.model_dump(mode="json"))
 
-    @property
+    @functools.cached_property
     def family(self) -> str:
         """The hexadecimal SHA-256 of what all outputs and views of one training share."""
         return _sha256(self.model_dump(mode="json", exclude=set(_OF_ONE_OUTPUT)))
@@ -95,7 +97,11 @@ class OutputIdentity(Record):
 
     def at_view(self, view: int) -> Self:
         """Returns the identity of another view of the same output; the same one where all views are alike."""
-        return type(self)(**{**self.model_dump(), "view": view})
+        return self.model_copy(update={"view": view})
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:  # noqa: ARG002
+        """Returns a changed copy that is checked as a new identity is; pydantic's own would keep the old key."""
+        return type(self)(**{**self.model_dump(), **(update or {})})
 
     def differences(self, wanted: "OutputIdentity") -> dict[str, str]:
         """Returns in which parts this identity is not the wanted one, in words, each with both values."""

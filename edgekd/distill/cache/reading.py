@@ -5,7 +5,6 @@ do the same with less code, but its pages count as resident until the system wan
 order was seen to add 200 MiB.
 """
 
-import collections
 import os
 from collections.abc import MutableMapping
 from pathlib import Path
@@ -15,10 +14,10 @@ import numpy as np
 
 from edgekd.distill.cache import shards
 from edgekd.distill.cache.entry import Entry
+from edgekd.distill.cache.open_files import OpenFiles
 
 HELD_BYTES = 64 << 20  # of all entries that are held whole
 _LARGEST_HELD = HELD_BYTES // 2
-_OPEN_SHARDS = 64  # of one large entry
 MOST_READERS = 8
 
 Verified = MutableMapping[Path, shards.Signature]
@@ -66,21 +65,22 @@ class WholeReader:
 
 
 class RowReader:
-    """An entry of which nothing is kept but a few open files.
+    """An entry of which nothing is kept but open files.
 
     Args:
       entry: a filled entry.
       verified: the files that this process has checked; added to.
+      files: the open files, which other readers share.
     """
 
     held_bytes = 0
 
-    def __init__(self, entry: Entry, verified: Verified) -> None:
+    def __init__(self, entry: Entry, verified: Verified, files: OpenFiles) -> None:
         self._entry = entry
-        self._paths = entry.paths()
+        self._paths = [str(path) for path in entry.paths()]
         self._offsets: dict[int, int] = {}
         self._verified = verified
-        self._open: collections.OrderedDict[int, shards.OpenShard] = collections.OrderedDict()
+        self._files = files
 
     def rows(self, sample_ids: np.ndarray) -> np.ndarray:
         """Returns [k, ...] in the dtype that is stored.
@@ -94,31 +94,30 @@ class RowReader:
             return rows
         content = rows.data.cast("B")
         indices, places = np.divmod(sample_ids, self._entry.layout.shard_rows)
-        order = np.argsort(indices, kind="stable")  # each shard is opened once at most
+        order = np.argsort(indices, kind="stable")  # each file is opened once at most
         for target, index, place in zip(order.tolist(), indices[order].tolist(), places[order].tolist(), strict=True):
-            shard = self._open.get(index) or self._shard(index)
+            handle = self._files.get(self._paths[index])
+            if handle is None:
+                handle = self._open(index)
             into = content[target * row_bytes : (target + 1) * row_bytes]
-            if os.preadv(shard.handle, [into], self._offsets[index] + place * row_bytes) != row_bytes:
-                raise shards.damaged({self._paths[index]: "it became shorter while it was read"})
+            if os.preadv(handle, [into], self._offsets[index] + place * row_bytes) != row_bytes:
+                raise shards.damaged({Path(self._paths[index]): "it became shorter while it was read"})
         return rows
 
-    def _shard(self, index: int) -> shards.OpenShard:
-        path = self._paths[index]
+    def _open(self, index: int) -> int:
+        path = Path(self._paths[index])
         try:
-            opened = shards.OpenShard(path)
+            signature = shards.signature(path)
+            if self._verified.get(path) != signature:
+                if reason := self._entry.problem(index, path):
+                    raise shards.damaged({path: reason})
+                self._verified[path] = signature
+            if index not in self._offsets:
+                shape = self._entry.shape_of(index)
+                self._offsets[index] = shards.offset_of(path, shape, self._entry.identity.stored_dtype)
+            return self._files.open(self._paths[index])
         except FileNotFoundError as error:
             raise shards.damaged({path: "it is not there any more"}) from error
-        if self._verified.get(path) != opened.signature:
-            if reason := self._entry.problem(index, path):
-                raise shards.damaged({path: reason})
-            self._verified[path] = opened.signature
-        if index not in self._offsets:
-            shape = self._entry.shape_of(index)
-            self._offsets[index] = shards.offset_of(path, shape, self._entry.identity.stored_dtype)
-        self._open[index] = opened
-        if len(self._open) > _OPEN_SHARDS:
-            self._open.popitem(last=False)[1].close()
-        return opened
 
 
 def held_bytes(entry: Entry) -> int:
@@ -127,6 +126,6 @@ def held_bytes(entry: Entry) -> int:
     return whole if whole <= _LARGEST_HELD else 0
 
 
-def open_reader(entry: Entry, verified: Verified) -> Reader:
+def open_reader(entry: Entry, verified: Verified, files: OpenFiles) -> Reader:
     """Returns the reader that fits the size of an entry that is filled."""
-    return WholeReader(entry) if held_bytes(entry) else RowReader(entry, verified)
+    return WholeReader(entry) if held_bytes(entry) else RowReader(entry, verified, files)

@@ -4,7 +4,6 @@ import hashlib
 import io
 import os
 import re
-import weakref
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -26,20 +25,6 @@ class DamagedShardError(StorageError):
     def __init__(self, message: str, paths: Iterable[Path]) -> None:
         super().__init__(message)
         self.paths = tuple(paths)
-
-
-class OpenShard:
-    """An open shard, until `close` is called or the object is forgotten.
-
-    Attributes:
-      handle: the open file.
-      signature: of that very file.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        self.close = weakref.finalize(self, os.close, self.handle)
-        self.signature = _signature(os.fstat(self.handle))
 
 
 def write(folder: Path, index: int, rows: np.ndarray) -> Path:
@@ -80,7 +65,8 @@ def find(folder: Path) -> dict[int, Path]:
 
 def signature(path: Path) -> Signature:
     """Returns what tells whether a file is still the one that was checked."""
-    return _signature(path.stat())
+    stat = path.stat()
+    return (stat.st_ino, stat.st_size, stat.st_mtime_ns)
 
 
 def problem(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> str | None:
@@ -173,7 +159,3 @@ def _header(file: BinaryIO, shape: tuple[int, ...], dtype: np.dtype[Any]) -> byt
 def _mismatch(path: Path, received: str) -> str | None:
     match = _NAME.fullmatch(path.name)
     return None if match and match[2] == received else f"its SHA-256 is {received[:12]}…, not the one in its name"
-
-
-def _signature(stat: os.stat_result) -> Signature:
-    return (stat.st_ino, stat.st_size, stat.st_mtime_ns)

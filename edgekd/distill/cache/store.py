@@ -19,6 +19,7 @@ from edgekd.distill.cache.catalogue import nearest
 from edgekd.distill.cache.entry import Entry
 from edgekd.distill.cache.filling import Compute, Filled, Filler, Progress
 from edgekd.distill.cache.identity import OutputIdentity, training_differences
+from edgekd.distill.cache.open_files import OpenFiles
 from edgekd.distill.cache.space import require_space
 from edgekd.errors import DataError, StorageError
 
@@ -48,6 +49,7 @@ class TeacherCache:
         self._verified: dict[Path, shards.Signature] = {}
         self._used: dict[str, locks.Lock | None] = {}
         self._readers: collections.OrderedDict[str, reading.Reader] = collections.OrderedDict()
+        self._files = OpenFiles()
         self._guard = threading.RLock()
 
     def __enter__(self) -> Self:
@@ -64,6 +66,7 @@ class TeacherCache:
         """Forgets what is in memory and lets everything be pruned again."""
         with self._guard:
             self._readers.clear()
+            self._files.close()
             for lock in self._used.values():
                 if lock is not None:
                     lock.release()
@@ -196,7 +199,7 @@ class TeacherCache:
                 entry = self.require(identity)
                 entry.touch()
                 self._make_room(entry)
-                reader = self._readers[key] = reading.open_reader(entry, self._verified)
+                reader = self._readers[key] = reading.open_reader(entry, self._verified, self._files)
             self._readers.move_to_end(key)
             return reader.rows(sample_ids).astype(np.float32)
 
@@ -210,6 +213,7 @@ class TeacherCache:
         with self._guard:
             for identity in identities:
                 self._readers.pop(identity.key, None)
+            self._files.close()
 
     def _use(self, identity: OutputIdentity) -> None:
         """Keeps the outputs of a training from being pruned."""

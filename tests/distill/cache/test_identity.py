@@ -86,3 +86,11 @@ def test_shards_are_whole_batches_of_bounded_size_and_cover_every_sample_once(
 
 def test_a_million_rows_of_logits_are_about_a_hundred_files(make_identity):
     assert 60 <= layout_of(make_identity(samples=1_000_000, batch_size=128, dtype="float16")).shards <= 130
+
+
+def test_a_copy_has_the_key_of_what_it_is(make_identity):
+    original = make_identity()
+    assert original.key != make_identity(view=2).key  # known before it is copied
+    assert original.model_copy(update={"view": 2}).key == make_identity(view=2).key
+    assert original.at_view(2) == make_identity(view=2)
+    assert original.model_copy(update={"augmentation": {}}).seed == 0
