@@ -75,6 +75,7 @@ class CachedTeacher:
             )
             for key, shape in live.shapes.items()
         }
+        self._of_view: dict[int, dict[str, OutputIdentity]] = {}
 
     def prepare(
         self, views: int, *, progress: Progress | None = None, worker: tuple[int, int] = (0, 1)
@@ -94,7 +95,7 @@ class CachedTeacher:
             nearest stored outputs differ in.
           NonFiniteError: the teacher gives outputs that cannot be stored.
         """
-        wanted = [identity.at_view(view) for view in range(views) for identity in self._identities.values()]
+        wanted = [identity for view in range(views) for identity in self._at(view).values()]
         if self._fills:
             return self._cache.fill(wanted, self._compute, progress=progress, worker=worker)
         for identity in wanted:
@@ -105,9 +106,15 @@ class CachedTeacher:
         """Reads the batch's rows of its view."""
         remake = self._compute if self._fills else None
         return {
-            key: self._cache.rows(identity.at_view(batch.view), batch.sample_ids, remake=remake)
-            for key, identity in self._identities.items()
+            key: self._cache.rows(identity, batch.sample_ids, remake=remake)
+            for key, identity in self._at(batch.view).items()
         }
+
+    def _at(self, view: int) -> dict[str, OutputIdentity]:
+        """Returns what the outputs of a view are stored under; hashing it anew for every batch would cost more."""
+        if view not in self._of_view:
+            self._of_view[view] = {key: identity.at_view(view) for key, identity in self._identities.items()}
+        return self._of_view[view]
 
     def _compute(self, sample_ids: np.ndarray, view: int) -> dict[str, np.ndarray]:
         batch = view_of(self._split, sample_ids, view=view, **self._views)  # type: ignore[arg-type]
