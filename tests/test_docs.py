@@ -1,0 +1,111 @@
+"""What docs/ tells people works: recipes, commands, Python, error messages; generated pages are up to date."""
+
+import re
+import runpy
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+import ruamel.yaml
+
+from edgekd import cli, recipe
+from edgekd.errors import EdgekdError
+from edgekd.pipeline import load_data, preflight
+from edgekd.pipeline.stage import STUDENT_DISTILLED
+
+ROOT = Path(__file__).parents[1]
+GUIDE = (ROOT / "docs" / "distillation.md").read_text(encoding="utf-8")
+
+# What a reader puts a fragment into; the sizes of the error messages' shapes are those of its data.
+BASE: dict[str, Any] = {
+    "data": {"dataset": "synthetic", "samples": 60, "classes": 3, "shape": [16, 16, 1], "batch_size": 8},
+    "teacher": {"architecture": "resnet", "width": 16},
+    "student": {"architecture": "resnet", "width": 8},
+}
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", GUIDE, flags=re.DOTALL)
+
+
+def commands() -> list[list[str]]:
+    lines = (line.strip() for block in blocks("sh") for line in block.splitlines())
+    return [shlex.split(line)[1:] for line in lines if line.startswith("edgekd ")]
+
+
+def refusals() -> list[tuple[str, str]]:
+    (table,) = re.findall(r"\| fragment \| what it says \|\n\|---\|---\|\n((?:\|.*\|\n)+)", GUIDE)
+    return re.findall(r"\| `(.*)` \| (.*) \|\n", table)
+
+
+def parsed(fragment: str) -> dict[str, Any]:
+    return ruamel.yaml.YAML(typ="safe", pure=True).load(fragment)
+
+
+def whole(fragment: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the document that a reader gets who replaces the sections of a recipe by those of a fragment."""
+    document = {**BASE, **fragment, "data": {**BASE["data"], **fragment.get("data", {})}}
+    if fragment.get("distill", {}).get("way", "offline") != "offline":
+        del document["teacher"]
+    return document
+
+
+def check(document: dict[str, Any]) -> None:
+    """Does what a run does before it trains: the networks are built and the whole objective is evaluated."""
+    checked = recipe.from_document(document)
+    preflight.check(checked, load_data(checked.data), stages={STUDENT_DISTILLED})
+
+
+def test_the_table_of_losses_is_that_of_the_source_files() -> None:
+    tool = runpy.run_path(str(ROOT / "tools" / "make_loss_table.py"))
+    written = tool["PAGE"].read_text(encoding="utf-8")
+    assert written == tool["page"](), f"{tool['PAGE'].name} is out of date: run {tool['COMMAND']}"
+
+
+def test_there_is_something_to_check() -> None:
+    assert len(blocks("yaml")) > 8
+    assert len(commands()) > 3
+    assert len(refusals()) > 8
+    assert blocks("python")
+
+
+@pytest.mark.parametrize("fragment", blocks("yaml"))
+def test_every_fragment_of_a_recipe_works(fragment: str) -> None:
+    document = whole(parsed(fragment))
+    checked = recipe.from_document(document)
+    document["data"].pop("unlabelled", None)  # no such folder here
+    if all(teacher.model is None for teacher in checked.teacher):  # nor such files
+        check(document)
+
+
+@pytest.mark.parametrize("arguments", commands(), ids=" ".join)
+def test_every_command_exists_with_its_options_and_settings(arguments: list[str]) -> None:
+    context = click.Context(cli.edgekd, info_name="edgekd")
+    group: click.Command = cli.edgekd
+    while isinstance(group, click.Group):
+        name, found, arguments = group.resolve_command(context, arguments)
+        assert found is not None, name
+        group = found
+    options = group.make_context(group.name, list(arguments), parent=context).params
+    if options.get("recipe"):
+        recipe.load(options["recipe"], overrides=options["overrides"])
+
+
+@pytest.mark.parametrize(("fragment", "message"), refusals())
+def test_what_is_refused_is_refused_in_these_words(fragment: str, message: str) -> None:
+    expected = ".*".join(re.escape(part.strip()) for part in message.split("…"))
+    with pytest.raises(EdgekdError, match=expected):
+        check(whole(parsed(fragment)))
+
+
+@pytest.mark.slow
+def test_the_python_examples_run_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("EDGEKD_CACHE_DIR", str(tmp_path / "cache"))
+    names: dict[str, Any] = {}
+    for example in blocks("python"):
+        exec(compile(example, "distillation.md", "exec"), names)  # noqa: S102 - our own page
+    assert list((tmp_path / "cache").iterdir())
