@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgekd.data.dataset import Dataset
-from edgekd.recipe import Network, Peer, Recipe
+from edgekd.recipe import Network, Peer, Recipe, Teacher
 from edgekd.storage import require_file, sha256_file
 
 if TYPE_CHECKING:  # these import TensorFlow, which is imported when work begins
@@ -31,8 +31,10 @@ def build(network: Network | Peer, data: Dataset, *, seed: int) -> "keras.Model"
 
 
 def is_keras_file(network: Network) -> bool:
-    """Whether the section names a file in the format of Keras 3, which can be trained on and copied into a run."""
-    return network.model is not None and Path(network.model).suffix == ".keras"
+    """Whether the section names a Keras 3 file that can be copied into a run as it is: logits for channels last."""
+    if network.model is None or Path(network.model).suffix != ".keras":
+        return False
+    return not isinstance(network, Teacher) or (network.outputs, network.layout) == ("logits", "channels_last")
 
 
 def settings(network: Network | Peer, *, role: str) -> dict[str, Any]:

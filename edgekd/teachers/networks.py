@@ -33,7 +33,7 @@ def compiled(call: Callable[[Any], Mapping[str, Any]], *, name: str) -> Callable
         try:
             if images.shape not in functions:
                 signature = tf.TensorSpec(images.shape, tf.float32)
-                functions[images.shape] = tf.function(call, input_signature=[signature], autograph=False)
+                functions[images.shape] = tf.function(call, autograph=False).get_concrete_function(signature)
             found: Mapping[str, Any] = functions[images.shape](tf.constant(images))
         except (ValueError, TypeError, NotImplementedError, RuntimeError, tf.errors.OpError) as error:
             raise ModelError(

@@ -195,3 +195,18 @@ def test_what_cannot_be_taught_is_said_before_anything_is_written(
     with pytest.raises(error, match=message):
         distilled(short_recipe, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_keras_file_that_ends_in_a_softmax_may_teach_when_that_is_said(
+    tmp_path: Path, short_recipe: dict[str, Any]
+) -> None:
+    import keras
+
+    images = keras.Input((16, 16, 1))
+    outputs = keras.layers.Dense(3, activation="softmax")(keras.layers.Flatten()(images))
+    keras.Model(images, outputs).save(tmp_path / "teacher.keras")
+    short_recipe["teacher"] = {"model": str(tmp_path / "teacher.keras")}
+    with pytest.raises(ModelError, match="softmax"):
+        distilled(short_recipe, tmp_path / "refused")
+    short_recipe["teacher"]["outputs"] = "probabilities"
+    assert distilled(short_recipe, tmp_path / "run").summary.models["teacher"].parameters is None
