@@ -1,0 +1,629 @@
+"""Compares the methods of tools/methods.yaml on the embedded data, over several seeds, with intervals.
+
+    python tools/compare_methods.py                       the table, under runs/methods
+    python tools/compare_methods.py --page docs/methods.md  the page of the documentation
+    python tools/compare_methods.py --methods soft_logits dkd --seeds 0 --epochs 1 --train-limit 512   in a minute
+
+Every method trains the same student for the same epochs on the same views. Teachers are trained once for each seed, and
+their outputs are kept on disk while the methods of that seed train. A sweep that was stopped goes on with the same
+command; a finished one only writes its table again. About 40 minutes on two quiet cores for all methods and three
+seeds, and up to 4 GB of disk while it runs.
+"""
+
+import argparse
+import dataclasses
+import gc
+import json
+import logging
+import math
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pydantic
+import ruamel.yaml
+from scipy import stats
+
+from edgekd import pipeline, recipe, storage
+from edgekd.data.dataset import Dataset
+from edgekd.errors import EdgekdError, NonFiniteError, RecipeError, unknown_name
+from edgekd.recipe import Distill, Recipe
+from edgekd.records import Environment, Interval, ModelRecord, Record
+from edgekd.runtime.native_output import import_quietly
+
+if TYPE_CHECKING:  # importing it would import TensorFlow
+    from edgekd.distill.stopping import StopRequest
+
+METHODS_FILE = Path(__file__).with_name("methods.yaml")
+BASELINE = "labels_only"
+CONFIDENCE = 0.95
+TEACHERS = ("teacher", "teacher_2")
+# Students have seeds 0, 1, 2, ...: teachers must not begin, and shuffle, as one of them does.
+FIRST_TEACHER_SEED = 1000
+
+
+class Method(Record):
+    """One entry of the methods' file, which explains the keys."""
+
+    name: str
+    title: str
+    note: str
+    distill: dict[str, Any]
+    teachers: int = pydantic.Field(default=1, ge=0, le=len(TEACHERS))
+    stage: Literal["student_labels", "student_distilled"] = "student_distilled"
+    continues: str | None = None
+    counts: tuple[str, ...] = ()
+
+    @property
+    def run(self) -> str:
+        """The name of the run that it belongs to."""
+        return self.continues or self.name
+
+
+class MethodsFile(Record):
+    """What all runs share, and the methods in the order of the table."""
+
+    common: dict[str, Any]
+    methods: tuple[Method, ...]
+
+
+class Tested(Record):
+    """A network's accuracy on the test split, which is read once for each trained network."""
+
+    weights_sha256: str
+    accuracy: float
+
+
+class Trained(Record):
+    """One training of the table: a method with a seed, or a teacher."""
+
+    seed: int
+    accuracy: float
+    validation_accuracy: float
+    parameters: int
+    seconds: float
+    epochs: int
+    best_epoch: int
+
+
+class Row(Record):
+    """One method over all seeds; intervals are None where one seed alone was trained.
+
+    `accuracy` and `difference` (to labels only, paired by seed) are fractions; `seconds` is the mean over seeds.
+    `failures` has the seeds whose training did not stay finite, each with the reason.
+    """
+
+    name: str
+    title: str
+    note: str
+    objective: str
+    trained: tuple[Trained, ...]
+    failures: dict[int, str] = pydantic.Field(default_factory=dict)
+    mean_accuracy: float | None
+    accuracy: Interval | None
+    mean_difference: float | None
+    difference: Interval | None
+    seconds: float | None
+    parameters: int | None
+
+
+class Table(Record):
+    """The whole comparison."""
+
+    schema_version: int = 1
+    command: str
+    seeds: tuple[int, ...]
+    common: dict[str, Any]
+    samples: dict[str, int]
+    rows: tuple[Row, ...]
+    teachers: tuple[Row, ...]
+    environments: tuple[Environment, ...]
+
+
+def mean_interval(values: Sequence[float]) -> Interval | None:
+    """Returns the mean with its t-interval, mean ± t(n − 1) · sd / √n, or None for fewer than two values."""
+    if len(values) < 2:
+        return None
+    array = np.asarray(values, np.float64)
+    mean = float(array.mean())
+    half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, len(array) - 1) * array.std(ddof=1) / math.sqrt(len(array)))
+    return Interval(value=mean, low=mean - half, high=mean + half, confidence=CONFIDENCE)
+
+
+def read_methods(path: Path) -> MethodsFile:
+    """Returns the checked methods' file: every method's recipe is one that edgekd accepts.
+
+    Raises:
+      RecipeError: an unknown or missing key, a name that is there twice, or a recipe that is not accepted.
+    """
+    text = storage.require_file(path, "methods file").read_text(encoding="utf-8")
+    try:
+        file = MethodsFile.model_validate(ruamel.yaml.YAML(typ="safe", pure=True).load(text))
+    except ruamel.yaml.error.YAMLError as error:
+        raise RecipeError(f"{str(path)!r} is not valid YAML: {error}") from error
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        raise RecipeError(f"{str(path)!r}: {'.'.join(map(str, first['loc']))}: {first['msg'].lower()}.") from error
+    names = [method.name for method in file.methods]
+    if len(set(names)) < len(names):
+        raise RecipeError(f"{str(path)!r} has methods of one name: {', '.join(names)}.")
+    for method in file.methods:
+        if method.run not in names:
+            raise RecipeError(f"{method.name}: continues: {unknown_name('method', method.run, names)}")
+        method_recipe(file, method, seed=0, folder=Path())
+    return file
+
+
+def method_recipe(file: MethodsFile, method: Method, *, seed: int, folder: Path) -> Recipe:
+    """Returns the recipe of a method with a seed.
+
+    Args:
+      file: has what is common.
+      method: one of them.
+      seed: of the student: its initial weights, order and views.
+      folder: of the seed; trained teachers and the cache lie in it.
+    """
+    paths = [folder / "teachers" / name / "model.keras" for name in TEACHERS[: method.teachers]]
+    distill = dict(method.distill)
+    if paths:
+        # One view for each epoch, as many as training on labels has: fewer would favour one side.
+        distill["cache"] = {"folder": str(folder / "cache"), "dtype": "float16"}
+    document = {
+        "name": f"methods-{method.run}",
+        "seed": seed,
+        "data": file.common["data"],
+        "teacher": [{"model": str(path)} for path in paths],
+        "student": file.common["student"],
+        "distill": distill,
+        "export": [],
+        "bench": {"targets": []},
+    }
+    return recipe.from_document(document, origin=f"method {method.name}")
+
+
+def teachers_recipe(file: MethodsFile, *, seed: int) -> Recipe:
+    """Returns the recipe by which the teachers of a seed are trained on labels."""
+    document = {
+        "name": "methods-teachers",
+        "seed": FIRST_TEACHER_SEED + len(TEACHERS) * seed,  # the second one has the next seed
+        "data": file.common["data"],
+        "teacher": [file.common["teacher"]] * len(TEACHERS),
+        "student": file.common["student"],
+        "export": [],
+        "bench": {"targets": []},
+    }
+    return recipe.from_document(document, origin="the teachers")
+
+
+@dataclasses.dataclass(frozen=True)
+class Sweep:
+    """Trains what is missing, one network after the other, in one process.
+
+    Attributes:
+      file: the methods.
+      out: the folder of all runs.
+      seeds: of the students.
+      stop: turns signals into an orderly end.
+    """
+
+    file: MethodsFile
+    out: Path
+    seeds: tuple[int, ...]
+    stop: "StopRequest"
+
+    def run(self) -> Table:
+        """Returns the table of all methods and seeds."""
+        found: dict[str, list[Trained]] = {name: [] for name in (*TEACHERS, *(each.name for each in self.file.methods))}
+        failures: dict[str, dict[int, str]] = {name: {} for name in found}
+        environments: dict[str, Environment] = {}
+        data = pipeline.load_data(recipe.section(recipe.Data, self.file.common["data"]))
+        for seed in self.seeds:
+            folder = self.out / f"seed_{seed}"
+            for name, trained in self._of_seed(seed, folder, data, environments):
+                if isinstance(trained, Trained):
+                    found[name].append(trained)
+                else:
+                    failures[name][seed] = trained
+                _tell(f"seed {seed}  {name}: {_in_words(trained)}")
+            if (folder / "cache").exists():
+                shutil.rmtree(folder / "cache")  # gigabytes, and made again where they are needed
+        baseline = {trained.seed: trained.accuracy for trained in found.get(BASELINE, [])}
+        return Table(
+            command="",
+            seeds=self.seeds,
+            common=self.file.common,
+            samples={name: len(split) for name, split in data.splits.items()},
+            rows=tuple(
+                _row(method, _objective(self._distill(method)), found[method.name], failures[method.name], baseline)
+                for method in self.file.methods
+            ),
+            teachers=tuple(
+                _row(Method(name=name, title=name, note="", distill={}), "labels", found[name], {}, {})
+                for name in TEACHERS
+                if found[name]
+            ),
+            environments=tuple(environments.values()),
+        )
+
+    def _distill(self, method: Method) -> Distill:
+        return method_recipe(self.file, method, seed=0, folder=Path()).distill
+
+    def _of_seed(
+        self, seed: int, folder: Path, data: Dataset, environments: dict[str, Environment]
+    ) -> Iterator[tuple[str, Trained | str]]:
+        """Yields what became of every network of a seed: its numbers, or why it has none."""
+        needed = TEACHERS[: max(method.teachers for method in self.file.methods)]
+        for name in needed:
+            yield (
+                name,
+                self._trained(teachers_recipe(self.file, seed=seed), folder / "teachers", name, data, environments),
+            )
+        for method in self.file.methods:
+            made = method_recipe(self.file, method, seed=seed, folder=folder)
+            try:
+                yield (
+                    method.name,
+                    self._trained(made, folder / method.run, method.stage, data, environments, counts=method.counts),
+                )
+            except NonFiniteError as error:  # a finding on the method, and no reason to lose the others
+                yield method.name, str(error)
+
+    def _trained(
+        self,
+        made: Recipe,
+        folder: Path,
+        stage: str,
+        data: Dataset,
+        environments: dict[str, Environment],
+        *,
+        counts: tuple[str, ...] = (),
+    ) -> Trained:
+        result = pipeline.run(made, out=folder, until=(stage,), stop=self.stop)
+        summary = result.summary
+        here = summary.earlier_environments.get(stage, summary.environment)
+        environments[here.model_dump_json()] = here
+        model = summary.models[stage]
+        tested = _tested(model, folder, stage, data)
+        if result.worked:
+            _forget_graphs()
+        return Trained(
+            seed=made.seed,
+            accuracy=tested.accuracy,
+            validation_accuracy=_known(model.validation_accuracy),
+            parameters=_known(model.parameters),
+            seconds=sum(_known(summary.models[each].training_seconds) for each in (stage, *counts)),
+            epochs=_known(model.epochs),
+            best_epoch=_known(model.best_epoch),
+        )
+
+
+def _tested(model: ModelRecord, folder: Path, stage: str, data: Dataset) -> Tested:
+    """Returns the test accuracy of a network, as recorded, or measured where these weights were not measured yet."""
+    path = folder / stage / "test.json"
+    if path.is_file():
+        tested = Tested.read(path)
+        if tested.weights_sha256 == model.weights_sha256:
+            return tested
+    import_quietly("keras")
+    from edgekd import architectures
+    from edgekd.distill.evaluate import Predictor
+
+    _, accuracy = Predictor(architectures.load_model(folder / model.path)).loss_and_accuracy(data.test)
+    tested = Tested(weights_sha256=_known(model.weights_sha256), accuracy=accuracy)
+    tested.write(path)
+    return tested
+
+
+def _forget_graphs() -> None:
+    """Lets go of what a training has left in the process, so that memory stays flat over a sweep."""
+    import keras
+
+    keras.utils.clear_session()
+    gc.collect()
+
+
+def _known(value: Any) -> Any:
+    assert value is not None  # noqa: S101 - every network here was trained here
+    return value
+
+
+def _row(
+    method: Method,
+    objective: str,
+    trained: Sequence[Trained],
+    failures: Mapping[int, str],
+    baseline: Mapping[int, float],
+) -> Row:
+    accuracies = [each.accuracy for each in trained]
+    compared = method.name != BASELINE and not failures
+    pairs = [each.accuracy - baseline[each.seed] for each in trained if compared and each.seed in baseline]
+    return Row(
+        name=method.name,
+        title=method.title,
+        note=method.note,
+        objective=objective,
+        trained=tuple(trained),
+        failures=dict(failures),
+        mean_accuracy=_mean(accuracies),
+        accuracy=mean_interval(accuracies),
+        mean_difference=_mean(pairs),
+        difference=mean_interval(pairs),
+        seconds=_mean([each.seconds for each in trained]),
+        parameters=trained[0].parameters if trained else None,
+    )
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return float(np.mean(values)) if values else None
+
+
+def _objective(distill: Distill) -> str:
+    """Returns what is minimised in one line, such as `0.1 labels + 0.9 soft_logits(temperature 4)`."""
+    parts = [f"{_number(distill.labels_weight)} labels"]
+    for loss in distill.losses:
+        arguments = [f"{key} {_number(value)}" for key, value in loss.arguments.items() if value is not False]
+        at = [ours for ours, _ in loss.taps]
+        listed = ", ".join([*arguments, *([f"at {', '.join(at)}"] if at else [])])
+        parts.append(f"{_number(loss.weight)} {loss.loss}" + (f"({listed})" if listed else ""))
+    return " + ".join(parts)
+
+
+def _number(value: Any) -> str:
+    if isinstance(value, Mapping) and value.get("schedule") == "linear":
+        return f"[{value['from']:g} → {value['to']:g} by epoch {value['end_epoch']:g}]"
+    if isinstance(value, float):
+        return f"{value:g}"
+    return str(value)
+
+
+def page(table: Table) -> str:
+    """Returns the table as a page of Markdown, with what may be concluded from it and how it was made."""
+    parts = [
+        "# The methods, compared",
+        _introduction(table),
+        "\n".join(_accuracy_lines(table)),
+        _conclusion(table),
+        "## Settings",
+        _settings(table),
+        "\n".join(_method_lines(table)),
+        "## How it was made",
+        f"```sh\n{table.command}\n```",
+        "\n".join(_environment_lines(table)),
+    ]
+    return "<!-- Written by tools/compare_methods.py: change tools/methods.yaml and run it again. -->\n\n" + (
+        "\n\n".join(part for part in parts if part) + "\n"
+    )
+
+
+def _introduction(table: Table) -> str:
+    student = table.common["student"]
+    teachers = "; ".join(
+        f"{row.title.replace('_', ' ')} {_percent(row.mean_accuracy, row.accuracy)} % "
+        f"({row.parameters:,} parameters, trained in {row.seconds:.0f} s)"
+        for row in table.teachers
+    )
+    return (
+        f"What each way to teach gains a small student, on the embedded subset of Fashion-MNIST "
+        f"({table.samples['train']:,} training, {table.samples['validation']:,} validation and "
+        f"{table.samples['test']:,} test images), over {_count(len(table.seeds), 'seed')}.\n\n"
+        f"For each seed every method has the same student, initial weights, order and augmented views (a born-again "
+        f"network has its own), the same {_count(student['epochs'], 'epoch')}, optimizer and batches; only what is "
+        "minimised differs. The epoch is selected on the validation split; the test split is read once for each "
+        "trained network, after that. Hyper-parameters are the papers' usual ones except where a note below says "
+        "otherwise. None was tuned here: this says how methods do as they come, not how well each can do.\n\n"
+        + (
+            "Teachers are trained once for each seed, from seeds of their own, and are shared by all methods: "
+            f"{teachers}. Their outputs come from the teacher cache (float16, one view for each epoch).\n\n"
+            if teachers
+            else ""
+        )
+        + "Accuracies are means over seeds with 95 % t-intervals. Differences to labels only are paired by seed. "
+        "Seconds are the mean wall time of the student's training steps, reading the cache included, filling it and "
+        "training the teacher not; mutual learning trains two networks in that time, and born-again two, one after "
+        "the other. Where the machine had other work too, only large differences of time mean something."
+    )
+
+
+def _accuracy_lines(table: Table) -> Iterator[str]:
+    yield "| method | test accuracy, % | difference to labels only, points | training, s | student's parameters |"
+    yield "|---|---|---|---|---|"
+    for row in table.rows:
+        difference = "–" if row.mean_difference is None else _percent(row.mean_difference, row.difference, sign="+")
+        seconds = "–" if row.seconds is None else f"{row.seconds:.0f}"
+        parameters = "–" if row.parameters is None else f"{row.parameters:,}"
+        yield (
+            f"| {row.title}{'*' if row.failures else ''} | {_percent(row.mean_accuracy, row.accuracy)} | {difference} "
+            f"| {seconds} | {parameters} |"
+        )
+    for row in table.rows:
+        if row.failures:
+            seeds = ", ".join(str(seed) for seed in row.failures)
+            yield f"\n\\* {row.title}: the loss did not stay finite with seed {seeds}; there is no difference to give."
+
+
+def _conclusion(table: Table) -> str:
+    rows = [row for row in table.rows if row.difference is not None]
+    if not rows:
+        return "With one seed there are no intervals, and nothing may be concluded."
+    differences = {row.title: _known(row.difference) for row in rows}
+    better = [title for title, interval in differences.items() if interval.low > 0]
+    worse = [title for title, interval in differences.items() if interval.high < 0]
+    noise = [title for title in differences if title not in (*better, *worse)]
+    half_widths = [100 * (interval.high - interval.low) / 2 for interval in differences.values()]
+    seeds = _count(len(table.seeds), "seed")
+    sentences = [
+        f"**What is within noise.** With {seeds} the interval of the difference to labels only leaves out zero for "
+        f"{_listed(better)} (better) and {_listed(worse)} (worse).",
+        f"Within noise are {_listed(noise)}.",
+        f"The intervals' half-widths have a median of {np.median(half_widths):.1f} points: smaller effects than that "
+        "cannot be seen here.",
+        f"If nothing had an effect, about {len(rows) * (1 - CONFIDENCE):.1g} of {_count(len(rows), 'comparison')} "
+        "would leave out zero by chance: a single finding is a hint and no proof.",
+    ]
+    baseline = next((row for row in table.rows if row.name == BASELINE), None)
+    if baseline is not None and baseline.mean_accuracy is not None:
+        accuracy = baseline.mean_accuracy
+        error = (
+            100
+            * float(stats.norm.ppf(0.5 + CONFIDENCE / 2))
+            * math.sqrt(accuracy * (1 - accuracy) / table.samples["test"])
+        )
+        sentences.append(
+            f"All networks are tested on the same {table.samples['test']:,} images; which images these are adds "
+            f"± {error:.1f} points to every accuracy, to all much alike, and this is not in the intervals."
+        )
+    return " ".join(sentences)
+
+
+def _settings(table: Table) -> str:
+    data = table.common["data"]
+    return (
+        f"Student: {_mapping(table.common['student'])}. Teacher: {_mapping(table.common['teacher'])}. "
+        f"Data: {_mapping(data)}. What is not named has the recipe's default (`edgekd run RECIPE --print`)."
+    )
+
+
+def _method_lines(table: Table) -> Iterator[str]:
+    yield "| method | what is minimised | from |"
+    yield "|---|---|---|"
+    for row in table.rows:
+        objective = "labels" if row.name == BASELINE else row.objective
+        yield f"| {row.title} | {objective} | {row.note} |"
+
+
+def _environment_lines(table: Table) -> Iterator[str]:
+    for here in table.environments:
+        packages = ", ".join(
+            f"{name} {here.packages[name]}" for name in ("tensorflow", "keras", "numpy") if name in here.packages
+        )
+        yield (
+            f"- {here.cpu}, {here.logical_cores} logical cores, {here.memory_bytes / 2**30:.0f} GiB, {here.machine}; "
+            f"Python {here.python}, edgekd {here.edgekd}, {packages}."
+        )
+
+
+def _percent(mean: float | None, interval: Interval | None, *, sign: str = "") -> str:
+    if mean is None:
+        return "–"
+    if interval is None:
+        return f"{100 * mean:{sign}.2f}"
+    return f"{100 * mean:{sign}.2f} ± {100 * (interval.high - interval.low) / 2:.2f}"
+
+
+def _listed(titles: Sequence[str]) -> str:
+    return ", ".join(titles) or "none"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def _mapping(section: Mapping[str, Any]) -> str:
+    return ", ".join(
+        f"{key} {{{_mapping(value)}}}" if isinstance(value, Mapping) else f"{key} {value}"
+        for key, value in section.items()
+    )
+
+
+def _in_words(trained: Trained | str) -> str:
+    if isinstance(trained, str):
+        return trained
+    return (
+        f"test {100 * trained.accuracy:.2f} %, validation {100 * trained.validation_accuracy:.2f} % (epoch "
+        f"{trained.best_epoch} of {trained.epochs}), {trained.seconds:.1f} s"
+    )
+
+
+def _tell(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
+
+
+def chosen_methods(file: MethodsFile, names: Sequence[str] | None) -> tuple[Method, ...]:
+    """Returns the methods of these names, in the file's order; all by default.
+
+    Raises:
+      RecipeError: a name that the file does not have.
+    """
+    known = [method.name for method in file.methods]
+    for name in names or ():
+        if name not in known:
+            raise RecipeError(unknown_name("method", name, known))
+    return tuple(method for method in file.methods if names is None or method.name in names)
+
+
+def shortened(common: Mapping[str, Any], *, epochs: int | None, train_limit: int | None) -> dict[str, Any]:
+    """Returns the common settings with other epochs, of student and teacher, and fewer training images."""
+    changed = {key: dict(section) for key, section in common.items()}
+    for network in ("student", "teacher"):
+        if epochs is not None:
+            changed[network]["epochs"] = epochs
+    if train_limit is not None:
+        changed["data"]["train_limit"] = train_limit
+    return changed
+
+
+def _command(options: argparse.Namespace) -> str:
+    """Returns the command that makes the same table, whatever folders were used here."""
+    words = ["python", "tools/compare_methods.py", "--seeds", *map(str, options.seeds)]
+    if options.methods is not None:
+        words += ["--methods", *options.methods]
+    for key in ("epochs", "train_limit"):
+        if (value := getattr(options, key)) is not None:
+            words += [f"--{key.replace('_', '-')}", str(value)]
+    return " ".join(words)
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Compares the methods on the embedded data, over several seeds.")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of the students (default: 0 1 2)")
+    parser.add_argument("--methods", nargs="+", help="names of the methods' file (default: all)")
+    parser.add_argument("--out", type=Path, default=Path("runs/methods"), help="folder of all runs")
+    parser.add_argument("--epochs", type=int, help="of student and teacher (default: the methods' file's)")
+    parser.add_argument("--train-limit", type=int, help="so many training images (default: all)")
+    parser.add_argument("--page", type=Path, help="where to write the page (default: methods.md in --out)")
+    parser.add_argument("--methods-file", type=Path, default=METHODS_FILE, help="the methods, as YAML")
+    parser.add_argument("--json", action="store_true", help="print the table as JSON")
+    options = parser.parse_args(arguments)
+    if min(options.seeds) < 0 or len(set(options.seeds)) < len(options.seeds):
+        parser.error(f"--seeds {' '.join(map(str, options.seeds))}: give different numbers of at least 0")
+    return options
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Trains what is missing, writes the page, and prints it or the JSON; 1 where a loss did not stay finite."""
+    options = _options(arguments)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read when TensorFlow is imported
+    try:
+        file = read_methods(options.methods_file)
+        common = shortened(file.common, epochs=options.epochs, train_limit=options.train_limit)
+        file = MethodsFile(common=common, methods=chosen_methods(file, options.methods))
+        table = _swept(file, options)
+        written = page(table)
+        storage.write_text(options.page or options.out / "methods.md", written)
+        table.write(options.out / "methods.json")
+    except EdgekdError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return error.exit_code
+    sys.stdout.write(json.dumps(table.model_dump(mode="json"), indent=2) + "\n" if options.json else written)
+    return 1 if any(row.failures for row in table.rows) else 0
+
+
+def _swept(file: MethodsFile, options: argparse.Namespace) -> Table:
+    import_quietly("keras")
+    from edgekd.distill.stopping import StopRequest
+
+    # It warns of every teacher that is opened after the fifth: that each needs a graph of its own.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    stop = StopRequest()
+    with stop.handling_signals():
+        table = Sweep(file, options.out, tuple(options.seeds), stop).run()
+    return table.model_copy(update={"command": _command(options)})
+
+
+if __name__ == "__main__":
+    sys.exit(main())
