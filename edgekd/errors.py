@@ -38,6 +38,10 @@ class StorageError(EdgekdError):
     """A file or folder that cannot be written, or that is damaged or belongs to something else."""
 
 
+class WorkerError(EdgekdError):
+    """Worker processes that end again and again before their work is done."""
+
+
 class StoppedError(EdgekdError):
     """Work that a signal ended after its state was saved; carries the signal's exit status."""
 

@@ -65,6 +65,10 @@ class TerminalProgress(RunProgress):
         """Prints why a finished stage is done again."""
         self._console.print(f"[bold]{_STAGES[stage]}[/bold]: doing it again, because {reason}")
 
+    def workers_restarted(self, reason: str) -> None:
+        """Prints what happened."""
+        self._console.print(f"  {reason}")
+
     def training_started(self, epochs: int, steps_per_epoch: int, *, done_epochs: int, done_steps: int) -> None:
         """Shows the bar of all the training's steps."""
         self._epochs, self._steps = epochs, steps_per_epoch

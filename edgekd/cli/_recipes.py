@@ -38,7 +38,7 @@ def folder(recipe: Recipe, out: Path | None, seed: int | None) -> Path:
     return default if seed is None else default.with_name(f"{default.name}-seed{seed}")
 
 
-def work(recipe: Recipe, out: Path, *, until: tuple[str, ...] | None, as_json: bool) -> None:
+def work(recipe: Recipe, out: Path, *, until: tuple[str, ...] | None, as_json: bool, workers: int = 1) -> None:
     """Runs the recipe, prints what came out, and leaves with exit status 1 if a gate failed.
 
     The gates of an earlier run judge no verb that stops before them.
@@ -47,7 +47,7 @@ def work(recipe: Recipe, out: Path, *, until: tuple[str, ...] | None, as_json: b
 
     stop = StopRequest()
     with stop.handling_signals(), TerminalProgress(quiet=as_json) as progress:
-        result = run(recipe, out=out, until=until, progress=progress, stop=stop)
+        result = run(recipe, out=out, until=until, progress=progress, stop=stop, worker_processes=workers)
     gates = result.summary.gates if until is None else ()
     if as_json:
         _options.print_json(result.summary)

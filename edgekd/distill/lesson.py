@@ -7,6 +7,7 @@ import keras
 from keras import layers, ops
 
 from edgekd.data import randomness
+from edgekd.distill.distribution import known_per_replica
 from edgekd.distill.learners import Learners
 from edgekd.distill.objective import LOGITS, Objective, Term, teacher_output
 from edgekd.distill.taps import Outputs
@@ -226,7 +227,7 @@ def _cross_entropy(logits: Any, targets: Targets, *, smoothing: float) -> Any:
     if targets.complete:
         return ops.mean(entropy)
     mask = ops.cast(known, "float32")
-    return ops.sum(mask * entropy) / ops.maximum(ops.sum(mask), 1.0)
+    return ops.sum(mask * entropy) / known_per_replica(mask)
 
 
 def _build_adapters(objective: Objective, student: Shapes, teacher: Shapes, *, seed: int) -> Adapters:

@@ -14,6 +14,7 @@ from edgekd.data.prefetch import prefetched
 from edgekd.distill import optimizers, precision
 from edgekd.distill.callback import Callback
 from edgekd.distill.checkpoint import Checkpoint
+from edgekd.distill.distribution import Replicas
 from edgekd.distill.evaluate import Predictor
 from edgekd.distill.learners import Learners, Student
 from edgekd.distill.lesson import Lesson
@@ -38,6 +39,7 @@ def fit(
     seed: int,
     checkpoint: Checkpoint | None = None,
     callbacks: Sequence[Callback] = (),
+    strategy: tf.distribute.Strategy | None = None,
 ) -> TrainingState:
     """Trains the student and leaves it with the weights of its best epoch by validation accuracy.
 
@@ -50,17 +52,22 @@ def fit(
       augmentation: the random views of training images; student and teacher see the same view.
       mixup: α of the mixing of images, 0 for none.
       views: how many different views of each image there are, over all epochs; as many as epochs by default.
-      batch_size: samples a step.
+      batch_size: samples a step, over all workers.
       seed: decides the order and the views, with the epoch and the sample alone.
       checkpoint: where to go on from, and where to save after each epoch and on a stop.
       callbacks: called in order after each step and epoch.
+      strategy: shares each step out among devices or worker processes (see `distribution`); of several workers, which
+        all call this with the same arguments, the first alone saves and is watched by the callbacks.
 
     Returns:
       The final state, with the learning curve.
 
     Raises:
       NonFiniteError: a loss became NaN or infinite; the weights on disk are those of the last checkpoint.
+      RecipeError: a step that cannot be shared out.
     """
+    replicas = Replicas(strategy)
+    replicas.prepare(objective, training, batch_size=min(batch_size, len(data.train)))
     learners: Learners = Student(student, objective.student_taps) if isinstance(student, keras.Model) else student
     shapes = teacher.shapes if teacher else None
     lesson = Lesson(learners, objective, input_shape=data.input_shape, teacher_shapes=shapes, seed=seed)
@@ -68,11 +75,15 @@ def fit(
     steps = steps_per_epoch(data.train, batch_size=batch_size)
     optimizer = optimizers.build(training, lesson.trainable_variables, steps_per_epoch=steps)
     complete = bool((data.train.labels != UNLABELLED).all())
-    step = TrainStep(lesson, optimizer, schedules=tuple(objective.schedules()), complete=complete, xla=training.xla)
+    schedules = tuple(objective.schedules())
+    step = TrainStep(lesson, optimizer, schedules=schedules, complete=complete, xla=training.xla, replicas=replicas)
     predictor = Predictor(learners.models[0])
     state = TrainingState(names=step.names)
     if checkpoint:
         checkpoint.restore(lesson.variables, optimizer, state)
+    replicas.require_same_start([*lesson.variables, *optimizer.variables], (state.epoch, state.step))
+    if not replicas.is_chief:
+        checkpoint, callbacks = None, ()
     for callback in callbacks:
         callback.on_start(optimizer, state)
     while not state.ended(epochs=training.epochs, early_stopping=training.early_stopping):
@@ -85,6 +96,7 @@ def fit(
             mixup=mixup,
             views=views,
             first_step=state.step,
+            shard=replicas.worker,
         )
         started = time.perf_counter()
         with precision.applied(training.precision, (*learners.models, *lesson.helpers)):
@@ -98,8 +110,9 @@ def fit(
                     callback.on_step(state)
                 if checkpoint:
                     checkpoint.after_step(state)
+        loss, accuracy = replicas.from_chief(lambda: predictor.loss_and_accuracy(data.validation))
         state.end_epoch(
-            validation=predictor.loss_and_accuracy(data.validation),
+            validation=(loss, accuracy),
             learning_rate=optimizers.last_learning_rate(optimizer),
             batch_size=min(batch_size, len(data.train)),
             weights=snapshot(networks),

@@ -9,6 +9,7 @@ import tensorflow as tf
 from keras import ops
 
 from edgekd.distill.batch_norm import fused_batch_norm
+from edgekd.distill.distribution import Replicas, known_per_replica
 from edgekd.distill.lesson import Lesson, Targets
 
 Batch = Mapping[str, tf.Tensor]
@@ -29,6 +30,7 @@ class TrainStep:
         schedules: tuple[str, ...] = (),
         complete: bool = True,
         xla: bool = False,
+        replicas: Replicas | None = None,
     ) -> None:
         """Prepares the step; it is traced when it is first called.
 
@@ -38,12 +40,15 @@ class TrainStep:
           schedules: names of the values that change from step to step.
           complete: whether the class of every sample is known.
           xla: whether XLA compiles the step.
+          replicas: the devices that share the step's work; one by default.
         """
         self._lesson = lesson
         self._variables = lesson.trainable_variables
+        self._parts = (*lesson.learners.models, *lesson.helpers)
         self._optimizer = optimizer
         self._schedules = schedules
         self._complete = complete
+        self._replicas = replicas or Replicas()
         regularised = any(model.losses for model in lesson.learners.models)
         self.names = ("loss", "accuracy", *lesson.names, *(("regularization",) if regularised else ()))
         self._compiled = tf.function(self._step, autograph=False, jit_compile=xla)
@@ -52,8 +57,8 @@ class TrainStep:
         """Updates the learners.
 
         Args:
-          batch: `images` [batch, ...] float32, `labels` [batch] integers, and with mixup `partner_labels` and
-            `partner_weight`.
+          batch: this worker's part: `images` [batch, ...] float32, `labels` [batch] integers, and with mixup
+            `partner_labels` and `partner_weight`.
           teacher: what the outside teacher gives for these images.
           values: [len(schedules)] float32.
 
@@ -63,17 +68,24 @@ class TrainStep:
         return self._compiled(dict(batch), None if teacher is None else dict(teacher), tf.constant(values, tf.float32))
 
     def _step(self, batch: Batch, teacher: Batch | None, values: tf.Tensor) -> tf.Tensor:
+        def loss(batch: Batch, teacher: Batch | None) -> tuple[Any, Any]:
+            return self._loss(batch, teacher, values)
+
+        gradients, measured = self._replicas.gradients(loss, self._variables, self._parts, batch, teacher)
+        self._optimizer.apply(gradients, self._variables)
+        return measured
+
+    def _loss(self, batch: Batch, teacher: Batch | None, values: tf.Tensor) -> tuple[Any, Any]:
+        """Returns what to differentiate, and the measurements."""
         targets = Targets(batch["labels"], batch.get("partner_labels"), batch.get("partner_weight"), self._complete)
-        with contextlib.ExitStack() as fused, tf.GradientTape() as tape:
-            for part in (*self._lesson.learners.models, *self._lesson.helpers):
-                fused.enter_context(fused_batch_norm(part))
+        with contextlib.ExitStack() as fused:
+            for part in self._parts:
+                fused.enter_context(fused_batch_norm(part, synchronized=self._replicas.count > 1))
             named = {name: values[position] for position, name in enumerate(self._schedules)}
             terms, logits = self._lesson.terms(batch["images"], targets, teacher, named, training=True)
             terms = {name: ops.cast(value, "float32") for name, value in terms.items()}
             total = sum(terms.values())
-            scaled = self._optimizer.scale_loss(total)
-        self._optimizer.apply(tape.gradient(scaled, self._variables), self._variables)
-        return ops.stack([total, _accuracy(logits, targets), *terms.values()])
+        return self._optimizer.scale_loss(total), ops.stack([total, _accuracy(logits, targets), *terms.values()])
 
 
 def _accuracy(logits: Any, targets: Targets) -> Any:
@@ -83,4 +95,4 @@ def _accuracy(logits: Any, targets: Targets) -> Any:
         labels = ops.where(targets.partner_weight > 0.5, targets.partner_labels, labels)
     right = ops.cast(ops.argmax(logits, axis=-1) == ops.cast(labels, "int32"), "float32")
     known = ops.cast(labels >= 0, "float32")
-    return ops.sum(right * known) / ops.maximum(ops.sum(known), 1.0)
+    return ops.sum(right * known) / known_per_replica(known)

@@ -95,6 +95,7 @@ def _taught(
     seed: int,
     part: str = "",
 ) -> "TrainingState":
+    from edgekd.distill.distribution import Replicas
     from edgekd.distill.learners import Student
 
     learners = Student(student, goal.student_taps)
@@ -105,7 +106,8 @@ def _taught(
         )
         views = work.recipe.distill.cache.views if work.recipe.distill.cache else None
         if cache is not None:
-            teaching.prepare(source, min(views or epochs, epochs), progress=work.progress)
+            worker = Replicas(work.strategy).worker
+            teaching.prepare(source, min(views or epochs, epochs), progress=work.progress, worker=worker)
         return training.train(
             work, work.recipe.student, learners, goal, seed=seed, teacher=source, views=views, part=part
         )

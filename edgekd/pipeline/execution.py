@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from edgekd import data, report
 from edgekd.data.dataset import Dataset
 from edgekd.errors import StorageError
-from edgekd.pipeline import distilling, exporting, measuring, training, verifying
+from edgekd.pipeline import distilling, exporting, measuring, training, verifying, workers
 from edgekd.pipeline.folder import RunFolder, stage_key
 from edgekd.pipeline.progress import Progress
 from edgekd.pipeline.stage import CHECKPOINT_FILES, Stage, Work, roles
@@ -49,6 +49,7 @@ def run(
     until: tuple[str, ...] | None = None,
     progress: Progress | None = None,
     stop: "StopRequest | None" = None,
+    worker_processes: int = 1,
 ) -> RunResult:
     """Runs what of a recipe is not done yet, and writes the summary and the report.
 
@@ -58,6 +59,7 @@ def run(
       until: run only these stages and those that they read; all by default.
       progress: is told what happens.
       stop: asked by trainings whether to save and stop.
+      worker_processes: how many processes of this machine share each training; everything else is done by this one.
 
     Returns:
       The summary of all stages that are done for this recipe and this data, whoever asked for them.
@@ -77,6 +79,7 @@ def run(
     if any(stage.name in roles(recipe) for stage in todo):
         from edgekd.pipeline import preflight
 
+        workers.check(recipe, dataset, worker_processes)
         preflight.check(recipe, dataset, stages={stage.name for stage in todo})
     worked = []
     with folder:  # until here nothing was written
@@ -88,11 +91,9 @@ def run(
             else:
                 if state == "damaged":
                     progress.stage_redone(stage.name, "a file that it wrote is missing or has changed")
-                _do(
-                    Work(recipe, dataset, keys[stage.name], out, folder.begin(stage.name), progress, stop),
-                    stage,
-                    folder,
-                )
+                begun = folder.begin(stage.name)
+                work = Work(recipe, dataset, keys[stage.name], out, begun, progress, stop, worker_processes)
+                _do(work, stage, folder)
                 worked.append(stage.name)
             # Only when the stage is marked as done: a kill in between must not cost the training.
             for checkpoint in folder.stage(stage.name).glob(CHECKPOINT_FILES):
@@ -138,7 +139,8 @@ def default_folder(recipe: Recipe) -> Path:
 def _do(work: Work, stage: Stage, folder: RunFolder) -> None:
     work.progress.stage_started(stage.name)
     started = time.monotonic()
-    files = stage.work(work)
+    shared = work.workers > 1 and stage.name in workers.trained_stages(work.recipe)
+    files = workers.train(work) if shared else stage.work(work)
     if work.stop:
         work.stop.check("before the stage was done")  # a library may have swallowed the signal, and done half
     seconds = time.monotonic() - started

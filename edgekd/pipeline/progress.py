@@ -18,6 +18,9 @@ class Progress:
     def stage_redone(self, stage: str, reason: str) -> None:
         """A finished stage must be done again, for a reason the user would want to know."""
 
+    def workers_restarted(self, reason: str) -> None:
+        """A worker process died, and the stage goes on with new ones."""
+
     def training_started(self, epochs: int, steps_per_epoch: int, *, done_epochs: int, done_steps: int) -> None:
         """A network's training begins or goes on."""
 

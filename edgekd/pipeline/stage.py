@@ -10,6 +10,8 @@ from edgekd.pipeline.progress import Progress
 from edgekd.recipe import Recipe
 
 if TYPE_CHECKING:  # importing it would import TensorFlow
+    import tensorflow as tf
+
     from edgekd.distill.stopping import StopRequest
 
 RECORD_FILE = "record.json"
@@ -46,6 +48,8 @@ class Work:
       folder: the stage's own folder.
       progress: whom to tell.
       stop: asked by trainings whether to save and stop.
+      workers: how many processes are to share a training.
+      strategy: how this process, one of several workers, shares a training; None where it is alone.
     """
 
     recipe: Recipe
@@ -55,6 +59,8 @@ class Work:
     folder: Path
     progress: Progress
     stop: "StopRequest | None"
+    workers: int = 1
+    strategy: "tf.distribute.Strategy | None" = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -146,15 +146,22 @@ def cache_of(distill: Distill) -> "Iterator[TeacherCache | None]":
         yield cache
 
 
-def prepare(source: "TeacherSource", views: int, *, progress: Progress) -> None:
-    """Fills the caches that a source reads, or requires that nothing is missing there."""
+def prepare(source: "TeacherSource", views: int, *, progress: Progress, worker: tuple[int, int] = (0, 1)) -> None:
+    """Fills the caches that a source reads, or requires that nothing is missing there.
+
+    Args:
+      source: live teachers among it need nothing.
+      views: how many views of each image the training shows.
+      progress: is told how far the filling is.
+      worker: (i, n): this process is number i of n that fill together.
+    """
     from edgekd.distill.cached import CachedTeacher
     from edgekd.distill.teacher import Ensemble
 
     parts = source.sources.values() if isinstance(source, Ensemble) else (source,)
     for part in parts:
         if isinstance(part, CachedTeacher):
-            part.prepare(views, progress=progress.item)
+            part.prepare(views, progress=progress.item, worker=worker)
 
 
 def _cached(

@@ -105,6 +105,7 @@ def train(
     """
     from edgekd.data.augment import Augmentation
     from edgekd.distill.checkpoint import Checkpoint
+    from edgekd.distill.distribution import Replicas
     from edgekd.distill.logs import CsvLog, TensorBoardLog
     from edgekd.distill.loop import fit
     from edgekd.distill.stopping import StopRequest
@@ -113,8 +114,11 @@ def train(
     stop = work.stop or StopRequest()
     checkpoint = Checkpoint(work.folder / f"checkpoint{suffix}.npz", f"{work.key}{suffix}", stop)
     board = work.folder / f"{TENSORBOARD_FOLDER}{suffix}"
-    if not checkpoint.resumes():  # the viewer would draw another training's curve into this one's
-        shutil.rmtree(board, ignore_errors=True)
+    callbacks: list[Callback] = []
+    if Replicas(work.strategy).is_chief:
+        if not checkpoint.resumes():  # the viewer would draw another training's curve into this one's
+            shutil.rmtree(board, ignore_errors=True)
+        callbacks = [_telling(work, training), CsvLog(work.folder / f"curve{suffix}.csv"), TensorBoardLog(board)]
     with stop.deferred():
         return fit(
             student,
@@ -128,14 +132,15 @@ def train(
             batch_size=recipe.data.batch_size,
             seed=seed,
             checkpoint=checkpoint,
-            callbacks=[_telling(work, training), CsvLog(work.folder / f"curve{suffix}.csv"), TensorBoardLog(board)],
+            callbacks=callbacks,
+            strategy=work.strategy,
         )
 
 
 def write(
     work: Work, models: Sequence[tuple["keras.Model", str, str]], states: Sequence["TrainingState"]
 ) -> list[Path]:
-    """Writes networks and the stage's record; returns all the files of the stage.
+    """Writes networks and the stage's record; returns all the files of the stage. Of several workers the chief does.
 
     Args:
       work: the stage's.
@@ -143,7 +148,10 @@ def write(
       states: of the trainings, in order; the last one's is the curve of the result. Empty where nothing was trained.
     """
     from edgekd import architectures
+    from edgekd.distill.distribution import Replicas
 
+    if not Replicas(work.strategy).is_chief:
+        return []
     records, files = [], []
     for position, (model, role, label) in enumerate(models):
         path = work.folder / (MODEL_FILE if position == 0 else f"{role}.keras")

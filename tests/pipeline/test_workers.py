@@ -1,0 +1,232 @@
+"""Trainings shared by worker processes: the same weights as of one process, also when workers die or are stopped."""
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+
+from edgekd import recipe
+from edgekd.distill.stopping import StopRequest
+from edgekd.errors import NonFiniteError, RecipeError, StoppedError, WorkerError
+from edgekd.pipeline import Progress, run, workers
+from edgekd.pipeline.results import TrainingResult
+from edgekd.pipeline.stage import MODEL_FILE, RECORD_FILE, STUDENT_DISTILLED
+from edgekd.recipe import Recipe
+from edgekd.records import EpochRecord
+
+# Forty-eight steps sum in another order.
+TOLERANCE = 2000 * float(np.finfo(np.float32).eps)
+EPOCHS = 12
+NETWORK = """
+import keras
+from keras import layers
+
+
+def small(input_shape, num_classes, *, width=4):
+    images = keras.Input(input_shape)
+    x = layers.Conv2D(width, 3, strides=2, use_bias=False)(images)
+    x = layers.ReLU()(layers.BatchNormalization(momentum=0.9)(x))
+    return keras.Model(images, layers.Dense(num_classes)(layers.Flatten()(x)))
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the code of a network, a saved teacher, and room for the teacher cache and runs."""
+    found = tmp_path_factory.mktemp("workers")
+    (found / "networks_of_workers.py").write_text(NETWORK)
+    return found
+
+
+@pytest.fixture(autouse=True)
+def _importable(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(folder))
+
+
+@pytest.fixture
+def made(folder: Path) -> Callable[..., Recipe]:
+    """Returns the recipe: a student with batch normalisation, taught from the cache by a saved teacher."""
+
+    def build(*overrides: str) -> Recipe:
+        teacher = folder / "teacher.keras"
+        if not teacher.exists():
+            import keras
+
+            from edgekd import architectures
+
+            keras.utils.set_random_seed(1)
+            arguments = {"width": 8}
+            model = architectures.create(
+                "networks_of_workers:small", input_shape=(8, 8, 1), num_classes=3, seed=1, arguments=arguments
+            )
+            architectures.save_model(model, teacher)
+        document = {
+            "name": "workers",
+            "seed": 3,
+            "data": {
+                "dataset": "synthetic",
+                "samples": 240,
+                "classes": 3,
+                "shape": [8, 8, 1],
+                "batch_size": 32,
+                "augment": {"shift": 1},
+            },
+            "teacher": {"model": str(teacher)},
+            "student": {"architecture": "networks_of_workers:small", "epochs": EPOCHS, "learning_rate": 0.01},
+            "distill": {
+                "losses": [{"loss": "soft_logits", "weight": 0.9}],
+                "cache": {"folder": str(folder / "cache"), "views": 2},
+            },
+            "export": [],
+        }
+        return recipe.from_document(document, overrides=overrides)
+
+    return build
+
+
+class Watching(Progress):
+    """Remembers what it is told, and does something at the first step of the third epoch, once."""
+
+    def __init__(self, act: Callable[[], None] | None = None) -> None:
+        self.epochs: list[int] = []
+        self.restarts: list[str] = []
+        self.filled: list[str] = []
+        self._act = act
+
+    def training_step(self, epoch: int, step: int, means: dict[str, float], images_per_second: float) -> None:  # noqa: ARG002
+        if self._act and (epoch, step) == (3, 1):
+            act, self._act = self._act, None
+            act()
+
+    def training_epoch(self, row: EpochRecord) -> None:
+        self.epochs.append(row.epoch)
+
+    def item(self, done: int, total: int, what: str) -> None:  # noqa: ARG002
+        self.filled.append(what)
+
+    def workers_restarted(self, reason: str) -> None:
+        self.restarts.append(reason)
+
+
+def trained(chosen: Recipe, out: Path, **options: Any) -> None:
+    run(chosen, out=out, until=(STUDENT_DISTILLED,), **options)
+
+
+def weights_in(out: Path) -> list[np.ndarray]:
+    from edgekd import architectures
+
+    model = architectures.load_model(out / STUDENT_DISTILLED / MODEL_FILE)
+    return [variable.numpy() for variable in model.variables]
+
+
+def worker_processes() -> list[psutil.Process]:
+    """Returns this process' workers, the chief first."""
+    found = [each for each in psutil.Process().children() if "edgekd.pipeline.worker" in each.cmdline()]
+    return sorted(found, key=lambda each: each.pid)
+
+
+@pytest.fixture
+def shared(folder: Path, made: Callable[..., Recipe]) -> Path:
+    """The folder of an undisturbed run with two workers."""
+    out = folder / "shared"
+    if not out.exists():
+        watching = Watching()
+        trained(made(), out, worker_processes=2, progress=watching)
+        assert watching.epochs == list(range(1, EPOCHS + 1))
+        assert not watching.restarts
+        assert any("teacher's outputs" in what for what in watching.filled)
+    return out
+
+
+@pytest.mark.slow
+def test_two_worker_processes_reproduce_one(folder: Path, shared: Path, made: Callable[..., Recipe]) -> None:
+    alone = folder / "alone"
+    trained(made(), alone)
+    for ours, expected in zip(weights_in(shared), weights_in(alone), strict=True):
+        np.testing.assert_allclose(ours, expected, rtol=0, atol=TOLERANCE * np.abs(expected).max())
+    found, expected = (TrainingResult.read(out / STUDENT_DISTILLED / RECORD_FILE) for out in (shared, alone))
+    assert [row.loss for row in found.curve] == pytest.approx([row.loss for row in expected.curve], rel=TOLERANCE)
+    assert (shared / STUDENT_DISTILLED / "curve.csv").is_file()
+    assert {path.name for path in (shared / STUDENT_DISTILLED).glob("*.log")} == {"worker_0.log", "worker_1.log"}
+    # A number of workers is no other recipe: nothing is to be done again.
+    assert run(made(), out=shared, until=(STUDENT_DISTILLED,)).worked == ()
+
+
+@pytest.mark.slow
+def test_a_killed_worker_is_replaced_and_the_weights_are_the_same_bits(
+    tmp_path: Path, shared: Path, made: Callable[..., Recipe]
+) -> None:
+    def kill_the_second() -> None:
+        worker_processes()[1].kill()
+
+    watching = Watching(kill_the_second)
+    trained(made(), tmp_path / "run", worker_processes=2, progress=watching)
+    (restart,) = watching.restarts
+    assert "worker 1 of 0..1 was killed by SIGKILL" in restart
+    assert watching.epochs[-1] == EPOCHS
+    for ours, expected in zip(weights_in(tmp_path / "run"), weights_in(shared), strict=True):
+        np.testing.assert_array_equal(ours, expected)
+    assert worker_processes() == []
+
+
+@pytest.mark.slow
+def test_a_signal_stops_the_group_after_a_checkpoint_and_one_process_can_go_on(
+    tmp_path: Path, shared: Path, made: Callable[..., Recipe]
+) -> None:
+    watching = Watching(lambda: os.kill(os.getpid(), signal.SIGTERM))
+    stop = StopRequest()
+    message = r"stopped by SIGTERM in epoch .*the state is saved"
+    with pytest.raises(StoppedError, match=message) as stopped, stop.handling_signals():
+        trained(made(), tmp_path / "run", worker_processes=2, progress=watching, stop=stop)
+    assert stopped.value.exit_code == 143
+    assert 2 <= watching.epochs[-1] < EPOCHS
+    assert worker_processes() == []
+    going_on = Watching()
+    trained(made(), tmp_path / "run", progress=going_on)
+    assert going_on.epochs == list(range(watching.epochs[-1] + 1, EPOCHS + 1))
+    for ours, expected in zip(weights_in(tmp_path / "run"), weights_in(shared), strict=True):
+        np.testing.assert_allclose(ours, expected, rtol=0, atol=TOLERANCE * np.abs(expected).max())
+
+
+@pytest.mark.slow
+def test_an_error_in_the_workers_is_raised_as_what_it_is(tmp_path: Path, made: Callable[..., Recipe]) -> None:
+    with pytest.raises(NonFiniteError, match="not finite at epoch 1"):
+        trained(made("student.learning_rate=1e30"), tmp_path / "run", worker_processes=2)
+    assert worker_processes() == []
+
+
+def test_workers_that_die_again_and_again_are_given_up(
+    tmp_path: Path, made: Callable[..., Recipe], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "_MODULE", "no_such_module")
+    watching = Watching()
+    with pytest.raises(WorkerError, match=r"ended with status 1, after 3 new starts.*worker_\d.log"):
+        trained(made(), tmp_path / "run", worker_processes=2, progress=watching)
+    assert len(watching.restarts) == 3
+    assert "no_such_module" in (tmp_path / "run" / STUDENT_DISTILLED / "worker_0.log").read_text()
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [("data.batch_size=33", "batches of 33 samples.*2 workers"), ("student.xla=true", "xla: true with 2 workers")],
+)
+def test_what_cannot_be_shared_is_refused_before_anything_is_written(
+    tmp_path: Path, made: Callable[..., Recipe], override: str, message: str
+) -> None:
+    with pytest.raises(RecipeError, match=message):
+        trained(made(override), tmp_path / "run", worker_processes=2)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("value", "message"), [("a:1,b:2", "workers are processes of this machine"), ("0", "not in the range"), ("x", "x")]
+)
+def test_workers_must_be_a_number_of_processes(edgekd_command: Callable[..., Any], value: str, message: str) -> None:
+    result = edgekd_command("run", "quickstart", "--workers", value)
+    assert result.status == 2
+    assert message in result.err
