@@ -11,6 +11,7 @@ from edgekd import bench as _bench
 from edgekd import recipe as _recipe
 from edgekd import runtime
 from edgekd.data.dataset import Dataset, Split
+from edgekd.errors import ModelError
 from edgekd.pipeline import Progress
 from edgekd.pipeline import load_data as _load_data
 from edgekd.records import Artifact, Comparison, EpochRecord, Measurement
@@ -82,8 +83,8 @@ def distill_model(
     teacher: Any,
     data: Dataset,
     *,
-    losses: Sequence[Mapping[str, Any]] = ({"loss": "soft_logits", "temperature": 4.0, "weight": 0.9},),
-    labels_weight: float | Mapping[str, Any] = 0.1,
+    losses: Sequence[Mapping[str, Any]] | None = None,
+    labels_weight: float | Mapping[str, Any] | None = None,
     ensemble: Mapping[str, Any] | None = None,
     cache: Mapping[str, Any] | None = None,
     seed: int = 0,
@@ -95,13 +96,15 @@ def distill_model(
       student: takes samples of the data's shape, gives logits.
       teacher: the same classes; it sees exactly the views that the student sees. A Keras network, the path of a Keras,
         tf_keras, TFLite or ONNX file or of a SavedModel folder, a function from [batch, ...] float32 images to
-        [batch, classes] logits, or a mapping from names to several of these: then taps begin with a teacher's name.
+        [batch, classes] logits, or a mapping from names to several of these: then taps begin with a teacher's name and
+        a slash.
       data: as for `train_model`.
-      losses: terms as in a recipe: {"loss": name, "weight": w, "taps": [[student layer, teacher layer], ...], ...}.
-      labels_weight: weight of the cross-entropy with the labels; a number or a schedule.
+      losses: terms as in a recipe: {"loss": name, "weight": w, "taps": [[student layer, teacher layer], ...], ...};
+        soft logits at temperature 4 with weight 0.9 by default.
+      labels_weight: weight of the cross-entropy with the labels; a number (0.1 by default) or a schedule.
       ensemble: how several teachers become one, as in a recipe.
       cache: keeps the teachers' outputs, as in a recipe: {} for the defaults, None to ask them at every step.
-      seed: decides order and views.
+      seed: decides order and views, and the initial weights of adapters.
       **settings: as for `train_model`.
 
     Raises:
@@ -114,11 +117,13 @@ def distill_model(
     from edgekd.pipeline import teaching
 
     training, batches = _settings(settings)
-    section = _distill_section(losses, labels_weight, ensemble=dict(ensemble or {}), cache=cache)
+    section = _distill_section("offline", losses, labels_weight, ensemble=dict(ensemble or {}), cache=cache)
     goal = objective.from_recipe(section, label_smoothing=training.label_smoothing)
     teachers = dict(teacher) if isinstance(teacher, Mapping) else {"teacher": teacher}
     learners = Student(student, goal.student_taps)
     _check(learners, data)
+    for name, each in teachers.items():
+        _require_apart(student, each, name)
     opened = {
         name: teaching.opened(each, goal, data, name=name, names=tuple(teachers)) for name, each in teachers.items()
     }
@@ -134,8 +139,8 @@ def distill_peers(
     models: "Sequence[keras.Model]",
     data: Dataset,
     *,
-    losses: Sequence[Mapping[str, Any]] = ({"loss": "soft_logits", "temperature": 1.0, "weight": 1.0},),
-    labels_weight: float | Mapping[str, Any] = 1.0,
+    losses: Sequence[Mapping[str, Any]] | None = None,
+    labels_weight: float | Mapping[str, Any] | None = None,
     seed: int = 0,
     **settings: Any,
 ) -> tuple[EpochRecord, ...]:
@@ -146,8 +151,9 @@ def distill_peers(
     Args:
       models: two or more, of any architectures with the same inputs and classes.
       data: as for `train_model`.
-      losses: terms as for `distill_model`; a term is the mean over the other networks.
-      labels_weight: weight of each network's cross-entropy with the labels.
+      losses: terms as for `distill_model`; a term is the mean over the other networks. By default soft logits at
+        temperature 1 with weight 1.
+      labels_weight: weight of each network's cross-entropy with the labels, 1 by default.
       seed: decides order and views.
       **settings: as for `train_model`.
 
@@ -158,7 +164,7 @@ def distill_peers(
     from edgekd.distill.learners import Peers
 
     training, batches = _settings(settings)
-    section = _distill_section(losses, labels_weight)
+    section = _distill_section("online", losses, labels_weight)
     goal = objective.from_recipe(section, label_smoothing=training.label_smoothing)
     learners = Peers(models, goal.student_taps, goal.teacher_taps)
     _check(learners, data)
@@ -170,11 +176,8 @@ def distill_self(
     data: Dataset,
     *,
     exits: Sequence[str],
-    losses: Sequence[Mapping[str, Any]] = (
-        {"loss": "soft_logits", "temperature": 3.0, "weight": 0.3},
-        {"loss": "feature_mse", "weight": 0.03, "taps": [["features", "features"]]},
-    ),
-    labels_weight: float | Mapping[str, Any] = 0.7,
+    losses: Sequence[Mapping[str, Any]] | None = None,
+    labels_weight: float | Mapping[str, Any] | None = None,
     seed: int = 0,
     **settings: Any,
 ) -> tuple[EpochRecord, ...]:
@@ -187,8 +190,8 @@ def distill_self(
       data: as for `train_model`.
       exits: taps of feature maps, where classifiers are added while training.
       losses: terms of each exit as for `distill_model`; `features` is what logits are computed from, of an exit and of
-        the network.
-      labels_weight: weight of each exit's cross-entropy with the labels.
+        the network. By default soft logits at temperature 3 with weight 0.3, and feature_mse on `features` with 0.03.
+      labels_weight: weight of each exit's cross-entropy with the labels, 0.7 by default.
       seed: decides order, views and the exits' initial weights.
       **settings: as for `train_model`.
 
@@ -199,7 +202,7 @@ def distill_self(
     from edgekd.distill.learners import Exits
 
     training, batches = _settings(settings)
-    section = _distill_section(losses, labels_weight)
+    section = _distill_section("self", losses, labels_weight)
     goal = objective.from_recipe(section, label_smoothing=training.label_smoothing)
     learners = Exits(model, exits, input_shape=data.input_shape, seed=seed)
     _check(learners, data)
@@ -233,13 +236,13 @@ def export_model(
       ModelError: the model cannot be converted.
     """
     from edgekd import architectures, quantize
-    from edgekd.data.calibration import calibration_samples
+    from edgekd.data.calibration import calibratable, calibration_samples
     from edgekd.export import export_model as export_file
 
     path = Path(path)
     calibration = None
     if data is not None and quantize.scheme(scheme).needs_calibration:
-        _, calibration = calibration_samples(data.train, samples=min(samples, len(data.train)), seed=seed)
+        _, calibration = calibration_samples(data.train, samples=min(samples, calibratable(data.train)), seed=seed)
     network = architectures.load_model(Path(model)) if isinstance(model, Path | str) else model
     return export_file(
         network,
@@ -310,9 +313,16 @@ def _settings(settings: Mapping[str, Any]) -> tuple[_recipe.Training, _recipe.Da
 
 
 def _distill_section(
-    losses: Sequence[Mapping[str, Any]], labels_weight: float | Mapping[str, Any], **further: Any
+    way: str,
+    losses: Sequence[Mapping[str, Any]] | None,
+    labels_weight: float | Mapping[str, Any] | None,
+    **further: Any,
 ) -> _recipe.Distill:
-    document = {"losses": [dict(loss) for loss in losses], "labels_weight": labels_weight, **further}
+    document = {**_recipe.default_objective(way), **further}
+    if losses is not None:
+        document["losses"] = [dict(loss) for loss in losses]
+    if labels_weight is not None:
+        document["labels_weight"] = labels_weight
     return _recipe.section(_recipe.Distill, document)
 
 
@@ -321,6 +331,16 @@ def _check(learners: "Learners", data: Dataset) -> None:
 
     for model, role in zip(learners.models, ("student", *learners.names[1:]), strict=False):
         fitting.check(model, data, role=role)
+
+
+def _require_apart(student: "keras.Model", teacher: Any, name: str) -> None:
+    own = {id(variable) for variable in student.variables}
+    shared = [variable.path for variable in getattr(teacher, "variables", ()) if id(variable) in own]
+    if shared:
+        raise ModelError(
+            f"{name} shares variables with the student ({shared[0]}, ...), so it would not stay as it is: give it "
+            "weights of its own, such as keras.models.clone_model(model) with set_weights(model.get_weights())."
+        )
 
 
 def _fit(
@@ -336,7 +356,6 @@ def _fit(
     from edgekd.data.augment import Augmentation
     from edgekd.distill.loop import fit
 
-    objective.check_labels(data.train.labels, mixup=batches.mixup)
     state = fit(
         student,
         data,

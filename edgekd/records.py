@@ -67,8 +67,9 @@ class Interval(Record):
 class ModelRecord(Record):
     """One Keras model of a run. Accuracies are top-1 fractions; the test split is read once, after training.
 
-    `training_seconds` is the time spent in training steps, over all the processes that it took. A teacher from outside
-    that is not a Keras file has neither parameters nor MACs, and no hash where it is a function of unknown code.
+    `training_seconds` is the time spent in training steps, over all the processes that it took. A `foreign` model
+    is a teacher from outside that is not a Keras file: it has neither parameters nor MACs, `weights_sha256` is over
+    everything that determines its outputs, None where that cannot be known, and `path` is where it lies.
     """
 
     role: str
@@ -82,6 +83,7 @@ class ModelRecord(Record):
     epochs: int | None = None
     best_epoch: int | None = None
     weights_sha256: str | None
+    foreign: bool = False
     training_seconds: float | None = None
 
 

@@ -99,9 +99,13 @@ class Schedule:
             fraction = (1 - math.cos(math.pi * fraction)) / 2
         return value + (next_value - value) * fraction
 
-    def max_value(self) -> float:
-        """Returns the largest value of all time: each kind has it at a point."""
-        return float(max(value for _, value in self.points))
+    def max_value(self, *, before_epoch: float = math.inf) -> float:
+        """Returns the largest value, of all time or before an epoch: each kind has it at a point or at the end."""
+        values = [value for epoch, value in self.points if epoch < before_epoch]
+        if before_epoch < self.points[-1][0]:
+            # Just before the end: steps are many, epochs are few.
+            values.append(self.value(math.floor(before_epoch * 1_000_000) - 1, 1_000_000))
+        return float(max(values, default=self.points[0][1]))
 
     def min_value(self) -> float:
         """Returns the smallest value of all time."""

@@ -151,3 +151,18 @@ def test_a_temperature_may_not_become_zero(document):
 def test_schedules_need_no_tensorflow():
     code = "import sys, edgekd.schedules; assert not {'keras', 'tensorflow'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+@pytest.mark.parametrize(
+    ("document", "epochs", "largest"),
+    [
+        ({"schedule": "piecewise", "points": [[0, 0], [50, 1]]}, 1, 0.0),
+        ({"schedule": "piecewise", "points": [[0, 0], [50, 1]]}, 51, 1.0),
+        ({"schedule": "piecewise", "points": [[0, 0], [50, 1]]}, 50, 0.0),
+        ({"schedule": "linear", "from": 0, "to": 1, "end_epoch": 10}, 5, 0.5),
+        ({"schedule": "linear", "from": 1, "to": 0, "end_epoch": 10}, 5, 1.0),
+        (0.3, 1, 0.3),
+    ],
+)
+def test_the_largest_value_before_an_epoch(document, epochs, largest):
+    assert parse(document).max_value(before_epoch=epochs) == pytest.approx(largest, abs=1e-5)

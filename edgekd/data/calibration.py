@@ -3,14 +3,20 @@
 import numpy as np
 
 from edgekd.data import splitting
-from edgekd.data.dataset import Split
+from edgekd.data.dataset import UNLABELLED, Split
 from edgekd.errors import DataError
+
+
+def calibratable(split: Split) -> int:
+    """Returns how many samples of a split may be chosen for calibration."""
+    return len(_candidates(split))
 
 
 def calibration_samples(split: Split, *, samples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Returns a stratified choice of samples, un-augmented, and their positions in the split.
 
-    Give it the training split: ranges calibrated on test images would leak them into the model.
+    Unlabelled samples, which may be of another source, are chosen only where no sample has a label. Give it the
+    training split: ranges calibrated on test images would leak them into the model.
 
     Args:
       split: the training split.
@@ -25,11 +31,13 @@ def calibration_samples(split: Split, *, samples: int, seed: int) -> tuple[np.nd
     """
     if samples < 1:
         raise DataError(f"{samples} calibration samples were asked for: expected 1 or more.")
-    if samples > len(split):
+    candidates = _candidates(split)
+    if samples > len(candidates):
         raise DataError(
-            f"{samples} calibration samples were asked for and the training split has {len(split)}: ask for fewer."
+            f"{samples} calibration samples were asked for and the training split has {len(candidates)}: ask for fewer."
         )
-    positions = splitting.stratified_sample(split.labels, samples, seed=seed, stream="calibration")
+    chosen = splitting.stratified_sample(split.labels[candidates], samples, seed=seed, stream="calibration")
+    positions = candidates[chosen]
     images, _ = split.read(positions)
     if not np.isfinite(images).all():
         raise DataError("the calibration samples hold NaN or infinity: remove or repair such training samples.")
@@ -39,3 +47,8 @@ def calibration_samples(split: Split, *, samples: int, seed: int) -> tuple[np.nd
             "calibrated on a constant. Check the training data."
         )
     return positions, images
+
+
+def _candidates(split: Split) -> np.ndarray:
+    labelled = np.flatnonzero(split.labels != UNLABELLED)
+    return labelled if len(labelled) else np.arange(len(split))

@@ -77,6 +77,11 @@ class CachedTeacher:
         }
         self._of_view: dict[int, dict[str, OutputIdentity]] = {}
 
+    def check_space(self, views: int) -> None:
+        """Raises StorageError where the disk has no room for what `prepare` would fill."""
+        if self._fills:
+            self._cache.check_space(self._wanted(views))
+
     def prepare(
         self, views: int, *, progress: Progress | None = None, worker: tuple[int, int] = (0, 1)
     ) -> Filled | None:
@@ -95,7 +100,7 @@ class CachedTeacher:
             nearest stored outputs differ in.
           NonFiniteError: the teacher gives outputs that cannot be stored.
         """
-        wanted = [identity for view in range(views) for identity in self._at(view).values()]
+        wanted = self._wanted(views)
         if self._fills:
             return self._cache.fill(wanted, self._compute, progress=progress, worker=worker)
         for identity in wanted:
@@ -109,6 +114,9 @@ class CachedTeacher:
             key: self._cache.rows(identity, batch.sample_ids, remake=remake)
             for key, identity in self._at(batch.view).items()
         }
+
+    def _wanted(self, views: int) -> list[OutputIdentity]:
+        return [identity for view in range(views) for identity in self._at(view).values()]
 
     def _at(self, view: int) -> dict[str, OutputIdentity]:
         """Returns what the outputs of a view are stored under; hashing it anew for every batch would cost more."""

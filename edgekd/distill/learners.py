@@ -137,8 +137,7 @@ class Exits:
 
         Raises:
           ModelError: a tap does not exist; the message lists the near ones.
-          ShapeError: a tap that is neither a feature map nor a vector, or a network that does not end in a layer on
-            vectors.
+          ShapeError: a tap that is no feature map, or a network that does not end in a dense layer on vectors.
         """
         self.models = (model,)
         self.names = ("deepest", *exits)
@@ -147,10 +146,10 @@ class Exits:
         self._tapped = TappedModel(model, (*exits, self._last))
         shapes = self._tapped.shapes(input_shape)
         features, (classes,) = shapes[self._last], shapes[LOGITS]
-        if len(features) != 1:
+        if len(features) != 1 or not isinstance(model.layers[-1], layers.Dense):
             raise ShapeError(
-                f"the last layer of model {model.name!r} takes features of shape {features}: exits need a network that "
-                "ends in a dense layer on pooled features."
+                f"the last layer of model {model.name!r} is {type(model.layers[-1]).__name__} on features of shape "
+                f"{features}: exits need a network that ends in a dense layer on pooled features."
             )
         self.helpers = tuple(
             _exit(tap, shapes[tap], features=features[0], classes=classes, seed=seed) for tap in self._exits

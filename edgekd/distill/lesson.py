@@ -12,6 +12,7 @@ from edgekd.distill.learners import Learners
 from edgekd.distill.objective import LOGITS, Objective, Term, teacher_output
 from edgekd.distill.taps import Outputs
 from edgekd.errors import EdgekdError, ModelError, ShapeError
+from edgekd.schedules import Schedule
 
 Shapes = Mapping[str, tuple[int, ...]]
 Adapters = Mapping[str, layers.Layer]
@@ -64,7 +65,8 @@ class Lesson:
         outside = None if teacher_shapes is None else Outputs(teacher_shapes.get(LOGITS), teacher_shapes)
         taught_by = learners.teachers(tuple(Outputs(each[LOGITS], each) for each in shapes), outside)
         if objective.terms and not any(taught_by):
-            raise ModelError(f"the terms {', '.join(objective.names)} need a teacher, but none is given.")
+            names = ", ".join(term.name for term in objective.terms)
+            raise ModelError(f"the terms {names} need a teacher, but none is given.")
         self._adapters: dict[tuple[int, int], Adapters] = {}
         for own, teachers in enumerate(taught_by):
             for other, teacher in enumerate(teachers):
@@ -163,7 +165,7 @@ def weighted_terms(
     values = values or {}
     terms: dict[str, Any] = {}
     if objective.uses_labels:
-        weight = values.get("labels.weight", objective.labels_weight)
+        weight = _now(objective.labels_weight, "labels.weight", values)
         entropy = _cross_entropy(student.logits, targets, smoothing=objective.label_smoothing)
         terms["labels"] = weight * entropy
     for term in objective.terms:
@@ -171,8 +173,12 @@ def weighted_terms(
         for position, teacher in enumerate(teachers):
             adapter = adapters[position].get(term.name) if adapters else None
             found.append(_value(term, targets, student, teacher, values=values, adapter=adapter, training=training))
-        terms[term.name] = values.get(f"{term.name}.weight", term.weight) * (sum(found) / len(found))
+        terms[term.name] = _now(term.weight, f"{term.name}.weight", values) * (sum(found) / len(found))
     return terms
+
+
+def _now(weight: float | Schedule, name: str, values: Mapping[str, Any]) -> Any:
+    return values[name] if isinstance(weight, Schedule) else weight
 
 
 def _value(
@@ -190,7 +196,7 @@ def _value(
     if term.needs_labels:
         settings["labels"] = targets.labels
     if not term.taps:
-        return ops.mean(term.function(student.logits, ops.stop_gradient(teacher.logits), **settings))
+        return ops.mean(term.function(_wide(student.logits), _wide(ops.stop_gradient(teacher.logits)), **settings))
     ours = tuple(student.taps[tap] for tap, _ in term.taps)
     theirs = tuple(
         ops.stop_gradient(_of_teacher(term, tap, mine.shape[1:], teacher))
@@ -199,12 +205,18 @@ def _value(
     extras: tuple[dict[str, Any], ...] = tuple({} for _ in ours)
     if adapter is not None:
         ours, theirs, extras = zip(*adapter(ours, theirs, training=training), strict=True)
+    ours, theirs = tuple(map(_wide, ours)), tuple(map(_wide, theirs))
     arguments: list[tuple[Any, Any, dict[str, Any]]]
     if term.compares == "flows":
         arguments = [(ours[i : i + 2], theirs[i : i + 2], {}) for i in range(len(ours) - 1)]
     else:
         arguments = list(zip(ours, theirs, extras, strict=True))
     return sum(ops.mean(term.function(mine, its, **extra, **settings)) for mine, its, extra in arguments)
+
+
+def _wide(array: Any) -> Any:
+    """Returns at least float32: in half precision a weighted loss, times the loss scale, would overflow."""
+    return ops.cast(array, keras.backend.result_type(array.dtype, "float32"))
 
 
 def _of_teacher(term: Term, tap: str, student_shape: tuple[int, ...], teacher: Outputs) -> Any:
@@ -214,20 +226,22 @@ def _of_teacher(term: Term, tap: str, student_shape: tuple[int, ...], teacher: O
 
 
 def _cross_entropy(logits: Any, targets: Targets, *, smoothing: float) -> Any:
-    """Returns the mean cross-entropy in nats over the samples whose class is known."""
+    """Returns the mean cross-entropy in nats over the images whose class is known.
+
+    Of two mixed images each counts by its share, and only where its class is known.
+    """
     classes = logits.shape[-1]
-    wanted = ops.one_hot(targets.labels, classes)
-    known = targets.labels >= 0
+    wanted = ops.one_hot(targets.labels, classes)  # of zeros where the class is -1
     if targets.partner_labels is not None:
         share = ops.expand_dims(targets.partner_weight, -1)
         wanted = (1.0 - share) * wanted + share * ops.one_hot(targets.partner_labels, classes)
-        known = ops.logical_and(known, targets.partner_labels >= 0)
-    wanted = wanted * (1.0 - smoothing) + smoothing / classes
-    entropy = ops.categorical_crossentropy(wanted, ops.cast(logits, "float32"), from_logits=True)
+    known = ops.sum(wanted, axis=-1)
+    wanted = wanted * (1.0 - smoothing) + ops.expand_dims(known, -1) * smoothing / classes
     if targets.complete:
-        return ops.mean(entropy)
-    mask = ops.cast(known, "float32")
-    return ops.sum(mask * entropy) / known_per_replica(mask)
+        return ops.mean(ops.categorical_crossentropy(wanted, _wide(logits), from_logits=True))
+    # Keras' own assumes, for its gradient, that targets add up to 1.
+    entropy = -ops.sum(wanted * ops.log_softmax(_wide(logits), axis=-1), axis=-1)
+    return ops.sum(entropy) / known_per_replica(known)
 
 
 def _build_adapters(objective: Objective, student: Shapes, teacher: Shapes, *, seed: int) -> Adapters:

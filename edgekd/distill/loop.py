@@ -53,7 +53,7 @@ def fit(
       mixup: α of the mixing of images, 0 for none.
       views: how many different views of each image there are, over all epochs; as many as epochs by default.
       batch_size: samples a step, over all workers.
-      seed: decides the order and the views, with the epoch and the sample alone.
+      seed: decides the order and the views, with the epoch and the sample alone, and the adapters' initial weights.
       checkpoint: where to go on from, and where to save after each epoch and on a stop.
       callbacks: called in order after each step and epoch.
       strategy: shares each step out among devices or worker processes (see `distribution`); of several workers, which
@@ -64,10 +64,11 @@ def fit(
 
     Raises:
       NonFiniteError: a loss became NaN or infinite; the weights on disk are those of the last checkpoint.
-      RecipeError: a step that cannot be shared out.
+      RecipeError: a step that cannot be shared out, or a loss that needs the class of samples that have none.
     """
     replicas = Replicas(strategy)
     replicas.prepare(objective, training, batch_size=min(batch_size, len(data.train)))
+    objective.check_labels(data.train.labels, mixup=mixup)
     learners: Learners = Student(student, objective.student_taps) if isinstance(student, keras.Model) else student
     shapes = teacher.shapes if teacher else None
     lesson = Lesson(learners, objective, input_shape=data.input_shape, teacher_shapes=shapes, seed=seed)
@@ -110,6 +111,7 @@ def fit(
                     callback.on_step(state)
                 if checkpoint:
                     checkpoint.after_step(state)
+        optimizers.check_moving(optimizer)
         loss, accuracy = replicas.from_chief(lambda: predictor.loss_and_accuracy(data.validation))
         state.end_epoch(
             validation=(loss, accuracy),

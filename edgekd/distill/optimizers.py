@@ -5,6 +5,7 @@ import math
 import keras
 from keras import ops
 
+from edgekd.errors import NonFiniteError, RecipeError
 from edgekd.recipe import Training
 
 
@@ -55,13 +56,22 @@ def build(training: Training, variables: list[keras.Variable], *, steps_per_epoc
     normalisation parameters are spared. With accumulation, the optimizer averages the gradients of so many steps and
     moves the weights after the last of them. In float16 the loss is scaled so that small gradients survive.
 
+    Raises:
+      RecipeError: more steps to accumulate over than an epoch has.
+
     References:
       Loshchilov and Hutter, Decoupled Weight Decay Regularization, 2019 (arXiv:1711.05101).
     """
     accumulated = training.accumulation_steps
+    if accumulated > steps_per_epoch:
+        raise RecipeError(
+            f"accumulation_steps is {accumulated}, but an epoch has {steps_per_epoch} steps: the weights would hardly "
+            "move. Lower it, or batch_size."
+        )
     common = {
         "learning_rate": Schedule(training, steps_per_epoch=steps_per_epoch),
-        "weight_decay": training.weight_decay or None,
+        # AdamW takes no None.
+        "weight_decay": training.weight_decay or (0.0 if training.optimizer == "adamw" else None),
         "global_clipnorm": training.clip_norm,
         "gradient_accumulation_steps": accumulated if accumulated > 1 else None,
     }
@@ -79,7 +89,19 @@ def build(training: Training, variables: list[keras.Variable], *, steps_per_epoc
     return optimizer
 
 
+def check_moving(optimizer: keras.Optimizer) -> None:
+    """Raises NonFiniteError if no step so far has moved the weights: the optimizer skips gradients that overflow."""
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    if int(inner.iterations) == 0:
+        raise NonFiniteError(
+            "in float16 the gradients of every step have overflowed, so the weights have not moved. Lower the "
+            "weights of the losses, or set precision: mixed_bfloat16."
+        )
+
+
 def last_learning_rate(optimizer: keras.Optimizer) -> float:
     """Returns the rate of the last update of the weights; of the first before there was one."""
     inner = getattr(optimizer, "inner_optimizer", optimizer)
-    return float(inner._learning_rate(ops.maximum(inner._iterations - 1, 0)))
+    accumulated = inner.gradient_accumulation_steps or 1
+    last = inner.iterations * accumulated - 1  # in steps: that is what the schedule counts
+    return float(inner._learning_rate(ops.maximum(last, 0)))

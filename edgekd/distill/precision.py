@@ -8,9 +8,10 @@ import keras
 
 @contextlib.contextmanager
 def applied(policy: str, layers: Sequence[keras.layers.Layer]) -> Iterator[None]:
-    """Gives every layer, at any depth, a dtype policy within the block, and its own back afterwards.
+    """Gives every float32 layer, at any depth, a dtype policy within the block, and its own back afterwards.
 
-    So the saved network, its validation and its exported files are float32, whatever it was trained in.
+    Losses are computed in float32 all the same, of logits and features in half precision. The saved network, its
+    validation and its exported files are float32, whatever it was trained in.
 
     Args:
       policy: `float32` (nothing changes), `mixed_bfloat16` or `mixed_float16`.
@@ -19,11 +20,11 @@ def applied(policy: str, layers: Sequence[keras.layers.Layer]) -> Iterator[None]
     if policy == "float32":
         yield
         return
-    every = [inner for layer in layers for inner in layer._flatten_layers()]
+    every = [inner for layer in layers for inner in layer._flatten_layers() if inner.dtype_policy.name == "float32"]
     before = [layer.dtype_policy for layer in every]
-    for layer in every:
-        layer.dtype_policy = keras.dtype_policies.get(policy)
     try:
+        for layer in every:
+            layer.dtype_policy = keras.dtype_policies.get(policy)
         yield
     finally:
         for layer, own in zip(every, before, strict=True):

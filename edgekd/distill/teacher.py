@@ -1,6 +1,6 @@
 """Teacher sources: where the teacher's outputs for a batch come from. The loop does not know which one it has."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -48,7 +48,7 @@ class LiveTeacher:
         """
         self._network = network
         self._wanted = tuple(wanted)
-        self._summarise = tf.function(self._summaries, autograph=False)
+        self._compiled: dict[int, Callable[[Arrays], Arrays]] = {}
         trial = self.of_images(np.zeros((2, *input_shape), np.float32))
         self.shapes = {key: tuple(each.shape[1:]) for key, each in trial.items()}
 
@@ -59,22 +59,22 @@ class LiveTeacher:
     def of_images(self, images: np.ndarray) -> Arrays:
         """Runs the network on [batch, ...] float32 images."""
         given = self._network.outputs(images)
-        return self._summarise({output.tap or LOGITS: given[output.tap or LOGITS] for output in self._wanted})
+        arrays = {output.tap or LOGITS: tf.convert_to_tensor(given[output.tap or LOGITS]) for output in self._wanted}
+        if len(images) not in self._compiled:  # training, filling of the cache and trial: three at most
+            graph = tf.function(self._summaries, autograph=False)
+            self._compiled[len(images)] = graph.get_concrete_function(arrays)
+        return self._compiled[len(images)](arrays)
 
     def _summaries(self, given: Arrays) -> Arrays:
         found = {}
         for output in self._wanted:
-            value = tf.convert_to_tensor(given[output.tap or LOGITS])
+            value = given[output.tap or LOGITS]
             found[output.key] = output.summarise(value) if output.summarise else value
         return found
 
 
 def of_teacher(wanted: Sequence[TeacherOutput], name: str) -> tuple[TeacherOutput, ...]:
-    """Returns what one teacher of an ensemble is asked for: its own taps without its name, and the logits.
-
-    Raises:
-      RecipeError: a tap that does not begin with a teacher's name.
-    """
+    """Returns what one teacher of an ensemble is asked for: its own taps without its name, and the logits."""
     prefix = f"{name}/"
     mine = []
     for output in wanted:
@@ -133,12 +133,9 @@ class Ensemble:
         self._combine = combine
         self._temperature = temperature
         self.shapes = {
-            f"{name}/{key}": shape
-            for name, source in sources.items()
-            for key, shape in source.shapes.items()
-            if key != LOGITS
+            f"{name}/{key}": shape for name, source in sources.items() for key, shape in source.shapes.items()
         }
-        if classes:
+        if len(classes) == len(sources):
             self.shapes[LOGITS] = (next(iter(classes.values())),)
 
     def outputs(self, batch: Batch) -> Arrays:
@@ -147,11 +144,10 @@ class Ensemble:
         logits = []
         for name, source in self.sources.items():
             for key, value in source.outputs(batch).items():
+                found[f"{name}/{key}"] = value
                 if key == LOGITS:
                     logits.append(np.asarray(value, np.float32))
-                else:
-                    found[f"{name}/{key}"] = value
-        if logits:
+        if len(logits) == len(self.sources):
             found[LOGITS] = self._combined(np.stack(logits))
         return found
 

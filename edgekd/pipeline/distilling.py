@@ -50,7 +50,7 @@ def _offline(work: Work, goal: "Objective") -> list[Path]:
     student = networks.build(work.recipe.student, work.data, seed=work.recipe.seed)
     teachers = teaching.open_trained(work, goal)
     state = _taught(work, goal, student, teachers, seed=work.recipe.seed)
-    return training.write(work, [(student, STUDENT_DISTILLED, work.recipe.student.label)], [state])
+    return training.write(work, [(student, STUDENT_DISTILLED, work.recipe.student.label)], {"": state})
 
 
 def _within(work: Work, goal: "Objective") -> list[Path]:
@@ -60,7 +60,7 @@ def _within(work: Work, goal: "Objective") -> list[Path]:
     state = training.train(work, recipe.student, learners, goal, seed=recipe.seed)
     labels = [recipe.student.label, *(peer.architecture for peer in recipe.distill.peers)]
     roles = [STUDENT_DISTILLED, *learners.names[1 : len(learners.models)]]
-    return training.write(work, list(zip(learners.models, roles, labels, strict=True)), [state])
+    return training.write(work, list(zip(learners.models, roles, labels, strict=True)), {"": state})
 
 
 def _generations(work: Work, goal: "Objective") -> list[Path]:
@@ -71,14 +71,15 @@ def _generations(work: Work, goal: "Objective") -> list[Path]:
     """
     recipe = work.recipe
     teacher = teaching.saved(work, STUDENT_LABELS)
-    born, states = [], []
+    born: list[keras.Model] = []
+    states: dict[str, TrainingState] = {}
     for number in range(1, recipe.distill.generations + 1):
         # Every generation starts from other weights and sees the data in another order.
         seed = randomness.key("generation", recipe.seed, number) & 0x7FFFFFFF
         student = networks.build(recipe.student, work.data, seed=seed)
         opened = {STUDENT_LABELS: teaching.opened(teacher, goal, work.data)}
         part = f"generation_{number}" if number < recipe.distill.generations else ""
-        states.append(_taught(work, goal, student, opened, seed=seed, part=part))
+        states[part] = _taught(work, goal, student, opened, seed=seed, part=part)
         born.append(student)
         teacher = student
     roles = [STUDENT_DISTILLED, *(f"generation_{number}" for number in range(1, len(born)))]

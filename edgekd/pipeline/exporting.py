@@ -18,7 +18,7 @@ def _settings(recipe: Recipe) -> Any:
 
 def _export(work: Work) -> list[Path]:
     from edgekd import architectures, quantize
-    from edgekd.data.calibration import calibration_samples
+    from edgekd.data.calibration import calibratable, calibration_samples
     from edgekd.export import export_model
 
     recipe = work.recipe
@@ -26,7 +26,7 @@ def _export(work: Work) -> list[Path]:
     model = architectures.load_model(source)
     calibration = None
     if any(quantize.scheme(export.scheme).needs_calibration for export in recipe.export):
-        samples = min(recipe.calibration.samples, len(work.data.train))
+        samples = min(recipe.calibration.samples, calibratable(work.data.train))
         _, calibration = calibration_samples(work.data.train, samples=samples, seed=recipe.seed)
     artifacts = []
     for position, export in enumerate(recipe.export):

@@ -6,6 +6,7 @@ import numpy as np
 
 from edgekd.data.batches import ordered_batches
 from edgekd.data.dataset import Dataset, Split
+from edgekd.errors import ModelError
 from edgekd.pipeline.results import TrainingResult
 from edgekd.pipeline.stage import RECORD_FILE, Work
 from edgekd.recipe import Teacher
@@ -27,6 +28,16 @@ def open_section(section: Teacher, data: Dataset) -> FrozenTeacher:
     )
 
 
+def require_unchanged(work: Work, stage: str, teacher: FrozenTeacher) -> None:
+    """Raises ModelError where a teacher is not the one of its stage: a function may read other weights than before."""
+    recorded = TrainingResult.read(work.run / stage / RECORD_FILE).model.weights_sha256
+    if teacher.sha256 != recorded:
+        raise ModelError(
+            f"teacher {teacher.name!r} gives other outputs than when the stage {stage!r} was done: restore it, or "
+            f"remove the folder {str(work.run / stage)!r} to take it as it is now."
+        )
+
+
 def logits(teacher: FrozenTeacher, split: Split) -> np.ndarray:
     """Returns the teacher's [samples, classes] float32 logits, in the split's order."""
     batches = ordered_batches(split, batch_size=_BATCH_SIZE)
@@ -44,6 +55,7 @@ def record_teacher(work: Work, section: Teacher) -> list[Path]:
         architecture=f"{section.label}, run by {teacher.loader}",
         parameters=None,
         macs=None,
+        foreign=True,
         validation_accuracy=float(right.mean()),
         weights_sha256=teacher.sha256,
     )

@@ -3,11 +3,14 @@
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from edgekd import schedules
 from edgekd.data.dataset import Dataset
 from edgekd.errors import DataError
 from edgekd.pipeline import networks, teaching
 from edgekd.pipeline.stage import STUDENT_DISTILLED, STUDENT_LABELS, teacher_names
-from edgekd.recipe import Recipe, Teacher
+from edgekd.recipe import Distill, Recipe, Teacher
+from edgekd.recipe import section as section_of
+from edgekd.schedules import Schedule
 
 
 def check(recipe: Recipe, data: Dataset, *, stages: Collection[str]) -> None:
@@ -34,21 +37,25 @@ def check(recipe: Recipe, data: Dataset, *, stages: Collection[str]) -> None:
     teachers = {}
     for name, section in zip(teacher_names(recipe), recipe.teacher, strict=True):
         if distils or name in stages:
-            teachers[name] = _checked_teacher(section, data)
+            teachers[name] = _checked_teacher(section, data, batch_size=recipe.data.batch_size)
     if STUDENT_LABELS in stages and not distils:
         fitting.check(networks.build(recipe.student, data, seed=recipe.seed), data, role="student")
     if distils:
         _check_distillation(recipe, data, teachers)
 
 
-def _checked_teacher(section: Teacher, data: Dataset) -> Any:
+def _checked_teacher(section: Teacher, data: Dataset, *, batch_size: int) -> Any:
     """Returns a teacher as it is before training; one from outside is only opened later."""
-    from edgekd.distill import fitting
+    from edgekd.data.batches import steps_per_epoch
+    from edgekd.distill import fitting, optimizers
 
     if section.model is not None and not networks.is_keras_file(section):
         return section.model
     model = networks.build(section, data, seed=0)
     fitting.check(model, data, role="teacher")
+    if section.model is None:
+        steps = steps_per_epoch(data.train, batch_size=batch_size)
+        optimizers.build(section, model.trainable_variables, steps_per_epoch=steps)
     return model
 
 
@@ -56,10 +63,12 @@ def _check_distillation(recipe: Recipe, data: Dataset, teachers: Mapping[str, An
     """Evaluates the whole objective on a batch of two: every tap, adapter and shape is tried."""
     import numpy as np
 
-    from edgekd.distill import fitting, objective
+    from edgekd.data.batches import steps_per_epoch
+    from edgekd.distill import fitting, objective, optimizers, precision
     from edgekd.distill.lesson import Lesson, Targets
 
     goal = objective.from_recipe(recipe.distill, label_smoothing=recipe.student.label_smoothing)
+    goal.check_labels(data.train.labels, mixup=recipe.data.mixup)
     taught = teaching.learners(recipe, data, goal)
     for model in taught.models:
         fitting.check(model, data, role="student" if model is taught.models[0] else "peer")
@@ -81,5 +90,30 @@ def _check_distillation(recipe: Recipe, data: Dataset, teachers: Mapping[str, An
     lesson = Lesson(taught, goal, input_shape=data.input_shape, teacher_shapes=shapes, seed=recipe.seed)
     images = np.zeros((2, *data.input_shape), np.float32)
     given = {key: np.zeros((2, *shape), np.float32) for key, shape in shapes.items()} if shapes else None
+    targets = Targets(np.zeros(2, np.int64))
     values = dict(zip(goal.schedules(), goal.scheduled_values(0, steps_per_epoch=1), strict=True))
-    lesson.terms(images, Targets(np.zeros(2, np.int64)), given, values, training=False)
+    with precision.applied(recipe.student.precision, (*taught.models, *lesson.helpers)):
+        lesson.terms(images, targets, given, values, training=False)
+    for extreme in _extremes(recipe.distill):
+        # Losses check numbers, and a schedule is one at its ends.
+        constant = objective.from_recipe(extreme, label_smoothing=recipe.student.label_smoothing)
+        Lesson(taught, constant, input_shape=data.input_shape, teacher_shapes=shapes).terms(
+            images, targets, given, training=False
+        )
+    steps = steps_per_epoch(data.train, batch_size=recipe.data.batch_size)
+    optimizers.build(recipe.student, lesson.trainable_variables, steps_per_epoch=steps)
+
+
+def _extremes(distill: Distill) -> tuple[Distill, ...]:
+    """Returns the section with every scheduled hyper-parameter at its lowest, and at its highest."""
+    found = []
+    for pick in (Schedule.min_value, Schedule.max_value):
+        document = distill.model_dump(mode="json")
+        moved = False
+        for loss, section in zip(document["losses"], distill.losses, strict=True):
+            for key, value in section.arguments.items():
+                if isinstance(value, Mapping):
+                    loss[key], moved = pick(schedules.parse(value)), True
+        if moved:
+            found.append(section_of(Distill, document))
+    return tuple(found)

@@ -5,9 +5,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgekd.data import randomness
 from edgekd.data.dataset import Dataset
 from edgekd.errors import ModelError, RecipeError
-from edgekd.pipeline import networks
+from edgekd.pipeline import foreign, networks
 from edgekd.pipeline.progress import Progress
 from edgekd.pipeline.stage import MODEL_FILE, Work, teacher_names
 from edgekd.recipe import Data, Distill, Recipe, Teacher, common_temperature
@@ -33,9 +34,9 @@ def learners(recipe: Recipe, data: Dataset, goal: "Objective") -> "Learners":
 
     student = networks.build(recipe.student, data, seed=recipe.seed)
     if recipe.distill.way == "online":
-        # Two peers of one architecture must not begin as the same network.
+        # No two networks must begin as the same one.
         peers = [
-            networks.build(peer, data, seed=recipe.seed + number)
+            networks.build(peer, data, seed=randomness.key("peer", recipe.seed, number) & 0x7FFFFFFF)
             for number, peer in enumerate(recipe.distill.peers, start=1)
         ]
         return Peers([student, *peers], goal.student_taps, goal.teacher_taps)
@@ -45,12 +46,18 @@ def learners(recipe: Recipe, data: Dataset, goal: "Objective") -> "Learners":
 
 
 def open_trained(work: Work, goal: "Objective") -> dict[str, FrozenTeacher]:
-    """Returns the run's teachers by name, opened with the taps that the objective needs of each."""
+    """Returns the run's teachers by name, opened with the taps that the objective needs of each.
+
+    Raises:
+      ModelError: a teacher from outside is not the one that its stage has recorded.
+    """
     names = teacher_names(work.recipe)
-    return {
-        name: opened(_trained(work, name, section), goal, work.data, name=name, names=names, section=section)
-        for name, section in zip(names, work.recipe.teacher, strict=True)
-    }
+    found = {}
+    for name, section in zip(names, work.recipe.teacher, strict=True):
+        found[name] = opened(_trained(work, name, section), goal, work.data, name=name, names=names, section=section)
+        if section.model is not None and not networks.is_keras_file(section):
+            foreign.require_unchanged(work, name, found[name])
+    return found
 
 
 def saved(work: Work, stage: str) -> "keras.Model":
@@ -159,9 +166,11 @@ def prepare(source: "TeacherSource", views: int, *, progress: Progress, worker: 
     from edgekd.distill.teacher import Ensemble
 
     parts = source.sources.values() if isinstance(source, Ensemble) else (source,)
-    for part in parts:
-        if isinstance(part, CachedTeacher):
-            part.prepare(views, progress=progress.item, worker=worker)
+    cached = [part for part in parts if isinstance(part, CachedTeacher)]
+    for part in cached:  # for all, before hours go into the first
+        part.check_space(views)
+    for part in cached:
+        part.prepare(views, progress=progress.item, worker=worker)
 
 
 def _cached(

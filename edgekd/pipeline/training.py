@@ -3,10 +3,11 @@
 import dataclasses
 import functools
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgekd.data import randomness
 from edgekd.pipeline import networks
 from edgekd.pipeline.results import TrainingResult
 from edgekd.pipeline.stage import (
@@ -51,8 +52,8 @@ def _student_settings(recipe: Recipe) -> Any:
 
 
 def teacher_seed(recipe: Recipe, position: int) -> int:
-    """Returns the seed of a teacher: two of one architecture must not become the same network."""
-    return recipe.seed + position
+    """Returns the seed of a teacher: no two networks of a sweep over seeds must become the same."""
+    return randomness.key("teacher", recipe.seed, position) & 0x7FFFFFFF
 
 
 def _train_teacher(position: int, work: Work) -> list[Path]:
@@ -64,7 +65,7 @@ def _train_teacher(position: int, work: Work) -> list[Path]:
 
         return foreign.record_teacher(work, network)
     model = networks.build(network, work.data, seed=0)
-    return write(work, [(model, work.folder.name, network.label)], ())
+    return write(work, [(model, work.folder.name, network.label)], {})
 
 
 def _train_student(work: Work) -> list[Path]:
@@ -77,12 +78,12 @@ def _train_on_labels(work: Work, network: Network, *, seed: int) -> list[Path]:
     model = networks.build(network, work.data, seed=seed)
     labelled = dataclasses.replace(work, data=dataclasses.replace(work.data, train=work.data.labelled_train))
     state = train(labelled, network, model, Objective(label_smoothing=network.label_smoothing), seed=seed)
-    return write(work, [(model, work.folder.name, network.label)], (state,))
+    return write(work, [(model, work.folder.name, network.label)], {"": state})
 
 
 def train(
     work: Work,
-    training: Network,
+    network: Network,
     student: "keras.Model | Learners",
     objective: "Objective",
     *,
@@ -95,7 +96,7 @@ def train(
 
     Args:
       work: the stage's.
-      training: epochs, optimizer and schedule.
+      network: the section that says how to train.
       student: who learns.
       objective: what is minimised.
       seed: of order and views.
@@ -110,21 +111,22 @@ def train(
     from edgekd.distill.loop import fit
     from edgekd.distill.stopping import StopRequest
 
-    recipe, suffix = work.recipe, f"_{part}" if part else ""
+    recipe = work.recipe
     stop = work.stop or StopRequest()
-    checkpoint = Checkpoint(work.folder / f"checkpoint{suffix}.npz", f"{work.key}{suffix}", stop)
-    board = work.folder / f"{TENSORBOARD_FOLDER}{suffix}"
+    checkpoint = Checkpoint(work.folder / _named("checkpoint", part, ".npz"), _named(work.key, part), stop)
+    board = work.folder / _named(TENSORBOARD_FOLDER, part)
+    curve = work.folder / _named("curve", part, ".csv")
     callbacks: list[Callback] = []
     if Replicas(work.strategy).is_chief:
         if not checkpoint.resumes():  # the viewer would draw another training's curve into this one's
             shutil.rmtree(board, ignore_errors=True)
-        callbacks = [_telling(work, training), CsvLog(work.folder / f"curve{suffix}.csv"), TensorBoardLog(board)]
+        callbacks = [_telling(work, network), CsvLog(curve), TensorBoardLog(board)]
     with stop.deferred():
         return fit(
             student,
             work.data,
             objective=objective,
-            training=training,
+            training=network,
             teacher=teacher,
             augmentation=Augmentation(**recipe.data.augment.model_dump()),
             mixup=recipe.data.mixup,
@@ -138,14 +140,15 @@ def train(
 
 
 def write(
-    work: Work, models: Sequence[tuple["keras.Model", str, str]], states: Sequence["TrainingState"]
+    work: Work, models: Sequence[tuple["keras.Model", str, str]], states: Mapping[str, "TrainingState"]
 ) -> list[Path]:
     """Writes networks and the stage's record; returns all the files of the stage. Of several workers the chief does.
 
     Args:
       work: the stage's.
       models: networks, with role and label; the first is the stage's result, the others are its companions.
-      states: of the trainings, in order; the last one's is the curve of the result. Empty where nothing was trained.
+      states: of the trainings by their part, in order; the last one's is the curve of the result. Empty where nothing
+        was trained.
     """
     from edgekd import architectures
     from edgekd.distill.distribution import Replicas
@@ -160,18 +163,28 @@ def write(
         records.append(_record(work, model, path, role, label))
     curve: tuple[EpochRecord, ...] = ()
     if states:
-        last = states[-1]
+        last = list(states.values())[-1]
         curve = tuple(last.curve)
         trained = {
             "epochs": len(curve),
             "best_epoch": last.best_epoch,
-            "training_seconds": sum(state.training_seconds for state in states),
+            "training_seconds": sum(state.training_seconds for state in states.values()),
         }
         records[0] = records[0].model_copy(update=trained)
     result = TrainingResult(model=records[0], curve=curve, companions=tuple(records[1:]))
     result.write(work.folder / RECORD_FILE)
-    curves = sorted(work.folder.glob("curve*.csv")) if states else []
+    curves = [work.folder / _named("curve", part, ".csv") for part in states]
+    boards = {_named(TENSORBOARD_FOLDER, part) for part in states}
+    for old in work.folder.glob(f"{TENSORBOARD_FOLDER}*"):
+        if old.name not in boards:  # of an earlier recipe
+            shutil.rmtree(old)
+    for old in set(work.folder.glob("curve*.csv")) - set(curves):
+        old.unlink()
     return [*files, *curves, work.folder / RECORD_FILE]
+
+
+def _named(what: str, part: str, suffix: str = "") -> str:
+    return f"{what}_{part}{suffix}" if part else f"{what}{suffix}"
 
 
 def _record(work: Work, model: "keras.Model", path: Path, role: str, label: str) -> ModelRecord:
@@ -190,7 +203,7 @@ def _record(work: Work, model: "keras.Model", path: Path, role: str, label: str)
     )
 
 
-def _telling(work: Work, training: Network) -> "Callback":
+def _telling(work: Work, network: Network) -> "Callback":
     from edgekd.data.batches import steps_per_epoch
     from edgekd.distill.callback import Callback
 
@@ -201,7 +214,7 @@ def _telling(work: Work, training: Network) -> "Callback":
         """Passes the training's numbers on to the run's progress."""
 
         def on_start(self, optimizer: "keras.Optimizer", state: "TrainingState") -> None:  # noqa: ARG002
-            work.progress.training_started(training.epochs, steps, done_epochs=state.epoch, done_steps=state.step)
+            work.progress.training_started(network.epochs, steps, done_epochs=state.epoch, done_steps=state.step)
 
         def on_step(self, state: "TrainingState") -> None:
             work.progress.training_step(state.epoch + 1, state.step, state.means(), state.images_per_second(batch_size))

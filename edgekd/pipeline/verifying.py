@@ -74,9 +74,11 @@ def _logits(work: Work) -> dict[str, np.ndarray]:
     for role in roles(work.recipe):
         result = TrainingResult.read(work.run / role / RECORD_FILE)
         for record in (result.model, *result.companions):
-            if record.parameters is None:
+            if record.foreign:
                 section = work.recipe.teacher[teacher_names(work.recipe).index(role)]
-                found[record.role] = foreign.logits(foreign.open_section(section, work.data), work.data.test)
+                teacher = foreign.open_section(section, work.data)
+                foreign.require_unchanged(work, role, teacher)
+                found[record.role] = foreign.logits(teacher, work.data.test)
             else:
                 found[record.role] = Predictor(architectures.load_model(work.run / record.path)).logits(work.data.test)
     return found

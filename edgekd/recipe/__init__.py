@@ -14,6 +14,7 @@ from edgekd.recipe.distillation import (
     Ensemble,
     Loss,
     common_temperature,
+    default_objective,
 )
 from edgekd.recipe.document import Recipe, canonical_json
 from edgekd.recipe.loading import (
@@ -62,6 +63,7 @@ __all__ = [
     "canonical_json",
     "common_temperature",
     "data_section",
+    "default_objective",
     "find",
     "from_document",
     "load",

@@ -134,8 +134,8 @@ class Cache(Section):
     """Keeps the teacher's outputs on disk, to be shared by all runs with the same teacher, data and views.
 
     `views` is how many augmented views of each image there are: epoch e shows view e modulo `views`; as many as epochs
-    by default. `fill: false` uses what is there and never runs the teacher. `folder` is where caches are kept; else in
-    the user's cache folder, see `edgekd cache --help`.
+    by default. `fill: false` uses what is there: the teacher is opened and tried, but not run on the data. `folder` is
+    where caches are kept; by default the user's cache folder, see `edgekd cache --help`.
     """
 
     views: Positive | None = None
@@ -144,8 +144,25 @@ class Cache(Section):
     folder: str | None = None
 
 
+def default_objective(way: str) -> dict[str, Any]:
+    """Returns the labels_weight and the losses that a way to teach has unless others are given.
+
+    References:
+      Hinton et al. (arXiv:1503.02531), Zhang et al., Deep Mutual Learning (arXiv:1706.00384), Zhang et al., Be Your Own
+      Teacher (arXiv:1905.08094).
+    """
+    if way == "online":
+        return {"labels_weight": 1.0, "losses": [{"loss": "soft_logits", "temperature": 1.0, "weight": 1.0}]}
+    if way == "self":
+        hint = {"loss": "feature_mse", "weight": 0.03, "taps": [["features", "features"]]}
+        return {"labels_weight": 0.7, "losses": [{"loss": "soft_logits", "temperature": 3.0, "weight": 0.3}, hint]}
+    return {"labels_weight": 0.1, "losses": [{"loss": "soft_logits", "temperature": 4.0, "weight": 0.9}]}
+
+
 class Distill(Section):
     """The student's objective, labels_weight * cross-entropy + the sum of weight * loss, and who teaches.
+
+    What is not given of the objective depends on the way, see `default_objective`.
 
     - offline: a teacher, or several (an ensemble), trained before or given.
     - online: the student and its `peers` learn together, each taught by the others (deep mutual learning).
@@ -154,13 +171,20 @@ class Distill(Section):
     """
 
     way: Literal["offline", "online", "self", "born_again"] = "offline"
-    labels_weight: Scheduled = 0.1
-    losses: Items[Loss] = pydantic.Field(default_factory=lambda: (Loss(loss="soft_logits", weight=0.9),))
+    labels_weight: Scheduled
+    losses: Items[Loss]
     ensemble: Ensemble = pydantic.Field(default_factory=Ensemble)
     cache: Cache | None = None
     peers: Items[Peer] = ()
     exits: Items[str] = ()
     generations: Positive = 1
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _add_defaults(cls, received: Any) -> Any:
+        if not isinstance(received, Mapping):
+            return received
+        return {**default_objective(received.get("way", "offline")), **received}
 
     @pydantic.model_validator(mode="after")
     def _check_losses(self) -> Self:
@@ -188,17 +212,28 @@ class Distill(Section):
 
 
 def common_temperature(losses: tuple[Loss, ...]) -> float:
-    """Returns the temperature of the losses on logits that have one.
+    """Returns the temperature of the losses on logits; 1 for one that has none.
 
     Raises:
-      RecipeError: they differ or follow a schedule, so that it is not clear where soft targets are averaged.
+      RecipeError: they differ, follow a schedule, or belong to logits that the loss has changed before: it is not clear
+        where soft targets are averaged.
     """
-    found = [loss.arguments["temperature"] for loss in losses if "temperature" in loss.arguments and not loss.taps]
+    found = [_temperature(loss) for loss in losses if not loss.taps]
     if not found:
         return 1.0
-    if any(isinstance(each, Mapping) or each != found[0] for each in found):
+    if any(not isinstance(each, int | float) or each != found[0] for each in found):
         raise RecipeError(
-            f"the losses' temperatures are {found}: say at which one the teachers' soft targets are averaged "
-            "(distill.ensemble.temperature), or set distill.ensemble.combine to logits."
+            "it is not clear at which temperature the teachers' soft targets are averaged: those of the losses are "
+            f"{', '.join(map(str, found))}. Give distill.ensemble.temperature, or set distill.ensemble.combine to "
+            "logits."
         )
     return float(found[0])
+
+
+def _temperature(loss: Loss) -> Any:
+    if loss.arguments.get("standardize"):
+        return f"{loss.arguments['temperature']} of standardised logits"
+    if "temperatures" in loss.arguments:
+        return " and ".join(map(str, loss.arguments["temperatures"]))
+    temperature = loss.arguments.get("temperature", 1.0)
+    return f"a schedule ({temperature['schedule']})" if isinstance(temperature, Mapping) else temperature

@@ -9,9 +9,10 @@ from typing import Annotated, Any, Self
 import pydantic
 import ruamel.yaml
 
+from edgekd import schedules
 from edgekd.errors import RecipeError
 from edgekd.recipe.data import Data
-from edgekd.recipe.distillation import Distill, common_temperature
+from edgekd.recipe.distillation import Distill, Ensemble, common_temperature
 from edgekd.recipe.networks import Network, Teacher
 from edgekd.recipe.outputs import Bench, Calibration, Export, Verify
 from edgekd.recipe.section import Items, NonNegative, Section, invalid
@@ -31,7 +32,7 @@ class Recipe(Section):
     data: Data = pydantic.Field(default_factory=Data)
     teacher: Annotated[Items[Teacher], pydantic.BeforeValidator(_listed)] = ()
     student: Network
-    distill: Distill = pydantic.Field(default_factory=Distill)
+    distill: Distill = pydantic.Field(default_factory=lambda: Distill.model_validate({}))
     export: Items[Export] = pydantic.Field(
         default_factory=lambda: (Export(format="tflite", scheme="float32"), Export(format="tflite", scheme="int8"))
     )
@@ -54,6 +55,12 @@ class Recipe(Section):
             raise invalid("teacher: this key is required: add it (or choose distill.way online, self or born_again).")
         if way != "offline" and teachers:
             raise invalid(f"distill.way is {way!r}, which has no teacher of its own: remove the section teacher.")
+        if teachers < 2 and self.distill.ensemble != Ensemble():
+            raise invalid(f"distill.ensemble is for several teachers, but there {'is 1' if teachers else 'are none'}.")
+        if way == "born_again" and self.student.model is not None:
+            raise invalid(
+                "distill.way born_again needs new initial weights for each generation: give student.architecture."
+            )
         weights = self.distill.ensemble.weights
         if weights and len(weights) != teachers:
             raise invalid(f"distill.ensemble.weights has {len(weights)} numbers for {teachers} teachers.")
@@ -63,6 +70,16 @@ class Recipe(Section):
                 common_temperature(self.distill.losses)
             except RecipeError as error:
                 raise invalid(str(error)) from error
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _check_schedules(self) -> Self:
+        for loss in self.distill.losses:
+            if schedules.parse(loss.weight).max_value(before_epoch=self.student.epochs) == 0:
+                raise invalid(
+                    f"the weight of {loss.loss!r} is zero in all {self.student.epochs} epochs of the student: let its "
+                    "schedule begin earlier, or remove the loss."
+                )
         return self
 
     @pydantic.model_validator(mode="after")

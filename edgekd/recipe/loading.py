@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import pydantic
 import ruamel.yaml
 
-from edgekd import storage
+from edgekd import schedules, storage
 from edgekd.errors import RecipeError, unknown_name
 from edgekd.recipe.data import Data
 from edgekd.recipe.document import Recipe
@@ -63,7 +63,7 @@ def smoke(recipe: Recipe) -> Recipe:
     for network in (document["student"], *(teacher for teacher in teachers if teacher)):
         if network["model"] is not None and network is not document["student"]:
             continue  # a teacher that exists is not trained
-        network |= {"epochs": 1, "warmup_epochs": 0.0, "early_stopping": None}
+        network |= {"epochs": 1, "warmup_epochs": 0.0, "early_stopping": None, "accumulation_steps": 1}
         if network["schedule"] == "step":
             network |= {"schedule": "cosine", "step_epochs": []}
     for key, limit in {"train_limit": 1024, "validation_limit": 256, "test_limit": 256}.items():
@@ -71,6 +71,11 @@ def smoke(recipe: Recipe) -> Recipe:
     document["calibration"]["samples"] = min(64, recipe.calibration.samples)
     document["verify"] = {"max_accuracy_drop": 0.1, "min_agreement": 0.8}
     document["bench"]["processes"] = min(2, recipe.bench.processes)
+    for loss in document["distill"]["losses"]:  # one epoch may be too short for a schedule to begin
+        loss["weight"] = schedules.parse(loss["weight"]).max_value()
+    document["distill"]["generations"] = min(2, recipe.distill.generations)
+    if recipe.data.unlabelled is not None:
+        document["data"]["unlabelled"]["limit"] = min(256, recipe.data.unlabelled.limit or 256)
     document["name"] = f"{recipe.name}-smoke"
     return from_document(document, origin=f"{recipe.name} --smoke")
 

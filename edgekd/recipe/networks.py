@@ -118,7 +118,7 @@ class Teacher(Network):
 
 
 class Peer(Section):
-    """A network that learns beside the student, with its training settings. Further keys are the architecture's."""
+    """A network that learns beside the student, by the student's settings. Further keys are the architecture's."""
 
     PLUGIN_ARGUMENTS = True
 

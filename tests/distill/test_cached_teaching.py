@@ -146,14 +146,14 @@ def test_a_damaged_shard_is_made_again_in_the_middle_of_a_training(
 @pytest.mark.parametrize(
     ("changes", "part"),
     [
-        ({"teacher_sha256": "1" * 64}, "teacher"),
-        ({"seed": 6}, "seed"),
-        ({"augmentation": Augmentation(shift=2, flip=True)}, "augmentation"),
-        ({"mixup": 0.2}, "mixup"),
-        ({"dataset_fingerprint": "2" * 64}, "dataset"),
-        ({"preprocessing": "other"}, "preprocessing"),
-        ({"engine": "other"}, "engine"),
-        ({"dtype": "float16"}, "dtype"),
+        ({"teacher_sha256": "1" * 64}, r"teacher \(stored 000"),
+        ({"seed": 6}, r"seed \(stored 5, wanted 6\)"),
+        ({"augmentation": Augmentation(shift=2, flip=True)}, r"augmentation \(stored"),
+        ({"mixup": 0.2}, r"mixup \(stored 0.0, wanted 0.2\)"),
+        ({"dataset_fingerprint": "2" * 64}, r"dataset \(stored"),
+        ({"preprocessing": "other"}, r"preprocessing \(stored 'none', wanted 'other'\)"),
+        ({"engine": "other"}, r"engine \(stored 'test', wanted 'other'\)"),
+        ({"dtype": "float16"}, r"dtype \(stored 'float32', wanted 'float16'\)"),
     ],
 )
 def test_a_cache_of_something_else_is_refused_and_the_part_that_differs_is_named(
@@ -172,7 +172,7 @@ def test_a_cache_of_something_else_is_refused_and_the_part_that_differs_is_named
         cached(tmp_path, live, tiny_data, fills=False, **changes).prepare(1)
 
 
-def test_outputs_of_the_wrong_samples_are_noticed(
+def test_rows_of_other_samples_or_views_are_other_rows(
     tmp_path: Path, tiny_network: Build, tiny_data: Dataset, live_teacher: Live, goal: Objective
 ) -> None:
     """The defect that a cache invites: rows that belong to other samples, or to another view of them."""

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
@@ -12,7 +13,7 @@ import tensorflow as tf
 from edgekd import recipe
 from edgekd.data.batches import Batch
 from edgekd.data.dataset import Dataset
-from edgekd.distill import objective, optimizers
+from edgekd.distill import objective, optimizers, precision
 from edgekd.distill.learners import Exits, Peers, Student
 from edgekd.distill.lesson import Lesson, Targets
 from edgekd.distill.loop import fit
@@ -219,6 +220,20 @@ def test_a_weight_and_a_temperature_follow_their_schedules(tiny_network: Build) 
             variable.assign(value)
 
 
+def test_a_scheduled_labels_weight_leaves_the_deepest_network_its_own(tiny_network: Build) -> None:
+    schedule = {"schedule": "linear", "from": 1.0, "to": 0.0, "end_epoch": 2}
+    section = recipe.section(recipe.Distill, {"way": "self", "exits": ["stage1"], "labels_weight": schedule})
+    goal = objective.from_recipe(section, label_smoothing=0.0)
+    lesson = Lesson(Exits(tiny_network(), ["stage1"], input_shape=SHAPE, seed=0), goal, input_shape=SHAPE)
+    targets = Targets(np.arange(16) % 3)
+    first, last = (
+        lesson.terms(images(), targets, None, {"labels.weight": tf.constant(weight)}, training=False)[0]
+        for weight in (1.0, 0.25)
+    )
+    assert float(last["deepest/labels"]) == float(first["deepest/labels"]) > 0
+    assert float(last["stage1/labels"]) == pytest.approx(0.25 * float(first["stage1/labels"]), rel=1e-6)
+
+
 def test_a_constant_weight_in_the_graph_is_a_schedule_that_never_changes() -> None:
     constant = Objective(labels_weight=0.5, terms=(Term("soft", soft_logits, 2.0),))
     assert constant.schedules() == {}
@@ -260,6 +275,29 @@ def test_mixed_images_have_mixed_labels(tiny_network: Build) -> None:
     targets = 0.9 * targets + 0.1 / 3
     expected = -(targets * scipy.special.log_softmax(logits.numpy(), axis=-1)).sum(axis=-1).mean()
     assert float(terms["labels"]) == pytest.approx(expected, rel=1e-5)
+
+
+def test_of_two_mixed_images_the_one_with_a_label_counts_by_its_share(tiny_network: Build) -> None:
+    model = tiny_network(dropout=0.0)
+    lesson = Lesson(Student(model), Objective(label_smoothing=0.1), input_shape=SHAPE)
+    labels, partners = np.array([0, 1, -1, -1] * 4), np.array([1, -1, 2, -1] * 4)
+    share = np.linspace(0.1, 0.9, 16)
+    with tf.GradientTape() as tape:
+        terms, logits = lesson.terms(
+            images(), Targets(labels, partners, tf.constant(share, tf.float32), complete=False), None, training=False
+        )
+    log_q = scipy.special.log_softmax(logits.numpy().astype(np.float64), axis=-1)
+    total = counted = 0.0
+    slope = np.zeros((16, 3))
+    for i in range(16):
+        for label, part in ((labels[i], 1 - share[i]), (partners[i], share[i])):
+            if label >= 0:
+                wanted = 0.9 * np.eye(3)[label] + 0.1 / 3
+                total -= part * (wanted * log_q[i]).sum()
+                slope[i] += part * (np.exp(log_q[i]) - wanted)
+                counted += part
+    assert float(terms["labels"]) == pytest.approx(total / counted, rel=1e-4)
+    np.testing.assert_allclose(tape.gradient(terms["labels"], logits), slope / counted, rtol=1e-3, atol=1e-6)
 
 
 def test_images_without_a_label_count_for_the_teachers_terms_only(tiny_network: Build) -> None:
@@ -337,3 +375,68 @@ def test_xla_and_mixed_precision_learn_the_same_to_their_precision(
         assert {layer.compute_dtype for layer in model.layers} == {"float32"}
     np.testing.assert_allclose(losses["changed"], losses["plain"], rtol=0.02 if "precision" in settings else 1e-4)
     assert ("precision" in settings) == (losses["changed"] != losses["plain"]) or "xla" in settings
+
+
+def test_a_heavy_term_in_float16_is_learned_all_the_same(
+    tiny_network: Build, live_teacher: Callable[..., Any]
+) -> None:
+    """The loss scale, 32768, times a weight of 1000 is far beyond float16."""
+    scales = []
+    for weight in (1.0, 1000.0):
+        schedule = {"schedule": "linear", "from": weight, "to": weight / 2, "end_epoch": 5}
+        document = {"losses": [{"loss": "attention_transfer", "weight": schedule, "taps": [["stage1", "stage1"]]}]}
+        goal = objective.from_recipe(recipe.section(recipe.Distill, document), label_smoothing=0.0)
+        student = tiny_network(dropout=0.0)
+        source = live_teacher(tiny_network(seed=2, width=6), goal, student)
+        learners = Student(student, goal.student_taps)
+        lesson = Lesson(learners, goal, input_shape=SHAPE, teacher_shapes=source.shapes)
+        training = recipe.section(recipe.Training, {"precision": "mixed_float16", "learning_rate": 1e-4})
+        optimizer = optimizers.build(training, lesson.trainable_variables, steps_per_epoch=10)
+        step = TrainStep(lesson, optimizer, schedules=tuple(goal.schedules()))
+        given = source.outputs(Batch(np.arange(16), images(), np.arange(16) % 3))
+        with precision.applied("mixed_float16", (student, *lesson.helpers)):
+            for at in range(10):
+                values = goal.scheduled_values(at, steps_per_epoch=10)
+                step({"images": tf.constant(images()), "labels": tf.constant(np.arange(16) % 3)}, given, values)
+        scales.append((float(optimizer.dynamic_scale.numpy()), int(optimizer.inner_optimizer.iterations.numpy())))
+    # The scale gives way to what the gradients themselves need, and most steps count.
+    assert scales[0] == (2.0**15, 10)
+    assert scales[1][0] >= 2.0**10
+    assert scales[1][1] >= 5
+
+
+def test_a_policy_that_a_layer_has_of_its_own_stays_and_errors_leave_none_behind(tiny_network: Build) -> None:
+    model = tiny_network()
+    model.get_layer("stage1").dtype_policy = keras.dtype_policies.get("bfloat16")
+    with precision.applied("mixed_float16", (model,)):
+        assert model.get_layer("conv1").compute_dtype == "float16"
+        assert model.get_layer("stage1").compute_dtype == "bfloat16"
+    with pytest.raises(ShapeError), precision.applied("mixed_float16", (model,)):
+        raise ShapeError("of a step")
+    assert model.get_layer("conv1").compute_dtype == "float32"
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
+def test_no_weight_decay_is_no_weight_decay(tiny_network: Build, optimizer: str) -> None:
+    variables = tiny_network().trainable_variables
+    built = optimizers.build(
+        recipe.section(recipe.Training, {"optimizer": optimizer, "weight_decay": 0.0}), variables, steps_per_epoch=1
+    )
+    before = [variable.numpy() for variable in variables]
+    built.apply([tf.zeros_like(variable) for variable in before], variables)
+    for variable, value in zip(variables, before, strict=True):
+        np.testing.assert_array_equal(variable.numpy(), value)
+
+
+def test_accumulating_over_more_steps_than_there_are_is_refused(tiny_network: Build) -> None:
+    training = recipe.section(recipe.Training, {"accumulation_steps": 9})
+    with pytest.raises(RecipeError, match=r"9.*8 steps"):
+        optimizers.build(training, tiny_network().trainable_variables, steps_per_epoch=8)
+
+
+def test_an_ensemble_gives_its_teachers_own_logits_too() -> None:
+    ensemble = Ensemble({"a": Stored(FIRST), "b": Stored(SECOND)})
+    outputs = ensemble.outputs(BATCH)
+    np.testing.assert_array_equal(outputs["a/logits"], FIRST)
+    np.testing.assert_array_equal(outputs["b/logits"], SECOND)
+    assert ensemble.shapes == {"logits": (3,), "a/logits": (3,), "b/logits": (3,)}

@@ -104,6 +104,7 @@ def test_generations_are_taught_by_the_one_before(tmp_path: Path, short_recipe: 
     assert len({model.weights_sha256 for model in ended.summary.models.values()}) == 3
     assert (tmp_path / "run" / STUDENT_DISTILLED / "curve_generation_1.csv").is_file()
     again = distilled({**short_recipe, "distill": {**short_recipe["distill"], "generations": 1}}, tmp_path / "run")
+    assert not list((tmp_path / "run" / STUDENT_DISTILLED).glob("*generation_1*"))  # of the earlier recipe
     # The first generation of two is the last of one: only the number of generations has changed.
     assert (
         again.summary.models["student_distilled"].weights_sha256 == ended.summary.models["generation_1"].weights_sha256
@@ -125,7 +126,7 @@ def test_a_cached_run_makes_the_same_student_and_a_second_one_asks_no_teacher(
     distilled(short_recipe, tmp_path / "other")
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.npy")} == stored
     short_recipe["seed"] = 4
-    with pytest.raises(StorageError, match="teacher"):
+    with pytest.raises(StorageError, match=r"teacher \(stored"):
         distilled(short_recipe, tmp_path / "refused")
 
 
@@ -165,6 +166,17 @@ def test_unlabelled_images_are_taught_on_and_not_counted_as_labelled(
         ({"way": "born_again", "exits": ["stage1"]}, RecipeError, "exits is given but way is 'born_again'"),
         ({"losses": [{**LOGITS, "weight": 0.0}]}, RecipeError, "weight of every loss is zero"),
         ({"generations": 2}, RecipeError, "set way to 'born_again'"),
+        ({"ensemble": {"combine": "logits"}}, RecipeError, "ensemble is for several teachers, but there is 1"),
+        (
+            {"losses": [{**LOGITS, "weight": {"schedule": "piecewise", "points": [[0, 0], [9, 1]]}}]},
+            RecipeError,
+            "'soft_logits' is zero in all 1 epochs",
+        ),
+        (
+            {"losses": [{"loss": "dkd", "alpha": {"schedule": "linear", "from": -5, "to": 1, "end_epoch": 1}}]},
+            RecipeError,
+            "alpha must be",
+        ),
         (
             {
                 "losses": [
@@ -210,3 +222,42 @@ def test_a_keras_file_that_ends_in_a_softmax_may_teach_when_that_is_said(
         distilled(short_recipe, tmp_path / "refused")
     short_recipe["teacher"]["outputs"] = "probabilities"
     assert distilled(short_recipe, tmp_path / "run").summary.models["teacher"].parameters is None
+
+
+def test_a_function_whose_answers_have_changed_is_not_taken_for_the_recorded_teacher(
+    tmp_path: Path, short_recipe: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "my_teacher.py").write_text(
+        "import numpy as np\n\ndef answer(images):\n"
+        "    return images.reshape(len(images), -1)[:, :3] @ np.load('weights.npy')\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    np.save("weights.npy", np.eye(3, dtype=np.float32))
+    short_recipe["teacher"] = {"model": "my_teacher:answer"}
+    distilled(short_recipe, tmp_path / "run")
+    np.save("weights.npy", 2 * np.eye(3, dtype=np.float32))
+    short_recipe["student"]["learning_rate"] = 0.02
+    with pytest.raises(ModelError, match="other outputs than when the stage 'teacher' was done"):
+        distilled(short_recipe, tmp_path / "run")
+
+
+def test_labels_that_are_missing_are_found_before_a_loss_needs_them(
+    tmp_path: Path, short_recipe: dict[str, Any]
+) -> None:
+    rng = np.random.default_rng(0)
+    images, labels = rng.integers(0, 256, (120, 16, 16, 1), np.uint8), np.arange(120) % 3
+    labels[::4] = -1
+    np.savez(tmp_path / "data.npz", x_train=images, y_train=labels)
+    short_recipe["data"] = {"dataset": f"npz:{tmp_path / 'data.npz'}", "batch_size": 16}
+    short_recipe["distill"] = {"losses": [{"loss": "dkd"}]}
+    with pytest.raises(RecipeError, match=r"'dkd' needs labels, but \d+ of"):
+        distilled(short_recipe, tmp_path / "run")
+
+
+def test_no_two_networks_of_a_sweep_start_alike(tmp_path: Path, short_recipe: dict[str, Any]) -> None:
+    from edgekd.pipeline.training import teacher_seed
+
+    document = recipe.from_document({**short_recipe, "teacher": [short_recipe["teacher"]] * 2})
+    seeds = [teacher_seed(document.model_copy(update={"seed": seed}), place) for seed in range(50) for place in (0, 1)]
+    assert len({*seeds, *range(50)}) == 150
