@@ -18,6 +18,7 @@ from edgekd.records import Artifact, Comparison, EpochRecord, Measurement
 
 if TYPE_CHECKING:  # importing it would import TensorFlow, which happens when work begins
     import keras
+    import tensorflow as tf
 
     from edgekd.distill.learners import Learners
     from edgekd.distill.objective import Objective
@@ -52,7 +53,14 @@ def create_model(architecture: str, data: Dataset, *, seed: int = 0, **arguments
     )
 
 
-def train_model(model: "keras.Model", data: Dataset, *, seed: int = 0, **settings: Any) -> tuple[EpochRecord, ...]:
+def train_model(
+    model: "keras.Model",
+    data: Dataset,
+    *,
+    seed: int = 0,
+    strategy: "tf.distribute.Strategy | None" = None,
+    **settings: Any,
+) -> tuple[EpochRecord, ...]:
     """Trains a network on labels, in place, and returns its learning curve.
 
     It ends with the weights of the epoch with the best validation accuracy.
@@ -61,6 +69,7 @@ def train_model(model: "keras.Model", data: Dataset, *, seed: int = 0, **setting
       model: takes samples of the data's shape, gives logits.
       data: its training split is learned from, its validation split selects the epoch.
       seed: decides order and views.
+      strategy: a MirroredStrategy or MultiWorkerMirroredStrategy that shares each step out, see docs/workers.md.
       **settings: keys of a recipe's training section (`epochs`, `optimizer`, `learning_rate`, ...), `batch_size`,
         `mixup` and `augment`, a mapping such as {"shift": 2, "flip": True}.
 
@@ -75,7 +84,16 @@ def train_model(model: "keras.Model", data: Dataset, *, seed: int = 0, **setting
     training, batches = _settings(settings)
     fitting.check(model, data, role="model")
     data = dataclasses.replace(data, train=data.labelled_train)
-    return _fit(model, data, Objective(label_smoothing=training.label_smoothing), None, training, batches, seed)
+    return _fit(
+        model,
+        data,
+        Objective(label_smoothing=training.label_smoothing),
+        None,
+        training,
+        batches,
+        seed,
+        strategy=strategy,
+    )
 
 
 def distill_model(
@@ -88,6 +106,7 @@ def distill_model(
     ensemble: Mapping[str, Any] | None = None,
     cache: Mapping[str, Any] | None = None,
     seed: int = 0,
+    strategy: "tf.distribute.Strategy | None" = None,
     **settings: Any,
 ) -> tuple[EpochRecord, ...]:
     """Trains the student, in place, taught by one or several frozen teachers, and returns its learning curve.
@@ -105,6 +124,7 @@ def distill_model(
       ensemble: how several teachers become one, as in a recipe.
       cache: keeps the teachers' outputs, as in a recipe: {} for the defaults, None to ask them at every step.
       seed: decides order and views, and the initial weights of adapters.
+      strategy: as for `train_model`.
       **settings: as for `train_model`.
 
     Raises:
@@ -132,7 +152,7 @@ def distill_model(
         views = section.cache.views if section.cache else None
         if kept is not None:
             teaching.prepare(source, min(views or training.epochs, training.epochs), progress=Progress())
-        return _fit(learners, data, goal, source, training, batches, seed, views=views)
+        return _fit(learners, data, goal, source, training, batches, seed, views=views, strategy=strategy)
 
 
 def distill_peers(
@@ -142,6 +162,7 @@ def distill_peers(
     losses: Sequence[Mapping[str, Any]] | None = None,
     labels_weight: float | Mapping[str, Any] | None = None,
     seed: int = 0,
+    strategy: "tf.distribute.Strategy | None" = None,
     **settings: Any,
 ) -> tuple[EpochRecord, ...]:
     """Trains networks together, in place, each taught by all others, and returns the first one's learning curve.
@@ -155,6 +176,7 @@ def distill_peers(
         temperature 1 with weight 1.
       labels_weight: weight of each network's cross-entropy with the labels, 1 by default.
       seed: decides order and views.
+      strategy: as for `train_model`.
       **settings: as for `train_model`.
 
     References:
@@ -168,7 +190,7 @@ def distill_peers(
     goal = objective.from_recipe(section, label_smoothing=training.label_smoothing)
     learners = Peers(models, goal.student_taps, goal.teacher_taps)
     _check(learners, data)
-    return _fit(learners, data, goal, None, training, batches, seed)
+    return _fit(learners, data, goal, None, training, batches, seed, strategy=strategy)
 
 
 def distill_self(
@@ -179,6 +201,7 @@ def distill_self(
     losses: Sequence[Mapping[str, Any]] | None = None,
     labels_weight: float | Mapping[str, Any] | None = None,
     seed: int = 0,
+    strategy: "tf.distribute.Strategy | None" = None,
     **settings: Any,
 ) -> tuple[EpochRecord, ...]:
     """Trains a network with early exits that its own logits teach, in place, and returns its learning curve.
@@ -193,6 +216,7 @@ def distill_self(
         the network. By default soft logits at temperature 3 with weight 0.3, and feature_mse on `features` with 0.03.
       labels_weight: weight of each exit's cross-entropy with the labels, 0.7 by default.
       seed: decides order, views and the exits' initial weights.
+      strategy: as for `train_model`.
       **settings: as for `train_model`.
 
     References:
@@ -206,7 +230,7 @@ def distill_self(
     goal = objective.from_recipe(section, label_smoothing=training.label_smoothing)
     learners = Exits(model, exits, input_shape=data.input_shape, seed=seed)
     _check(learners, data)
-    return _fit(learners, data, goal, None, training, batches, seed)
+    return _fit(learners, data, goal, None, training, batches, seed, strategy=strategy)
 
 
 def export_model(
@@ -352,6 +376,7 @@ def _fit(
     batches: _recipe.Data,
     seed: int,
     views: int | None = None,
+    strategy: "tf.distribute.Strategy | None" = None,
 ) -> tuple[EpochRecord, ...]:
     from edgekd.data.augment import Augmentation
     from edgekd.distill.loop import fit
@@ -367,5 +392,6 @@ def _fit(
         views=views,
         batch_size=batches.batch_size,
         seed=seed,
+        strategy=strategy,
     )
     return tuple(state.curve)

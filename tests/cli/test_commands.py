@@ -203,6 +203,7 @@ def test_list_shows_what_is_installed(edgekd_command: Command, kind: str) -> Non
         assert row["summary"]
         assert name in text
     folder = {
+        "adapters": "distill/adapters",
         "datasets": "data/sources",
         "schemes": "quantize/schemes",
         "formats": "export",
