@@ -6,7 +6,7 @@
 
 Every method trains the same student for the same epochs on the same views. Teachers are trained once for each seed, and
 their outputs are kept on disk while the methods of that seed train. A sweep that was stopped goes on with the same
-command; a finished one only writes its table again. About 40 minutes on two quiet cores for all methods and three
+command; a finished one only writes its table again. About 45 minutes on two quiet cores for all methods and three
 seeds, and up to 4 GB of disk while it runs.
 """
 
