@@ -15,7 +15,7 @@ quickstart: $(VENV)/.installed
 	$(BIN)/edgekd run quickstart
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 check: setup
 	tools/check
