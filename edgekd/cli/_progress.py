@@ -12,11 +12,15 @@ from edgekd.records import EpochRecord
 _STAGES = {
     "teacher": "teacher",
     "student_labels": "student, on labels",
-    "student_distilled": "student, taught by the teacher",
+    "student_distilled": "student, taught",
     "export": "export",
     "verify": "verify on the test split",
     "bench": "latency",
 }
+
+
+def _title(stage: str) -> str:
+    return _STAGES.get(stage, stage.replace("_", " "))  # such as teacher_2
 
 
 class TerminalProgress(RunProgress):
@@ -50,7 +54,7 @@ class TerminalProgress(RunProgress):
 
     def stage_started(self, stage: str) -> None:
         """Prints a headline."""
-        self._console.print(f"[bold]{_STAGES[stage]}[/bold]")
+        self._console.print(f"[bold]{_title(stage)}[/bold]")
 
     def stage_finished(self, stage: str, seconds: float) -> None:
         """Prints the time it took."""
@@ -59,11 +63,11 @@ class TerminalProgress(RunProgress):
 
     def stage_kept(self, stage: str) -> None:
         """Prints that nothing was to be done."""
-        self._console.print(f"[bold]{_STAGES[stage]}[/bold]: done already")
+        self._console.print(f"[bold]{_title(stage)}[/bold]: done already")
 
     def stage_redone(self, stage: str, reason: str) -> None:
         """Prints why a finished stage is done again."""
-        self._console.print(f"[bold]{_STAGES[stage]}[/bold]: doing it again, because {reason}")
+        self._console.print(f"[bold]{_title(stage)}[/bold]: doing it again, because {reason}")
 
     def workers_restarted(self, reason: str) -> None:
         """Prints what happened."""

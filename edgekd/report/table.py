@@ -73,19 +73,23 @@ class Row:
 
 
 def rows(summary: Summary) -> tuple[Row, ...]:
-    """Returns the rows: models in the order teacher, student on labels, distilled student, others; then the files."""
-    known = [role for role in TITLES if role in summary.models]
-    others = [role for role in summary.models if role not in TITLES]
+    """Returns the rows: models in the order teachers, student on labels, distilled student, others; then the files."""
+    order = {role: place for place, role in enumerate(TITLES)}
+    others = sorted(role for role in summary.models if role not in TITLES)
+    teachers = [role for role in others if role.startswith(f"{TEACHER}_")]
+    roles = sorted((role for role in summary.models if role in TITLES), key=lambda role: order[role])
+    after = int(roles[:1] == [TEACHER])
+    roles = [*roles[:after], *teachers, *roles[after:], *(role for role in others if role not in teachers)]
     reference = summary.models.get(STUDENT_DISTILLED)
     return (
-        *(_model_row(role, summary.models[role], reference) for role in (*known, *others)),
+        *(_model_row(role, summary.models[role], reference) for role in roles),
         *(_file_row(artifact, summary) for artifact in summary.artifacts),
     )
 
 
 def title(role: str) -> str:
-    """Returns what a model is called in tables and graphs."""
-    return TITLES.get(role, role)
+    """Returns what a model is called in tables and graphs: `teacher_2` is Teacher 2."""
+    return TITLES.get(role, role.replace("_", " ").capitalize())
 
 
 def kind_of_file(artifact: Artifact) -> str:
