@@ -122,20 +122,6 @@ def test_one_network_has_no_peers(tiny_network: Build, count: int) -> None:
         Peers([tiny_network() for _ in range(count)])
 
 
-def test_peers_train_together_and_both_end_with_weights_of_the_best_epoch(
-    tiny_network: Build, tiny_data: Dataset
-) -> None:
-    models = [tiny_network(seed=seed, width=8) for seed in range(2)]
-    before = [[variable.numpy().copy() for variable in model.trainable_variables] for model in models]
-    goal = Objective(terms=(Term("soft", soft_logits),))
-    training = recipe.section(recipe.Training, {"epochs": 6, "learning_rate": 0.05})
-    state = fit(Peers(models), tiny_data, objective=goal, training=training, batch_size=32, seed=0)
-    assert state.curve[-1].loss < state.curve[0].loss
-    for model, values in zip(models, before, strict=True):
-        for variable, value in zip(model.trainable_variables, values, strict=True):
-            assert np.abs(variable.numpy() - value).max() > 0, variable.path
-
-
 def test_exits_learn_from_labels_and_from_the_deepest_and_the_deepest_from_labels_alone(tiny_network: Build) -> None:
     model = tiny_network(dropout=0.0)
     section = recipe.section(
@@ -377,9 +363,7 @@ def test_xla_and_mixed_precision_learn_the_same_to_their_precision(
     assert ("precision" in settings) == (losses["changed"] != losses["plain"]) or "xla" in settings
 
 
-def test_a_heavy_term_in_float16_is_learned_all_the_same(
-    tiny_network: Build, live_teacher: Callable[..., Any]
-) -> None:
+def test_a_heavy_term_in_float16_is_learned_all_the_same(tiny_network: Build, live_teacher: Callable[..., Any]) -> None:
     """The loss scale, 32768, times a weight of 1000 is far beyond float16."""
     scales = []
     for weight in (1.0, 1000.0):
