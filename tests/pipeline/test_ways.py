@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 
 from edgekd import recipe
+from edgekd.api import create_model, distill_model
+from edgekd.architectures import weights_sha256
+from edgekd.data import randomness
 from edgekd.errors import EdgekdError, ModelError, RecipeError, ShapeError, StorageError
-from edgekd.pipeline import RunResult, run
+from edgekd.pipeline import RunResult, load_data, run
 from edgekd.pipeline.results import TrainingResult
 from edgekd.pipeline.stage import RECORD_FILE, STUDENT_DISTILLED
 
@@ -102,7 +105,16 @@ def test_generations_are_taught_by_the_one_before(tmp_path: Path, short_recipe: 
     ended = distilled(short_recipe, tmp_path / "run")
     assert set(ended.summary.models) == {"student_labels", "student_distilled", "generation_1"}
     assert len({model.weights_sha256 for model in ended.summary.models.values()}) == 3
-    assert (tmp_path / "run" / STUDENT_DISTILLED / "curve_generation_1.csv").is_file()
+    folder = tmp_path / "run" / STUDENT_DISTILLED
+    assert (folder / "curve_generation_1.csv").is_file()
+    # By hand: a network with the second generation's seed, taught by the first.
+    data = load_data(recipe.from_document(short_recipe).data)
+    seed = randomness.key("generation", short_recipe["seed"], 2) & 0x7FFFFFFF
+    student = create_model("resnet", data, seed=seed, width=4)
+    training = {key: short_recipe["student"][key] for key in ("epochs", "optimizer", "learning_rate")}
+    teacher = folder / "generation_1.keras"
+    distill_model(student, teacher, data, losses=[LOGITS], seed=seed, batch_size=32, augment={"shift": 1}, **training)
+    assert weights_sha256(student) == ended.summary.models["student_distilled"].weights_sha256
     again = distilled({**short_recipe, "distill": {**short_recipe["distill"], "generations": 1}}, tmp_path / "run")
     assert not list((tmp_path / "run" / STUDENT_DISTILLED).glob("*generation_1*"))  # of the earlier recipe
     # The first generation of two is the last of one: only the number of generations has changed.
