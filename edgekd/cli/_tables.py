@@ -70,7 +70,8 @@ def print_cache_entries(entries: "Sequence[EntryRecord]") -> None:
     for entry in entries:
         about = entry.identity
         if about is None or entry.filled is None or entry.last_used is None:
-            rows.append((entry.key[:12], "not readable", *[""] * 6, formatting.size(entry.size_bytes), "", ""))
+            why = "not readable" if entry.other_version is None else "of another version"
+            rows.append((entry.key[:12], why, *[""] * 6, formatting.size(entry.size_bytes), "", ""))
             continue
         rows.append(
             (

@@ -23,7 +23,7 @@ _dir_option = click.option(
     "--cache-dir",
     "root",
     type=click.Path(path_type=Path),
-    help="Folder of the cache.  [default: $EDGEKD_CACHE_DIR, else ~/.cache/edgekd/teacher]",
+    help="Folder of the cache.  [default: $EDGEKD_CACHE_DIR, else edgekd/teacher in $XDG_CACHE_HOME or ~/.cache]",
 )
 
 
@@ -84,7 +84,7 @@ def verify(root: Path | None, as_json: bool) -> None:
 )
 @click.option("--max-size", metavar="SIZE", type=_bytes, help="Remove until the cache is no larger, such as 2GB.")
 @click.option("--damaged", is_flag=True, help="Remove what `edgekd cache verify` finds damaged.")
-@click.option("--all", "everything", is_flag=True, help="Remove all entries.")
+@click.option("--all", "everything", is_flag=True, help="Remove all entries, those of other versions of edgekd too.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
 @_dir_option
 @_options.json_option
@@ -150,12 +150,16 @@ def _print_entries(root: Path, found: "tuple[EntryRecord, ...]", size: int) -> N
     for entry in found:
         if entry.problem is not None:
             click.echo(entry.problem)
+        if entry.other_version is not None:
+            click.echo(f"{entry.path}: of another version of edgekd; `edgekd cache prune --all` removes it")
 
 
 def _print_verification(found: "Verification") -> None:
     for damage in found.damaged:
         click.echo(f"damaged: {damage.path}: {damage.problem}")
     click.echo(f"{found.entries} entries, {found.shards} shards in {found.root}: {len(found.damaged)} damaged")
+    if found.other_versions:
+        click.echo(f"{found.other_versions} of another version of edgekd: not looked into")
     if found.damaged:
         click.echo("Remove them with `edgekd cache prune --damaged`; the next training makes them again.")
 

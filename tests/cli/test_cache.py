@@ -94,6 +94,17 @@ def test_verify_ends_with_status_1_and_names_what_is_damaged(
     assert [each["path"] for each in json.loads(as_json.out)["damaged"]] == [str(path)]
 
 
+def test_what_another_version_wrote_is_named_and_fails_nothing(
+    edgekd_command: Command, root: Path, identities: list[OutputIdentity]
+) -> None:
+    folder = root / identities[0].key[:2] / identities[0].key
+    (folder / "identity.json").write_text('{"format_version": 99}')
+    assert f"{folder}: of another version of edgekd" in edgekd_command("cache", "list").out
+    verified = edgekd_command("cache", "verify")
+    assert verified.status == 0
+    assert "1 of another version of edgekd" in verified.out
+
+
 def test_prune_damaged_makes_verify_pass(edgekd_command: Command, root: Path, identities: list[OutputIdentity]) -> None:
     path = damage(root, identities[0])
     result = edgekd_command("cache", "prune", "--damaged")

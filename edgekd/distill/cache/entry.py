@@ -3,12 +3,13 @@
 import dataclasses
 import errno
 import json
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from edgekd import storage
-from edgekd.distill.cache import shards
+from edgekd.distill.cache import shards, vanishing
 from edgekd.distill.cache.identity import FORMAT_VERSION, OutputIdentity
 from edgekd.distill.cache.layout import Layout, layout_of
 from edgekd.errors import StorageError
@@ -52,17 +53,29 @@ class Entry:
         """Returns for which fraction of the samples there are rows."""
         return sum(len(self.layout.rows_of(index)) for index in self.shards()) / self.layout.samples
 
-    def last_used(self) -> float:
-        """Returns when it was last filled or read, in seconds since 1970."""
-        return (self.folder / _IDENTITY).stat().st_mtime
-
     def touch(self) -> None:
         """Notes that it is used now; a cache that may only be read keeps no such notes."""
         try:
-            (self.folder / _IDENTITY).touch()
+            os.utime(self.folder / _IDENTITY)
         except OSError as error:
             if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
                 raise
+
+
+@dataclasses.dataclass(frozen=True)
+class Foreign:
+    """An entry of another version of edgekd, which may be using it."""
+
+    folder: Path
+    version: int
+
+
+class OtherVersionError(StorageError):
+    """An entry that another version of edgekd wrote; `version` is that of its format."""
+
+    def __init__(self, message: str, version: int) -> None:
+        super().__init__(message)
+        self.version = version
 
 
 def folder_of(root: Path, key: str) -> Path:
@@ -96,19 +109,30 @@ def read(folder: Path) -> Entry:
     """Opens an entry.
 
     Raises:
-      StorageError: its identity is missing, damaged, of another version or not the one that the folder is named after.
+      StorageError: its identity is missing, damaged or not the one that the folder is named after.
+      OtherVersionError: another version of edgekd wrote it.
     """
     path = folder / _IDENTITY
+    try:
+        return _read(folder, path)
+    except FileNotFoundError as error:
+        raise StorageError(f"{str(path)!r} of the teacher cache was removed while it was read.") from error
+
+
+def _read(folder: Path, path: Path) -> Entry:
     text = storage.require_file(path, "identity of cached teacher outputs").read_text("utf-8", errors="replace")
     remedy = "Remove it with `edgekd cache prune --damaged`; what is needed of it is made again."
     try:
         version = json.loads(text)["format_version"]
     except (ValueError, TypeError, KeyError) as error:
         raise StorageError(f"{str(path)!r} of the teacher cache is not an identity. {remedy}") from error
+    if type(version) is not int:
+        raise StorageError(f"{str(path)!r} of the teacher cache has format version {version!r}, no number. {remedy}")
     if version != FORMAT_VERSION:
-        raise StorageError(
-            f"{str(folder)!r} of the teacher cache has format version {version!r}: this edgekd reads version "
-            f"{FORMAT_VERSION}. {remedy}"
+        raise OtherVersionError(
+            f"{str(folder)!r} of the teacher cache is of another version of edgekd: it has format version {version}, "
+            f"and this edgekd reads version {FORMAT_VERSION}. `edgekd cache prune --all` removes it.",
+            version,
         )
     identity = OutputIdentity.read(path)
     if identity.key != folder.name:
@@ -124,19 +148,23 @@ def folders(root: Path) -> Iterator[Path]:
 
     A folder with neither identity nor shards is one that is being made, or whose making was killed.
     """
-    if not root.is_dir():
-        return
-    for prefix in sorted(root.iterdir()):
+    for prefix in vanishing.children(root):
         if len(prefix.name) == 2 and prefix.is_dir() and not prefix.is_symlink():
-            for folder in sorted(prefix.iterdir()):
+            for folder in vanishing.children(prefix):
                 named = _KEY.fullmatch(folder.name) and folder.name.startswith(prefix.name)
-                if named and folder.is_dir() and not folder.is_symlink() and _is_begun(folder):
+                if named and folder.is_dir() and not folder.is_symlink() and is_begun(folder):
                     yield folder
 
 
 def size(folder: Path) -> int:
     """Returns how many bytes an entry's files have."""
-    return sum(path.stat().st_size for path in _own_files(folder))
+    return sum(status.st_size for path in _own_files(folder) if (status := vanishing.status(path)))
+
+
+def last_used(folder: Path) -> float | None:
+    """Returns when an entry was last filled or read, in seconds since 1970; None where it is gone."""
+    status = vanishing.status(folder / _IDENTITY)
+    return None if status is None else status.st_mtime
 
 
 def remove(folder: Path) -> None:
@@ -150,16 +178,21 @@ def remove(folder: Path) -> None:
         try:
             each.rmdir()
         except OSError as error:
+            if error.errno == errno.ENOENT:
+                continue
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
             return  # somebody else's files, or other entries
 
 
-def _is_begun(folder: Path) -> bool:
+def is_begun(folder: Path) -> bool:
+    """Returns whether there is anything of an entry."""
     return (folder / _IDENTITY).is_file() or bool(shards.find(folder))
 
 
 def _own_files(folder: Path) -> list[Path]:
     return [
-        path for path in folder.iterdir() if path.name == _IDENTITY or storage.is_partial(path) or shards.is_shard(path)
+        path
+        for path in vanishing.children(folder)
+        if path.name == _IDENTITY or storage.is_partial(path) or shards.is_shard(path)
     ]

@@ -36,6 +36,11 @@ class Lock:
         return os.path.samestat(there, os.fstat(self._handle))
 
 
+def of_cache(root: Path) -> Path:
+    """Returns the lock that whoever uses any entry shares; for pruning entries whose identity cannot be read."""
+    return root / _FOLDER / "cache.lock"
+
+
 def of_training(root: Path, family: str) -> Path:
     """Returns the lock that whoever reads or fills outputs of one training shares, and whoever prunes has alone."""
     return root / _FOLDER / f"{family}.lock"

@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from edgekd import storage
+from edgekd.distill.cache import vanishing
 from edgekd.errors import StorageError
 
 _NAME = re.compile(r"rows-(\d{5,})-([0-9a-f]{64})\.npy")
@@ -55,11 +56,10 @@ def is_shard(path: Path) -> bool:
 def find(folder: Path) -> dict[int, Path]:
     """Returns the files of an entry's shards by their numbers; none where the folder is missing."""
     found: dict[int, Path] = {}
-    if folder.is_dir():
-        # Two processes may have written one shard with other last bits; both are right, and all take the same one.
-        for path in sorted(folder.iterdir(), reverse=True):
-            if match := _NAME.fullmatch(path.name):
-                found[int(match[1])] = path
+    # Two processes may have written one shard with other last bits; both are right, and all take the same one.
+    for path in reversed(vanishing.children(folder)):
+        if match := _NAME.fullmatch(path.name):
+            found[int(match[1])] = path
     return found
 
 

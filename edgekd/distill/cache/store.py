@@ -47,7 +47,7 @@ class TeacherCache:
         self.root = root or default_root()
         self._announce = announce
         self._verified: dict[Path, shards.Signature] = {}
-        self._used: dict[str, locks.Lock | None] = {}
+        self._used: dict[Path, locks.Lock | None] = {}
         self._readers: collections.OrderedDict[str, reading.Reader] = collections.OrderedDict()
         self._files = OpenFiles()
         self._guard = threading.RLock()
@@ -217,22 +217,25 @@ class TeacherCache:
 
     def _use(self, identity: OutputIdentity) -> None:
         """Keeps the outputs of a training from being pruned."""
-        family = identity.family
         with self._guard:
-            if family in self._used or not self.root.is_dir():
+            if not self.root.is_dir():
                 return
-            try:
-                self._used[family] = locks.acquire(locks.of_training(self.root, family), shared=True)
-            except OSError as error:
-                if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
-                    raise
-                self._used[family] = None  # a cache that we may only read: its owner prunes it, not we
+            for path in (locks.of_cache(self.root), locks.of_training(self.root, identity.family)):
+                if path in self._used:
+                    continue
+                try:
+                    self._used[path] = locks.acquire(path, shared=True)
+                except OSError as error:
+                    if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+                        raise
+                    self._used[path] = None  # a cache that we may only read: its owner prunes it, not we
 
     def _remove_leftovers(self, identities: Iterable[OutputIdentity]) -> None:
         """Removes what killed processes left half-written, unless somebody may be writing just now."""
         with self._guard:
-            if identities and (family := next(iter(identities)).family) not in self._used:
-                alone = locks.acquire(locks.of_training(self.root, family), wait=False)
+            path = locks.of_training(self.root, next(iter(identities)).family)
+            if path not in self._used:
+                alone = locks.acquire(path, wait=False)
                 if alone is not None:
                     for identity in identities:
                         storage.remove_partial(entries.folder_of(self.root, identity.key))

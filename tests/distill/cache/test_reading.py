@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from edgekd.distill.cache import DamagedShardError, TeacherCache, default_root
+from edgekd.distill.cache.identity import FORMAT_VERSION
 from edgekd.errors import DataError, StorageError
 
 
@@ -132,7 +133,7 @@ def test_a_shard_that_vanished_while_it_was_in_use_is_made_again(cache, filled):
         ({"shape": (5, 2)}, "shape (stored [10], wanted [5, 2])"),
         ({"augmentation": {"shift": 1}}, "augmentation (stored {'shift': 2, 'flip': True}, wanted {'shift': 1})"),
         ({"mixup": 0.5}, "mixup (stored 0.0, wanted 0.5)"),
-        ({"format_version": 2}, "format version (stored 1, wanted 2)"),
+        ({"format_version": 99}, f"format version (stored {FORMAT_VERSION}, wanted 99)"),
     ],
 )
 def test_outputs_of_something_else_are_refused_and_the_part_is_named(cache, teacher, make_identity, change, part):
@@ -173,8 +174,10 @@ def test_an_entry_in_the_folder_of_another_is_refused(cache, teacher, make_ident
 def test_an_entry_of_another_version_is_refused(cache, teacher, make_identity):
     cache.fill([make_identity()], teacher)
     path = cache.entry(make_identity()).folder / "identity.json"
-    path.write_text(path.read_text().replace('"format_version": 1', '"format_version": 7'))
-    with pytest.raises(StorageError, match="has format version 7: this edgekd reads version 1"):
+    path.write_text(path.read_text().replace(f'"format_version": {FORMAT_VERSION}', '"format_version": 97'))
+    with pytest.raises(
+        StorageError, match="another version of edgekd: it has format version 97, and this edgekd reads"
+    ):
         TeacherCache(cache.root).rows(make_identity(), np.arange(2))
 
 
