@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import signal
 import sys
 import threading
 import traceback
@@ -144,8 +145,10 @@ def _sender() -> Send:
 
 
 def _end_with_parent() -> None:
-    """Ends this process when the one that watches it is gone, however that ended."""
+    """Ends this process, and what it started, when the one that watches it is gone, however that ended."""
     sys.stdin.read()
+    if os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)
     os._exit(1)
 
 

@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import queue
+import select
 import signal
 import socket
 import subprocess
@@ -36,6 +37,8 @@ _MODULE = "edgekd.pipeline.worker"
 _HOST = "127.0.0.1"
 _MOST_FAILURES = 3  # one after the other, with no epoch finished between them
 _SECONDS_BETWEEN_LOOKS = 0.1
+_SECONDS_FOR_LAST_WORDS = 2.0  # what a worker that has ended wrote before lies in its pipe already
+_CHUNK_BYTES = 1 << 16
 
 
 def trained_stages(recipe: Recipe) -> dict[str, Any]:
@@ -100,9 +103,10 @@ class _Group:
 
     def __init__(self, work: Work) -> None:
         self._work = work
-        self._messages: queue.Queue[tuple[int, dict[str, Any] | None]] = queue.Queue()
-        self._processes: list[subprocess.Popen[str]] = []
+        self._messages: queue.Queue[tuple[int, dict[str, Any]]] = queue.Queue()
+        self._processes: list[subprocess.Popen[bytes]] = []
         self._readers: list[threading.Thread] = []
+        self._over = threading.Event()
         self.finished_epochs = 0
         self.failure = ""
         self.failed_log = self._log(0)
@@ -124,19 +128,27 @@ class _Group:
         self._end()
 
     def watched(self, stop: "StopRequest") -> list[str] | None:
-        """Returns the names of the files that the chief wrote, or None when a worker died."""
+        """Returns the names of the files that the chief wrote, or None when a worker died.
+
+        That a worker has died is asked of the system: children that it forked may keep its standard output open.
+        """
         asked = False
+        ended: list[int] = []
         while True:
+            if not ended:
+                ended = [index for index, process in enumerate(self._processes) if process.poll() is not None]
+                for index in ended:
+                    self._readers[index].join(_SECONDS_FOR_LAST_WORDS)
             if stop.received is not None and not asked:
                 # The others need not know: they hold nothing that the chief does not save.
                 self._processes[0].send_signal(stop.received)
                 asked = True
             try:
-                index, message = self._messages.get(timeout=_SECONDS_BETWEEN_LOOKS)
+                index, message = self._messages.get(timeout=0 if ended else _SECONDS_BETWEEN_LOOKS)
             except queue.Empty:
-                continue
-            if message is None:
-                self._note_failure(index)
+                if not ended:
+                    continue
+                self._note_failure(ended[0])
                 return None
             if "error" in message:
                 raise _error(message["error"], message["message"], stop)
@@ -167,28 +179,39 @@ class _Group:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 env=environment,
-                text=True,
-                start_new_session=True,  # a Ctrl-C in the terminal is for this process, which passes it on
+                # A Ctrl-C in the terminal is for this process, which passes it on; what a worker starts ends with it.
+                start_new_session=True,
             )
         self._processes.append(process)
         assert process.stdin is not None  # noqa: S101 - it is a pipe
         with contextlib.suppress(BrokenPipeError):  # it has died already, which its reader finds
-            process.stdin.write(json.dumps(job) + "\n")
+            process.stdin.write(json.dumps(job).encode() + b"\n")
             process.stdin.flush()
         reader = threading.Thread(target=self._read, args=(index, process), daemon=True)
         reader.start()
         self._readers.append(reader)
 
-    def _read(self, index: int, process: "subprocess.Popen[str]") -> None:
+    def _read(self, index: int, process: "subprocess.Popen[bytes]") -> None:
+        """Passes on what a worker sends until it has ended and nothing is left, whoever else holds its pipe open."""
         assert process.stdout is not None  # noqa: S101 - it is a pipe
-        for line in process.stdout:
-            if line.endswith("\n"):  # else it was killed while it wrote
-                self._messages.put((index, json.loads(line)))
-        self._messages.put((index, None))
+        handle = process.stdout.fileno()
+        readable = select.poll()
+        readable.register(handle, select.POLLIN)
+        unfinished = b""
+        while not self._over.is_set():
+            ended = process.poll() is not None  # asked first: what it wrote before is there then
+            if readable.poll(1000 * _SECONDS_BETWEEN_LOOKS):
+                chunk = os.read(handle, _CHUNK_BYTES)
+                if not chunk:
+                    return
+                *lines, unfinished = (unfinished + chunk).split(b"\n")
+                for line in lines:
+                    self._messages.put((index, json.loads(line)))
+            elif ended:
+                return
 
     def _note_failure(self, index: int) -> None:
         """Says which worker died first: another one may only have missed it."""
-        self._processes[index].wait()
         killed = [other for other, process in enumerate(self._processes) if (process.poll() or 0) < 0]
         first = killed[0] if killed else index
         status = self._processes[first].returncode
@@ -201,11 +224,13 @@ class _Group:
 
     def _end(self) -> None:
         for process in self._processes:
-            process.kill()  # whatever they write is either whole or absent
+            with contextlib.suppress(ProcessLookupError):  # all of the group have ended
+                os.killpg(process.pid, signal.SIGKILL)  # whatever they write is either whole or absent
         for process in self._processes:
             process.wait()
+        self._over.set()
         for reader in self._readers:
-            reader.join()
+            reader.join()  # it looks every tenth of a second
         for process in self._processes:
             with contextlib.suppress(BrokenPipeError):
                 process.__exit__(None, None, None)

@@ -211,6 +211,40 @@ def test_workers_that_die_again_and_again_are_given_up(
     assert "no_such_module" in (tmp_path / "run" / STUDENT_DISTILLED / "worker_0.log").read_text()
 
 
+FORKING = """
+import os, sys, time
+from pathlib import Path
+
+here = Path(__file__).parent
+sys.stdin.readline()
+if os.fork() == 0:  # keeps the worker's standard output open
+    (here / f"child_{os.getpid()}").touch()
+    time.sleep(20)
+    (here / "outlived").touch()
+    os._exit(0)
+while not list(here.glob("child_*")):
+    time.sleep(0.01)
+print('{"warning": "last words"}', flush=True)
+os._exit(3)
+"""
+
+
+def test_a_dead_worker_is_noticed_and_its_children_are_ended_though_they_hold_its_output_open(
+    tmp_path: Path, made: Callable[..., Recipe], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "forking_worker.py").write_text(FORKING)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(workers, "_MODULE", "forking_worker")
+    with pytest.raises(WorkerError, match=r"ended with status 3, after 3 new starts"):
+        trained(made(), tmp_path / "run", worker_processes=2)
+    children = [int(path.name.removeprefix("child_")) for path in tmp_path.glob("child_*")]
+    assert children
+    assert not (tmp_path / "outlived").exists()
+    alive = [pid for pid in children if psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE]
+    assert alive == []
+    assert "last words" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [("data.batch_size=33", "batches of 33 samples.*2 workers"), ("student.xla=true", "xla: true with 2 workers")],
