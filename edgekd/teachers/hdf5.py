@@ -38,13 +38,12 @@ def open_file(path: Path, *, taps: Sequence[str], input_shape: Sequence[int], nu
         raise ModelError(f"{str(path)!r} is not an HDF5 file: copy or save it again.")
     child.require_openable(path, sha256=storage.sha256_file(path))
     config, version = _read(path)
-    _refuse_lambdas(path, config)
+    refuse_code(path, config)
     try:
         model = load_model(path)
     except ModelError as error:
         if version.partition(".")[0] not in {"", "1", "2"}:
             raise
-        _refuse_foreign_code(path, config)
         from edgekd.teachers import tf_keras_network
 
         try:
@@ -75,6 +74,17 @@ def _read(path: Path) -> tuple[Any, str]:
         return json.loads(text), version
     except (ValueError, TypeError, RecursionError) as error:
         raise ModelError(f"{str(path)!r} has a damaged network configuration ({error}): save it again.") from error
+
+
+def refuse_code(path: Path, config: Any) -> None:
+    """Raises ModelError for a network that asks for more than the layers of Keras: before any library loads it.
+
+    Args:
+      path: of its file, for the message.
+      config: the network's configuration.
+    """
+    _refuse_lambdas(path, config)
+    _refuse_foreign_code(path, config)
 
 
 def _refuse_lambdas(path: Path, config: Any) -> None:

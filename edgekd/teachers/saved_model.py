@@ -14,12 +14,11 @@ from edgekd import storage
 from edgekd.errors import ModelError
 from edgekd.records import TensorSpec
 from edgekd.runtime.runner import Array, ClosingRunner, check_arrays
+from edgekd.teachers import operators
 
 LOADER = f"TensorFlow {importlib.metadata.version('tensorflow')}"
 
 _SIGNATURE = "serving_default"
-# The list of TensorFlow's own `saved_model_cli scan`, and the operators that call Python.
-_UNSAFE = frozenset({"EagerPyFunc", "PrintV2", "PyFunc", "PyFuncStateless", "ReadFile", "WriteFile"})
 
 
 class SavedModelRunner(ClosingRunner):
@@ -67,13 +66,14 @@ class SavedModelRunner(ClosingRunner):
 def open_runner(folder: Path) -> SavedModelRunner:
     """Returns a runner for a folder's signature `serving_default`, or else for what the saved object does when called.
 
-    A SavedModel is a program. Those with operators that call Python, or that TensorFlow itself lists as unsafe, are
-    refused; that is no sandbox.
+    A SavedModel is a program. Refused is one whose function, or what loading it runs, does more than compute and read
+    variables: operators that TensorFlow marks as stateful, or that are known to reach files or Python. That is no
+    sandbox.
 
     Raises:
-      ModelError: it is damaged, unsafe, or has no such function.
+      ModelError: it is damaged, unsafe, written by TensorFlow 1, or has no such function.
     """
-    refuse_unsafe(folder)
+    _refuse(folder, operators.unsafe_when_loaded(_meta_graph(folder)))
     try:
         loaded = tf.saved_model.load(str(folder))
     except Exception as error:  # TensorFlow lets any error of a file's content through
@@ -81,28 +81,9 @@ def open_runner(folder: Path) -> SavedModelRunner:
         raise ModelError(
             f"{str(folder)!r} cannot be loaded: {type(error).__name__}: {reason} Copy or export it again."
         ) from error
-    return SavedModelRunner(loaded, _function(loaded, folder.name), folder.name)
-
-
-def refuse_unsafe(folder: Path) -> None:
-    """Raises ModelError for a damaged graph, or one with unsafe operators; nothing is loaded for this."""
-    try:
-        graphs = parse_saved_model(str(folder)).meta_graphs
-    except OSError as error:
-        raise ModelError(f"{str(folder)!r} is damaged: {error}. Copy or export it again.") from error
-    operators = {
-        node.op
-        for graph in graphs
-        for nodes in (graph.graph_def.node, *(each.node_def for each in graph.graph_def.library.function))
-        for node in nodes
-    }
-    unsafe = sorted(operators & _UNSAFE)
-    if unsafe:
-        raise ModelError(
-            f"{str(folder)!r} has operators that run Python, print, or read or write files ({', '.join(unsafe)}), "
-            "which edgekd does not run: export it without them, or load it in a function of your own and give "
-            "package.module:function as the teacher."
-        )
+    function = _function(loaded, folder.name)
+    _refuse(folder, operators.unsafe_when_run(function.graph.as_graph_def()))
+    return SavedModelRunner(loaded, function, folder.name)
 
 
 def sha256(folder: Path) -> str:
@@ -111,6 +92,30 @@ def sha256(folder: Path) -> str:
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         digest.update(f"{path.relative_to(folder).as_posix()}\0{storage.sha256_file(path)}\n".encode())
     return digest.hexdigest()
+
+
+def _meta_graph(folder: Path) -> Any:
+    """Returns what the folder's graph file says; nothing is loaded or run for this."""
+    try:
+        graphs = parse_saved_model(str(folder)).meta_graphs
+    except OSError as error:
+        raise ModelError(f"{str(folder)!r} is damaged: {error}. Copy or export it again.") from error
+    if len(graphs) != 1 or not graphs[0].HasField("object_graph_def"):
+        raise ModelError(
+            f"{str(folder)!r} was written by TensorFlow 1 or has {len(graphs)} graphs, and what loading it would run "
+            "cannot be checked: export it with tf.saved_model.save of TensorFlow 2, or load it in a function of your "
+            "own and give package.module:function as the teacher."
+        )
+    return graphs[0]
+
+
+def _refuse(folder: Path, unsafe: Sequence[str]) -> None:
+    if unsafe:
+        raise ModelError(
+            f"{str(folder)!r} has operators that do more than compute ({', '.join(unsafe)}): they could run Python, "
+            "read or write files, or draw random numbers, which edgekd does not run. Export it without them, or load "
+            "it in a function of your own and give package.module:function as the teacher."
+        )
 
 
 def _function(loaded: Any, name: str) -> Any:

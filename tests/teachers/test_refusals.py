@@ -15,7 +15,7 @@ import tensorflow as tf
 import tf_keras
 
 from edgekd.errors import ModelError, ShapeError, StorageError
-from edgekd.teachers import kind_of
+from edgekd.teachers import kind_of, saved_model
 
 
 @pytest.mark.parametrize("name", ["no.keras", "no.h5", "no.tflite", "no.onnx"])
@@ -106,6 +106,15 @@ def test_an_h5_file_cannot_import_modules_or_call_any_function_of_tensorflow(fol
         opened(rewritten(folder / "legacy.h5", tmp_path / "write.h5", write_a_file))
 
 
+def test_an_h5_file_of_keras_3_cannot_name_other_modules_either(folder, tmp_path, opened):
+    def ask_for_another_module(layers):
+        (conv,) = [layer for layer in layers if layer["class_name"] == "Conv2D"]
+        conv["module"] = "somebodys.layers"
+
+    with pytest.raises(ModelError, match=r"asks for code of the Python module 'somebodys\.layers'"):
+        opened(rewritten(folder / "network.h5", tmp_path / "module.h5", ask_for_another_module))
+
+
 def test_an_h5_file_that_neither_library_knows_gives_both_reasons(folder, tmp_path, opened):
     def use_an_unknown_layer(layers):
         layers[2]["class_name"] = "SomebodysConv"
@@ -114,17 +123,83 @@ def test_an_h5_file_that_neither_library_knows_gives_both_reasons(folder, tmp_pa
         opened(rewritten(folder / "legacy.h5", tmp_path / "own.h5", use_an_unknown_layer))
 
 
-def test_a_saved_model_that_writes_files_is_refused_and_not_run(tmp_path, opened):
+def write_summary(path):
+    writer = tf.raw_ops.SummaryWriter(shared_name="trap")
+    tf.raw_ops.CreateSummaryFileWriter(writer=writer, logdir=path, max_queue=1, flush_millis=1, filename_suffix=".trap")
+
+
+TRAPS = {
+    "WriteFile": lambda path: tf.io.write_file(path, "sprung"),
+    "Save": lambda path: tf.raw_ops.Save(filename=path, tensor_names=["x"], data=[tf.ones(1)]),
+    "SaveV2": lambda path: tf.raw_ops.SaveV2(
+        prefix=path, tensor_names=["x"], shape_and_slices=[""], tensors=[tf.ones(1)]
+    ),
+    "DatasetToTFRecord": lambda path: tf.raw_ops.DatasetToTFRecord(
+        input_dataset=tf.data.Dataset.from_tensors("sprung")._variant_tensor, filename=path, compression_type=""
+    ),
+    "MatchingFiles": tf.io.matching_files,
+    "CreateSummaryFileWriter": write_summary,
+}
+
+
+def saved_with(trap, path, folder):
+    """A SavedModel whose function springs a trap two functions and a branch down, so that only a walk finds it."""
+
+    @tf.function(autograph=False)
+    def inner():
+        with tf.control_dependencies([each for each in (trap(path),) if each is not None]):
+            return tf.constant(0.0)
+
     class Module(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec((None, 6, 6, 2), tf.float32)], autograph=False)
+        def __call__(self, images):
+            added = tf.cond(tf.reduce_sum(images) >= 0, inner, lambda: tf.constant(0.0))
+            return tf.reshape(images, (-1, 72))[:, :3] + added
+
+    module = Module()
+    tf.saved_model.save(module, folder, signatures=module.__call__)
+    return folder
+
+
+@pytest.mark.parametrize("operator", sorted(TRAPS))
+def test_a_saved_model_that_reaches_for_files_is_refused_and_not_run(operator, tmp_path):
+    trap = tmp_path / "trap"
+    folder = saved_with(TRAPS[operator], str(trap), tmp_path / "saved")
+    with pytest.raises(ModelError, match=rf"do more than compute \(.*\b{operator}\b"):
+        saved_model.open_runner(folder)
+    assert not list(tmp_path.glob("trap*"))
+
+
+def test_a_saved_model_is_refused_before_anything_of_it_runs(tmp_path, opened):
+    with pytest.raises(ModelError, match=r"do more than compute \(WriteFile\)"):
+        opened(saved_with(TRAPS["WriteFile"], str(tmp_path / "trap"), tmp_path / "saved"))
+    assert not (tmp_path / "trap").exists()
+
+
+def test_a_saved_model_whose_loading_would_write_files_is_refused(tmp_path):
+    class Module(tf.Module):
+        def __init__(self):
+            super().__init__()
+            self.table = tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer([1], [2]), 0)
+
         @tf.function(input_signature=[tf.TensorSpec((None, 6, 6, 2), tf.float32)])
         def __call__(self, images):
-            tf.io.write_file(str(tmp_path / "trap"), "sprung")
             return tf.reshape(images, (-1, 72))[:, :3]
 
-    tf.saved_model.save(Module(), tmp_path / "saved")
-    with pytest.raises(ModelError, match=r"read or write files \(WriteFile\)"):
-        opened(tmp_path / "saved")
-    assert not (tmp_path / "trap").exists()
+    module = Module()
+    trap = tmp_path / "trap"
+
+    def initialize():
+        if tf.inside_function():
+            tf.io.write_file(str(trap), "sprung")
+        return tf.constant(1)
+
+    module.table._initialize = initialize
+    tf.saved_model.save(module, tmp_path / "saved", signatures=module.__call__)
+    assert not trap.exists()
+    with pytest.raises(ModelError, match=r"do more than compute \(.*WriteFile"):
+        saved_model.open_runner(tmp_path / "saved")
+    assert not trap.exists()
 
 
 def test_a_damaged_saved_model_is_refused(folder, tmp_path, opened):
