@@ -109,12 +109,17 @@ class CheckedTeacher:
 
     def raw_outputs(self, images: Array) -> dict[str, Any]:
         """Returns the outputs as the teacher gives them: probabilities are left as they are."""
+        return self.checked(self.received(images), images)
+
+    def received(self, images: Array) -> Mapping[str, Any]:
+        """Returns all that the teacher gives for the images, wanted or not, as it gives it."""
+        self._check_images(images)
+        return self._opened.run(np.ascontiguousarray(np.moveaxis(images, -1, 1)) if self._channels_first else images)
+
+    def checked(self, received: Mapping[str, Any], images: Array) -> dict[str, Any]:
+        """Returns of what was received the logits and the taps, checked and with channels last."""
         import keras
 
-        self._check_images(images)
-        received = self._opened.run(
-            np.ascontiguousarray(np.moveaxis(images, -1, 1)) if self._channels_first else images
-        )
         found = {}
         for name in dict.fromkeys((LOGITS, *self.taps)):
             if name not in received:

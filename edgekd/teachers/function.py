@@ -4,6 +4,7 @@ import contextlib
 import functools
 import importlib
 import inspect
+import os
 import re
 import sys
 import threading
@@ -26,11 +27,11 @@ def is_name(text: str) -> bool:
     return _NAMED.fullmatch(text) is not None
 
 
-def open_function(function: Callable[[Array], Any], *, name: str) -> Opened:
+def open_function(function: Callable[[Array], Any], *, name: str, folder: str | None = None) -> Opened:
     """Returns a Python function as a teacher.
 
     It is called with a copy of the images ([batch, ...] float32), by one thread at a time, and returns the logits, or a
-    dict of `logits` and taps.
+    dict of `logits` and taps. While it runs, `folder` is importable: where a function that was named was found.
 
     Its identity is its source file and what it returns for the trial batch; so other weights, which it may read from
     anywhere, are another teacher.
@@ -38,7 +39,7 @@ def open_function(function: Callable[[Array], Any], *, name: str) -> Opened:
     lock = threading.Lock()
 
     def run(images: Array) -> Mapping[str, Any]:
-        with lock:
+        with lock, contextlib.nullcontext() if folder is None else _importable(folder):
             try:
                 returned = function(images.copy())
             except EdgekdError:
@@ -73,7 +74,7 @@ def resolve(name: str, *, input_shape: Sequence[int], num_classes: int, argument
     Raises:
       ModelError: it cannot be imported, takes neither, fails, or returns nothing that can teach.
     """
-    with _current_folder_importable():
+    with _importable(str(Path.cwd())):
         found = _imported(name)
         if not (inspect.isroutine(found) or inspect.isclass(found)):
             return found
@@ -159,10 +160,14 @@ def _source(function: Any) -> Path | None:
 
 
 @contextlib.contextmanager
-def _current_folder_importable() -> Iterator[None]:
-    folder = str(Path.cwd())
-    sys.path.insert(0, folder)
+def _importable(folder: str) -> Iterator[None]:
+    """Puts a folder on Python's path while the user's code runs."""
+    # A string of its own, told from equal ones by identity: other threads and the user's code add such entries too.
+    entry = f"{folder}{os.sep}"[:-1]
+    sys.path.insert(0, entry)
     try:
         yield
     finally:
-        sys.path.remove(folder)
+        at = next((at for at, each in enumerate(sys.path) if each is entry), None)
+        if at is not None:  # the user's code may have changed the path itself
+            del sys.path[at]

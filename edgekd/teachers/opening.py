@@ -79,8 +79,9 @@ def open_teacher(
     if named:
         from edgekd.teachers.function import resolve
 
+        folder = str(Path.cwd())
         built = resolve(source, input_shape=shape, num_classes=num_classes, arguments=arguments)
-        opened = _from_memory(built, name=source, fit=fit)
+        opened = _from_memory(built, name=source, fit=fit, folder=folder)
     elif isinstance(source, str | Path):
         opened = _from_path(Path(source), fit)
     else:
@@ -143,7 +144,7 @@ def _from_path(path: Path, fit: dict[str, Any]) -> Opened:
     return keras_network.open_file(path, **fit)
 
 
-def _from_memory(source: Any, *, name: str, fit: dict[str, Any]) -> Opened:
+def _from_memory(source: Any, *, name: str, fit: dict[str, Any], folder: str | None = None) -> Opened:
     import keras
 
     legacy = sys.modules.get("tf_keras")  # whoever holds a network of it has imported it
@@ -162,7 +163,7 @@ def _from_memory(source: Any, *, name: str, fit: dict[str, Any]) -> Opened:
         )
     from edgekd.teachers.function import open_function
 
-    return open_function(source, name=name)
+    return open_function(source, name=name, folder=folder)
 
 
 def _name_of(source: Any) -> str:

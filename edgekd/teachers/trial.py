@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from edgekd.teachers.frozen import LOGITS, Array, CheckedTeacher, Opened
 
 _IMAGES = 2
 _SUM_TOLERANCE = 1e-3  # float16 probabilities of many classes sum to 1 within this
-_REPEAT_TOLERANCE = 1e-3  # of the largest logit: far above rounding, far below what dropout does
+_REPEAT_TOLERANCE = 1e-3  # of the largest value: far above rounding, far below what dropout does
 _SQUASHING = ("softmax", "sigmoid")
 
 
@@ -31,23 +32,26 @@ def check(teacher: CheckedTeacher, opened: Opened, *, images: Array, outputs: st
       ShapeError, NonFiniteError: see `FrozenTeacher.outputs`.
     """
     before = opened.variables_sha256() if opened.variables_sha256 else None
-    first, second = (np.asarray(teacher.raw_outputs(images)[LOGITS]) for _ in range(2))
+    received = [teacher.received(images) for _ in range(2)]
+    first, second = (
+        {key: np.asarray(value) for key, value in teacher.checked(each, images).items()} for each in received
+    )
     if opened.variables_sha256 and opened.variables_sha256() != before:
         raise ModelError(
             f"running teacher {teacher.name!r} changes its weights or batch statistics, so that it is not frozen: "
             "export it in inference mode."
         )
-    _check_kind(teacher.name, first, opened, outputs)
-    exact = _check_repeats(teacher.name, first, second)
+    _check_kind(teacher.name, first[LOGITS], opened, outputs)
+    exact = [_check_repeats(teacher.name, key, first[key], second[key]) for key in first]
     if opened.identity is None:
         return
-    if opened.runs_own_code and not exact:
+    if opened.runs_own_code and not all(exact):
         teacher.uncacheable = (
             f"teacher {teacher.name!r} gives slightly different outputs each time it sees the same images, so its "
             "outputs cannot be cached: make its arithmetic deterministic."
         )
         return
-    seen = hashlib.sha256(first.tobytes()).hexdigest() if opened.runs_own_code else None
+    seen = _sha256(*received) if opened.runs_own_code else None
     parts = [opened.identity, seen, outputs, layout]
     teacher.sha256 = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
@@ -55,6 +59,16 @@ def check(teacher: CheckedTeacher, opened: Opened, *, images: Array, outputs: st
 def trial_images(input_shape: tuple[int, ...]) -> Array:
     """Returns [2, *input_shape] float32 in [0, 1), always the same."""
     return np.random.default_rng(0).random((_IMAGES, *input_shape), dtype=np.float32)
+
+
+def _sha256(first: Mapping[str, Any], second: Mapping[str, Any]) -> str:
+    """Returns the hash of all that repeats; whether what was asked for repeats is checked elsewhere."""
+    digest = hashlib.sha256()
+    for key in sorted(first):
+        value = np.asarray(first[key])
+        if key in second and np.array_equal(value, np.asarray(second[key])):
+            digest.update(json.dumps([key, value.dtype.name, value.shape]).encode() + value.tobytes())
+    return digest.hexdigest()
 
 
 def _check_kind(name: str, values: Array, opened: Opened, outputs: str) -> None:
@@ -81,14 +95,14 @@ def _check_kind(name: str, values: Array, opened: Opened, outputs: str) -> None:
         raise ModelError(f"teacher {name!r} {seen}: its outputs are not logits. To go on, {after}.")
 
 
-def _check_repeats(name: str, first: Array, second: Array) -> bool:
+def _check_repeats(name: str, key: str, first: Array, second: Array) -> bool:
     """Returns whether both are equal bit for bit; raises where they differ by more than rounding."""
     if np.array_equal(first, second):
         return True
     difference = float(np.abs(first - second).max())
     if difference > _REPEAT_TOLERANCE * max(1.0, float(np.abs(first).max())):
         raise ModelError(
-            f"teacher {name!r} gives other outputs when it sees the same images again (they differ by up to "
+            f"teacher {name!r} gives other outputs when it sees the same images again ({key!r} differs by up to "
             f"{difference:.3g}), so that it is not frozen: put it in inference mode (no dropout, batch statistics "
             "fixed, no random numbers)."
         )

@@ -176,6 +176,50 @@ def test_rounding_that_varies_is_accepted_but_cannot_be_cached(opened):
     assert "slightly different outputs" in teacher.uncacheable
 
 
+def test_a_tap_that_draws_random_numbers_is_refused_only_where_it_is_wanted(opened):
+    generator = np.random.default_rng(0)
+
+    def teach(images):
+        return {"logits": images.reshape(len(images), -1)[:, :3] - 1, "noise": generator.normal(size=(len(images), 3))}
+
+    with pytest.raises(ModelError, match=r"other outputs when it sees the same images again \('noise' differs"):
+        opened(teach, wanted=["noise"])
+    first, second = opened(teach), opened(teach)
+    assert first.sha256 is not None
+    assert first.sha256 == second.sha256
+
+
+def test_a_function_named_from_a_folder_may_import_from_it_while_it_runs(own_teachers, opened, images, monkeypatch):
+    (own_teachers.parent / "own_late.py").write_text("offset = 2.0\n")
+    with own_teachers.open("a") as file:
+        file.write(
+            "\n\ndef late(images):\n    import own_late\n    return images.reshape(len(images), -1)[:, :3] - "
+            "own_late.offset\n"
+        )
+    path = list(sys.path)
+    monkeypatch.delitem(sys.modules, "own_late", raising=False)
+    teacher = opened("own_teachers:late")
+    monkeypatch.delitem(sys.modules, "own_late")
+    monkeypatch.chdir("/")
+    np.testing.assert_allclose(teacher.outputs(images)["logits"], images.reshape(7, 72)[:, :3] - 2, rtol=1e-6)
+    assert sys.path == path
+
+
+@pytest.mark.parametrize(("edit", "left"), [("", 0), ("sys.path.remove(here)", 0), ("sys.path.insert(0, here)", 1)])
+def test_a_module_may_edit_the_path_that_python_imports_from(edit, left, own_teachers, opened, monkeypatch):
+    own_teachers.write_text(f"import os\nimport sys\nhere = os.getcwd()\n{edit}\n{SOURCE}")
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    assert opened("own_teachers:teach").name == "own_teachers:teach"
+    assert sys.path.count(str(own_teachers.parent)) == left
+
+
+def test_a_folder_that_was_on_the_path_already_stays_there(own_teachers, opened, monkeypatch):
+    monkeypatch.setattr(sys, "path", [*sys.path, str(own_teachers.parent)])
+    path = list(sys.path)
+    opened("own_teachers:teach")
+    assert sys.path == path
+
+
 def test_a_function_without_a_source_file_says_that_it_cannot_be_cached(opened):
     found = {}
     exec("def teach(images):\n    return images.reshape(len(images), -1)[:, :3] - 1.0", found)  # noqa: S102
@@ -192,3 +236,14 @@ def test_other_weights_or_another_source_make_another_teacher(opened):
     plain = functools.partial(scaled, kernel=kernel())
     assert opened(plain).sha256 == opened(functools.partial(scaled, kernel=kernel())).sha256
     assert opened(plain).sha256 != opened(functools.partial(scaled, kernel=kernel() * np.float32(1.001))).sha256
+
+
+def with_tap(images, *, scale):
+    flat = images.reshape(len(images), -1)
+    return {"logits": flat[:, :3] - 1, "flat": scale * flat}
+
+
+def test_a_tap_counts_as_well_as_the_logits(opened):
+    one, same, other = (opened(functools.partial(with_tap, scale=scale)).sha256 for scale in (1, 1, 2))
+    assert one == same
+    assert one != other
