@@ -21,8 +21,9 @@ LOGITS = {"loss": "soft_logits", "temperature": 2.0}
 @pytest.fixture
 def short_recipe(tiny_recipe: dict[str, Any]) -> dict[str, Any]:
     """One epoch each, nothing exported; tests replace what they are about."""
-    for role in ("teacher", "student"):
-        tiny_recipe[role] = {**tiny_recipe[role], "epochs": 1}
+    # Two plain convolutions: what costs time here is making graphs, not running them.
+    shape = {"epochs": 1, "optimizer": "adam", "learning_rate": 0.01, "architecture": "lab_cnn"}
+    tiny_recipe |= {"teacher": {**shape, "filters": [6, 8]}, "student": {**shape, "filters": [4, 6]}}
     tiny_recipe["data"] = {**tiny_recipe["data"], "samples": 200}
     return {**tiny_recipe, "distill": {"losses": [LOGITS]}, "export": []}
 
@@ -38,12 +39,12 @@ def result(out: Path) -> TrainingResult:
 
 
 def test_an_ensemble_of_two_teachers_with_taps_of_each(tmp_path: Path, short_recipe: dict[str, Any]) -> None:
-    short_recipe["teacher"] = [short_recipe["teacher"], {**short_recipe["teacher"], "width": 6}]
+    short_recipe["teacher"] = [short_recipe["teacher"], {**short_recipe["teacher"], "filters": [8, 8]}]
     short_recipe["distill"] = {
         "ensemble": {"weights": [2, 1]},
         "losses": [
             LOGITS,
-            {"loss": "attention_transfer", "taps": [["stage1", "teacher/stage1"], ["stage2", "teacher_2/stage2"]]},
+            {"loss": "attention_transfer", "taps": [["relu1", "teacher/relu1"], ["relu2", "teacher_2/relu2"]]},
         ],
     }
     ended = distilled(short_recipe, tmp_path / "run", until=None)
@@ -54,8 +55,8 @@ def test_an_ensemble_of_two_teachers_with_taps_of_each(tmp_path: Path, short_rec
 
 def test_a_tap_of_an_ensemble_must_say_whose_it_is(tmp_path: Path, short_recipe: dict[str, Any]) -> None:
     short_recipe["teacher"] = [short_recipe["teacher"]] * 2
-    short_recipe["distill"]["losses"] = [{"loss": "attention_transfer", "taps": [["stage1", "stage1"]]}]
-    with pytest.raises(RecipeError, match=r"'stage1'.*teacher/stage1.*teacher, teacher_2"):
+    short_recipe["distill"]["losses"] = [{"loss": "attention_transfer", "taps": [["relu1", "relu1"]]}]
+    with pytest.raises(RecipeError, match=r"'relu1'.*teacher/relu1.*teacher, teacher_2"):
         distilled(short_recipe, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
@@ -73,13 +74,13 @@ def test_peers_of_other_architectures_are_saved_beside_the_student(
     short_recipe["distill"] = {
         "way": "online",
         "labels_weight": 1.0,
-        "peers": [{"architecture": "lab_cnn"}, {"architecture": "resnet", "width": 4}],
+        "peers": [{"architecture": "light_cnn"}, {"architecture": "lab_cnn", "filters": [4, 6]}],
         "losses": [{**LOGITS, "temperature": 1.0}],
     }
     ended = distilled(short_recipe, tmp_path / "run", until=None)
     assert set(ended.summary.models) == {"student_labels", "student_distilled", "peer_1", "peer_2"}
     assert (tmp_path / "run" / ended.summary.models["peer_1"].path).is_file()
-    assert ended.summary.models["peer_1"].architecture == "lab_cnn"
+    assert ended.summary.models["peer_1"].architecture == "light_cnn"
     assert all(model.accuracy is not None for model in ended.summary.models.values())
     # The same architecture, but not the same network.
     assert ended.summary.models["peer_2"].weights_sha256 != ended.summary.models["student_distilled"].weights_sha256
@@ -89,14 +90,14 @@ def test_exits_are_dropped_from_the_saved_network(tmp_path: Path, short_recipe: 
     del short_recipe["teacher"]
     short_recipe["distill"] = {
         "way": "self",
-        "exits": ["stage1", "stage2"],
+        "exits": ["relu1", "relu2"],
         "labels_weight": 0.7,
         "losses": [LOGITS, {"loss": "feature_mse", "weight": 0.1, "taps": [["features", "features"]]}],
     }
     models = distilled(short_recipe, tmp_path / "run").summary.models
     labels = run(recipe.from_document(short_recipe), out=tmp_path / "run", until=("student_labels",)).summary.models
     assert models["student_distilled"].parameters == labels["student_labels"].parameters
-    assert "stage1/soft_logits" in result(tmp_path / "run").curve[0].terms
+    assert "relu1/soft_logits" in result(tmp_path / "run").curve[0].terms
 
 
 def test_generations_are_taught_by_the_one_before(tmp_path: Path, short_recipe: dict[str, Any]) -> None:
@@ -110,7 +111,7 @@ def test_generations_are_taught_by_the_one_before(tmp_path: Path, short_recipe: 
     # By hand: a network with the second generation's seed, taught by the first.
     data = load_data(recipe.from_document(short_recipe).data)
     seed = randomness.key("generation", short_recipe["seed"], 2) & 0x7FFFFFFF
-    student = create_model("resnet", data, seed=seed, width=4)
+    student = create_model("lab_cnn", data, seed=seed, filters=[4, 6])
     training = {key: short_recipe["student"][key] for key in ("epochs", "optimizer", "learning_rate")}
     teacher = folder / "generation_1.keras"
     distill_model(student, teacher, data, losses=[LOGITS], seed=seed, batch_size=32, augment={"shift": 1}, **training)
@@ -171,11 +172,11 @@ def test_unlabelled_images_are_taught_on_and_not_counted_as_labelled(
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        ({"way": "self", "exits": ["stage9"]}, ModelError, r"'stage9'.*stage1"),
+        ({"way": "self", "exits": ["relu9"]}, ModelError, r"'relu9'.*relu1"),
         ({"way": "online", "peers": [{"architecture": "nothing"}]}, RecipeError, "unknown architecture 'nothing'"),
         ({"way": "online"}, RecipeError, "needs peers"),
         ({"way": "self"}, RecipeError, "needs exits"),
-        ({"way": "born_again", "exits": ["stage1"]}, RecipeError, "exits is given but way is 'born_again'"),
+        ({"way": "born_again", "exits": ["relu1"]}, RecipeError, "exits is given but way is 'born_again'"),
         ({"losses": [{**LOGITS, "weight": 0.0}]}, RecipeError, "weight of every loss is zero"),
         ({"generations": 2}, RecipeError, "set way to 'born_again'"),
         ({"ensemble": {"combine": "logits"}}, RecipeError, "ensemble is for several teachers, but there is 1"),
@@ -199,14 +200,14 @@ def test_unlabelled_images_are_taught_on_and_not_counted_as_labelled(
             "ends at epoch 2 and starts at epoch 5",
         ),
         (
-            {"losses": [{"loss": "vid", "taps": [["stage1", "stage1"]], "adapter": "pool"}]},
+            {"losses": [{"loss": "vid", "taps": [["relu1", "relu1"]], "adapter": "pool"}]},
             RecipeError,
             "needs variance",
         ),
         (
-            {"losses": [{"loss": "feature_mse", "taps": [["stage1", "stage2"]], "adapter": "none"}]},
+            {"losses": [{"loss": "feature_mse", "taps": [["relu1", "relu2"]], "adapter": "none"}]},
             ShapeError,
-            r"feature_mse.*16, 16, 4.*8, 8, 16",
+            r"feature_mse.*16, 16, 4.*16, 16, 8",
         ),
     ],
 )
