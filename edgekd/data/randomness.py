@@ -13,6 +13,10 @@ import hashlib
 
 import numpy as np
 
+# Of the code that makes a view of a sample: this file, augment.py, mixup.py and batches.view_of. To be raised with
+# every change of a view's bytes: what a teacher gave for the old views is then not taken for that of the new ones.
+VIEWS_VERSION = 1
+
 _GAMMA = 0x9E3779B97F4A7C15
 _FIRST_MULTIPLIER = 0xBF58476D1CE4E5B9
 _SECOND_MULTIPLIER = 0x94D049BB133111EB

@@ -9,10 +9,11 @@ from typing import Annotated, Any, Literal, Self
 import numpy as np
 import pydantic
 
+from edgekd.data.randomness import VIEWS_VERSION
 from edgekd.records import Record
 
 # Also to be raised when the cutting into shards changes (layout.py): shards are found by their numbers.
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 _Sha256 = Annotated[str, pydantic.Field(pattern=r"^[0-9a-f]{64}$")]
 _Positive = Annotated[int, pydantic.Field(ge=1)]
@@ -26,6 +27,7 @@ _IN_WORDS = {
     "teacher_sha256": "teacher",
     "dataset_fingerprint": "dataset",
     "samples": "number of samples",
+    "views_version": "version of the views",
     "batch_size": "batch size",
 }
 
@@ -33,20 +35,20 @@ _IN_WORDS = {
 class OutputIdentity(Record):
     """Everything that determines one stored output of a teacher: rows for each sample of a split, for one view.
 
-    Where all views are alike, because nothing is random (no augmentation of any size and no mixup), seed and view are
-    set to 0, so that trainings with other seeds share the entry.
+    Where all views are alike, because nothing is random (no augmentation of any size and no mixup), seed, view and
+    views_version are set to 0, so that trainings with other seeds share the entry.
 
     Attributes:
       format_version: of the files.
       teacher_sha256: over the teacher's architecture and weights.
       preprocessing: what becomes of a stored sample before the teacher gets it.
       dataset_fingerprint: over every sample and label.
-      split: the split whose samples are numbered.
-      samples: how many the split has.
+      samples: how many the training split has.
       augmentation: the policy and its sizes; {} for none.
       mixup: its strength; 0 for none.
       seed: the training seed, which draws the views.
       view: which augmented view of each sample.
+      views_version: of the code that makes views.
       batch_size: how many samples the teacher gets at once; results can differ in the last bit between sizes.
       output: the name, such as `logits`, `stage2` or `stage2 as attention_transfer at 7x7`.
       shape: of one sample's row.
@@ -58,12 +60,12 @@ class OutputIdentity(Record):
     teacher_sha256: _Sha256
     preprocessing: str
     dataset_fingerprint: _Sha256
-    split: str = "train"
     samples: _Positive
     augmentation: dict[str, pydantic.JsonValue] = pydantic.Field(default_factory=dict)
     mixup: Annotated[float, pydantic.Field(ge=0)] = 0.0
     seed: _NotNegative = 0
     view: _NotNegative = 0
+    views_version: _NotNegative = VIEWS_VERSION
     batch_size: _Positive
     output: Annotated[str, pydantic.Field(min_length=1)]
     shape: tuple[_Positive, ...]
@@ -78,7 +80,7 @@ class OutputIdentity(Record):
         augmentation = data.get("augmentation") or {}
         if not isinstance(augmentation, dict) or any(augmentation.values()):
             return data
-        return {**data, "augmentation": {}, "mixup": 0.0, "seed": 0, "view": 0}
+        return {**data, "augmentation": {}, "mixup": 0.0, "seed": 0, "view": 0, "views_version": 0}
 
     @functools.cached_property
     def key(self) -> str:

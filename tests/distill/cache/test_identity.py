@@ -7,20 +7,21 @@ import pydantic
 import pytest
 
 from edgekd.data.augment import Augmentation
+from edgekd.data.randomness import VIEWS_VERSION
 from edgekd.distill.cache import OutputIdentity
 from edgekd.distill.cache.layout import layout_of
 
 OTHERS = {
-    "format_version": 2,
+    "format_version": 99,
     "teacher_sha256": "b" * 64,
     "preprocessing": "none",
     "dataset_fingerprint": "e" * 64,
-    "split": "unlabelled",
     "samples": 9001,
     "augmentation": {"shift": 1, "flip": True},
     "mixup": 0.2,
     "seed": 6,
     "view": 1,
+    "views_version": VIEWS_VERSION + 1,
     "batch_size": 64,
     "output": "stage2",
     "shape": (5, 2),
@@ -43,6 +44,8 @@ def test_seeds_and_views_share_an_entry_where_nothing_is_random(make_identity):
     plain = make_identity(augmentation={}, seed=1)
     assert make_identity(augmentation=off, seed=2).at_view(7).key == plain.key
     assert (plain.seed, plain.view, plain.augmentation) == (0, 0, {})
+    # Nor does the code that makes views matter there.
+    assert make_identity(augmentation={}, views_version=VIEWS_VERSION + 1).key == plain.key
 
 
 def test_mixup_alone_makes_views_differ(make_identity):
