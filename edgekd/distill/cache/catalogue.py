@@ -9,6 +9,7 @@ from edgekd.distill.cache import entry as entries
 from edgekd.distill.cache import locks, vanishing
 from edgekd.distill.cache.entry import Entry, Foreign
 from edgekd.distill.cache.identity import OutputIdentity
+from edgekd.distill.cache.writing import writing
 from edgekd.errors import StorageError
 from edgekd.records import Record
 
@@ -252,13 +253,15 @@ class _Pruner:
             path = locks.of_training(self._root, entry.identity.family)
         else:
             path = locks.of_cache(self._root)
-        lock = locks.acquire(path, wait=False)
+        with writing(self._root):
+            lock = locks.acquire(path, wait=False)
         if lock is None:
             self._in_use.add(entry.folder.name)
             yield False
             return
         try:
-            yield True
+            with writing(self._root):
+                yield True
         finally:
             lock.remove()
 

@@ -49,6 +49,10 @@ class Entry:
         """Returns what is wrong with a shard's file, after reading all of it, or None."""
         return shards.problem(path, self.shape_of(shard), self.identity.stored_dtype)
 
+    def size_problem(self, shard: int, path: Path) -> str | None:
+        """Returns what is wrong with the size of a shard's file, without reading it, or None."""
+        return shards.size_problem(path, self.shape_of(shard), self.identity.stored_dtype)
+
     def filled(self) -> float:
         """Returns for which fraction of the samples there are rows."""
         return sum(len(self.layout.rows_of(index)) for index in self.shards()) / self.layout.samples

@@ -14,6 +14,7 @@ from edgekd.distill.cache import locks, shards
 from edgekd.distill.cache.entry import Entry
 from edgekd.distill.cache.identity import OutputIdentity
 from edgekd.distill.cache.reading import Verified
+from edgekd.distill.cache.writing import writing
 from edgekd.errors import ModelError, NonFiniteError, ShapeError
 
 Compute = Callable[[np.ndarray, int], Mapping[str, np.ndarray]]
@@ -47,6 +48,8 @@ class Filler:
       root: the cache's folder.
       verified: files that this process has checked; added to.
       announce: is told of damaged shards.
+      thorough: whether the bytes of what is there are checked, where this process has not done so yet; else only names
+        and sizes are, and who reads the bytes checks them.
     """
 
     def __init__(
@@ -56,10 +59,12 @@ class Filler:
         root: Path,
         verified: Verified,
         announce: Callable[[str], None],
+        thorough: bool = False,
     ) -> None:
         self._root = root
         self._verified = verified
         self._announce = announce
+        self._thorough = thorough
         self._damaged: set[Path] = set()
         self._computed = self._written = 0
         self._layout = entries[0].layout  # its batches and blocks are those of all
@@ -81,7 +86,7 @@ class Filler:
         tasks.sort(key=lambda task: task[1] % count != index)
         total = sum(self._batches_of(view, block) for view, block in tasks)
         report = _Report(progress, total, len(self._views), self._layout.samples)
-        with _Writer() as writer:
+        with _Writer(self._root) as writer:
             waiting = [task for task in tasks if not self._fill(*task, compute, writer, report, wait=False)]
             for task in waiting:
                 self._fill(*task, compute, writer, report, wait=True)
@@ -103,7 +108,7 @@ class Filler:
         return len(needed)
 
     def _missing_of(self, entry: Entry, numbers: Iterable[int]) -> list[int]:
-        """Returns which shards are absent or damaged, after reading those that this process has not checked yet."""
+        """Returns which shards are absent or, as far as is looked, damaged."""
         there = entry.shards()
         return [number for number in numbers if number not in there or not self._is_whole(entry, number, there[number])]
 
@@ -114,12 +119,13 @@ class Filler:
             return False
         if self._verified.get(path) == signature:
             return True
-        if reason := entry.problem(number, path):
+        if reason := entry.problem(number, path) if self._thorough else entry.size_problem(number, path):
             if path not in self._damaged:
                 self._announce(f"{str(path)!r} of the teacher cache is damaged ({reason}): it is made again.")
             self._damaged.add(path)
             return False
-        self._verified[path] = signature
+        if self._thorough:
+            self._verified[path] = signature
         return True
 
     def _fill(
@@ -137,7 +143,8 @@ class Filler:
                 there = entry.shards()
                 for number in numbers:
                     if number in there:
-                        there[number].unlink(missing_ok=True)
+                        with writing(self._root):
+                            there[number].unlink(missing_ok=True)
             done = self._compute(view, {e.folder: (e, set(n)) for e, n in lacking if n}, block, compute, writer, report)
             report.advance(max(0, batches - done), view)
         finally:
@@ -148,7 +155,8 @@ class Filler:
         held: list[locks.Lock] = []
         for entry in self._views[view]:
             if any(entry.layout.block_of(number) == block for number in self._missing[entry.folder]):
-                lock = locks.acquire(locks.of_block(self._root, entry.identity.key, block), wait=wait)
+                with writing(self._root):
+                    lock = locks.acquire(locks.of_block(self._root, entry.identity.key, block), wait=wait)
                 if lock is None:
                     for other in held:
                         other.remove()
@@ -199,7 +207,8 @@ class Filler:
 class _Writer:
     """Checksums and writes shards while the teacher computes the next; a few wait at most."""
 
-    def __init__(self) -> None:
+    def __init__(self, root: Path) -> None:
+        self._root = root
         self._thread = concurrent.futures.ThreadPoolExecutor(1, "edgekd-cache-writer")
         self._pending: collections.deque[concurrent.futures.Future[object]] = collections.deque()
 
@@ -217,7 +226,11 @@ class _Writer:
     def write(self, folder: Path, number: int, rows: np.ndarray) -> None:
         while len(self._pending) >= _SHARDS_IN_FLIGHT:
             self._pending.popleft().result()
-        self._pending.append(self._thread.submit(shards.write, folder, number, rows))
+        self._pending.append(self._thread.submit(self._write, folder, number, rows))
+
+    def _write(self, folder: Path, number: int, rows: np.ndarray) -> None:
+        with writing(self._root):
+            shards.write(folder, number, rows)
 
     def release(self, held: Iterable[locks.Lock]) -> None:
         """Gives locks back as soon as everything before is written."""

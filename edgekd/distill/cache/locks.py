@@ -81,7 +81,7 @@ def acquire(path: Path, *, shared: bool = False, wait: bool = True) -> Lock | No
                 raise
             raise StorageError(
                 f"the file system of {str(path.parent)!r} knows no file locks: put the teacher cache on a local disk "
-                "with EDGEKD_CACHE_DIR."
+                "with distill.cache.folder or EDGEKD_CACHE_DIR."
             ) from error
         if lock.is_current():
             return lock

@@ -1,5 +1,6 @@
 """One shard: a .npy file that carries the SHA-256 of its bytes in its name, so that one rename makes both whole."""
 
+import functools
 import hashlib
 import io
 import os
@@ -36,14 +37,13 @@ def write(folder: Path, index: int, rows: np.ndarray) -> Path:
       index: the shard's number.
       rows: [rows, ...] contiguous, in the dtype that is stored.
     """
-    header = io.BytesIO()
-    np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(rows))
+    header = _header_of(rows.shape, rows.dtype)
     content = rows.data.cast("B")
-    digest = hashlib.sha256(header.getvalue())
+    digest = hashlib.sha256(header)
     digest.update(content)
     path = folder / f"rows-{index:05d}-{digest.hexdigest()}.npy"
     with storage.atomic_open(path) as file:
-        file.write(header.getvalue())
+        file.write(header)
         file.write(content)
     return path
 
@@ -90,6 +90,15 @@ def problem(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> str | N
     return _mismatch(path, digest.hexdigest())
 
 
+def size_problem(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> str | None:
+    """Returns what is wrong with the size of a shard's file, or None; see `problem`."""
+    expected = len(_header_of(shape, dtype)) + int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    status = vanishing.status(path)
+    if status is None:
+        return "it is not there any more"
+    return None if status.st_size == expected else f"it has {status.st_size:,} bytes, not {expected:,}"
+
+
 def read_into(path: Path, rows: np.ndarray) -> str | None:
     """Reads a whole shard into an array and returns what is wrong with it, or None.
 
@@ -134,6 +143,14 @@ def damaged(problems: dict[Path, str]) -> DamagedShardError:
         "which makes it anew, or remove it with `edgekd cache prune --damaged`.",
         problems,
     )
+
+
+@functools.lru_cache(maxsize=64)
+def _header_of(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:
+    header = io.BytesIO()
+    described = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(header, described)
+    return header.getvalue()
 
 
 def _header(file: BinaryIO, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes | str:

@@ -26,7 +26,10 @@ def require_space(root: Path, missing: Iterable[tuple[Entry, Iterable[int]]]) ->
         return needed
     identities = [entry.identity for entry, numbers in lacking if numbers]
     views = len({identity.view for identity in identities})
-    advice = ["free some space (`edgekd cache prune`)", "put the cache on another disk with EDGEKD_CACHE_DIR"]
+    advice = [
+        "free some space (`edgekd cache prune`)",
+        "put the cache on another disk with distill.cache.folder or EDGEKD_CACHE_DIR",
+    ]
     if any(identity.dtype == "float32" for identity in identities):
         advice.append("store dtype: float16, half as large")
     if views > 1:

@@ -21,6 +21,7 @@ from edgekd.distill.cache.filling import Compute, Filled, Filler, Progress
 from edgekd.distill.cache.identity import OutputIdentity, training_differences
 from edgekd.distill.cache.open_files import OpenFiles
 from edgekd.distill.cache.space import require_space
+from edgekd.distill.cache.writing import REMEDY, writing
 from edgekd.errors import DataError, StorageError
 
 _LOG = logging.getLogger("edgekd")
@@ -123,9 +124,9 @@ class TeacherCache:
     ) -> Filled:
         """Fills entries; when it returns, all of them are whole.
 
-        Only shards that are missing or damaged are computed, one pass per view for all its outputs. Two processes that
-        fill the same at once share the work, block by block, and both return when all is done; nothing that a killed
-        process left is taken for whole.
+        Only shards that are missing or of another size are computed, one pass per view for all its outputs; the bytes
+        of what is there are checked when `rows` reads them. Two processes that fill the same at once share the work,
+        block by block, and both return when all is done; nothing that a killed process left is taken for whole.
 
         Args:
           identities: what to fill; they may differ in view, output, shape and dtype.
@@ -140,6 +141,17 @@ class TeacherCache:
           NonFiniteError: outputs that are not finite, or too large for float16.
           ShapeError, ModelError: outputs that are not what the identities say.
         """
+        return self._fill(identities, compute, progress=progress, worker=worker, thorough=False)
+
+    def _fill(
+        self,
+        identities: Iterable[OutputIdentity],
+        compute: Compute,
+        *,
+        progress: Progress | None,
+        worker: tuple[int, int],
+        thorough: bool,
+    ) -> Filled:
         distinct = _distinct(identities)
         if not distinct:
             return Filled(0, 0, ())
@@ -150,13 +162,15 @@ class TeacherCache:
                 f"worker {index} of {count} fills the teacher cache: expected a number in 0..{count - 1}."
             )
         self._require_writable()
-        self._remove_leftovers(distinct)
-        self._use(distinct[0])
+        with writing(self.root):
+            self._remove_leftovers(distinct)
+            self._use(distinct[0])
         planned = [self.entry(identity) or entries.planned(self.root, identity) for identity in distinct]
-        filler = Filler(planned, root=self.root, verified=self._verified, announce=self._announce)
+        filler = Filler(planned, root=self.root, verified=self._verified, announce=self._announce, thorough=thorough)
         require_space(self.root, filler.missing())
-        for entry in planned:
-            entries.create(entry)
+        with writing(self.root):
+            for entry in planned:
+                entries.create(entry)
         filled = filler.run(compute, progress=progress, worker=worker)
         if filled.remade:
             self._forget(distinct)
@@ -188,7 +202,7 @@ class TeacherCache:
             if not isinstance(error, shards.DamagedShardError):  # filling tells of those itself
                 self._announce(f"{error} It is computed now.")
         self._forget([identity])
-        self.fill([identity], remake)
+        self._fill([identity], remake, progress=None, worker=(0, 1), thorough=True)
         return self._rows(identity, sample_ids)
 
     def _rows(self, identity: OutputIdentity, sample_ids: np.ndarray) -> np.ndarray:
@@ -246,7 +260,7 @@ class TeacherCache:
         if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
             raise StorageError(
                 f"the teacher cache {str(self.root)!r} cannot be written: {str(place)!r} is "
-                f"{'read-only for you' if place.is_dir() else 'not a folder'}. Set EDGEKD_CACHE_DIR to another folder."
+                f"{'read-only for you' if place.is_dir() else 'not a folder'}. {REMEDY[0].upper()}{REMEDY[1:]}."
             )
 
 

@@ -8,13 +8,13 @@ def status(path: Path) -> os.stat_result | None:
     """Returns what the system knows of a file, or None where it is gone."""
     try:
         return path.stat()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
 
 
 def children(folder: Path) -> list[Path]:
-    """Returns what is in a folder, by name; nothing where it is gone."""
+    """Returns what is in a folder, by name; nothing where it is gone, or is no folder."""
     try:
         return sorted(folder.iterdir())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []

@@ -1,12 +1,15 @@
 """Filling computes what is missing, in the teacher's batches, and stores nothing that cannot be taught from."""
 
+import errno
 import shutil
 
 import numpy as np
 import pytest
 
+from edgekd import storage
 from edgekd.distill.cache import TeacherCache
 from edgekd.distill.cache.layout import layout_of
+from edgekd.distill.cache.writing import writing
 from edgekd.errors import ModelError, NonFiniteError, ShapeError, StorageError
 
 
@@ -195,7 +198,13 @@ def test_what_does_not_fit_on_the_disk_is_refused_before_anything_is_computed(ca
         message = str(caught.value)
         assert f"would take {2 * needed / 2**30:.1f} GiB more" in message
         assert "2 views" in message
-        for advice in ("edgekd cache prune", "EDGEKD_CACHE_DIR", "dtype: float16", "fewer views"):
+        for advice in (
+            "edgekd cache prune",
+            "distill.cache.folder",
+            "EDGEKD_CACHE_DIR",
+            "dtype: float16",
+            "fewer views",
+        ):
             assert advice in message
     with pytest.raises(StorageError) as caught:
         cache.check_space([make_identity(samples=2 * samples, shape=(1000, 1000), dtype="float16")])
@@ -215,5 +224,43 @@ def test_the_estimate_is_what_is_written(cache, teacher, make_identity):
 
 def test_a_cache_where_a_file_stands_is_refused(tmp_path, teacher, make_identity):
     (tmp_path / "file").write_text("")
-    with pytest.raises(StorageError, match=r"is not a folder\. Set EDGEKD_CACHE_DIR"):
+    with pytest.raises(
+        StorageError, match=r"is not a folder\. Choose another .*distill\.cache\.folder or EDGEKD_CACHE_DIR"
+    ):
         TeacherCache(tmp_path / "file" / "cache").fill([make_identity()], teacher)
+
+
+@pytest.mark.parametrize("place", ["identity", "shard", "lock"])
+def test_a_place_that_cannot_be_written_names_the_settings_of_the_cache(cache, teacher, make_identity, place):
+    identity = make_identity(samples=100)
+    folder = cache.root / identity.key[:2] / identity.key
+    # The superuser may write everywhere: a file where a folder must be made, and a folder where a file must be.
+    if place == "identity":
+        cache.root.mkdir()
+        folder.parent.write_text("")
+    elif place == "shard":
+        folder.mkdir(parents=True)
+    else:
+        cache.root.mkdir()
+        (cache.root / "locks").write_text("")
+
+    def compute(ids, view):
+        if place == "shard" and folder.is_dir():
+            shutil.rmtree(folder)
+            folder.write_text("")
+        return teacher(ids, view)
+
+    with pytest.raises(StorageError, match=r"distill\.cache\.folder or EDGEKD_CACHE_DIR") as caught:
+        cache.fill([identity], compute)
+    assert "--out" not in str(caught.value)
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.EPERM, errno.EIO])
+def test_every_refusal_of_the_system_names_the_settings_of_the_cache(tmp_path, number):
+    with (
+        pytest.raises(StorageError, match=r"distill\.cache\.folder or EDGEKD_CACHE_DIR") as caught,
+        writing(tmp_path),
+        storage.storage_errors(tmp_path / "file"),
+    ):
+        raise OSError(number, "refused", str(tmp_path / "file"))
+    assert "--out" not in str(caught.value)

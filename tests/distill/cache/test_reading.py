@@ -8,7 +8,7 @@ import textwrap
 import numpy as np
 import pytest
 
-from edgekd.distill.cache import DamagedShardError, TeacherCache, default_root
+from edgekd.distill.cache import DamagedShardError, TeacherCache, catalogue, default_root
 from edgekd.distill.cache.identity import FORMAT_VERSION
 from edgekd.errors import DataError, StorageError
 
@@ -97,14 +97,29 @@ def test_damage_is_refused_without_a_teacher_and_made_again_with_one(cache, fill
     assert entry.shards()[2].read_bytes() == original
 
 
-def test_damage_is_found_and_mended_by_filling(cache, filled):
+def test_filling_mends_what_has_another_size(cache, filled):
     entry = cache.entry(filled)
-    flip_a_byte(entry.shards()[0], position=300)
+    truncate(entry.shards()[0])
     messages = []
     done = TeacherCache(cache.root, announce=messages.append).fill([filled], count_up)
     assert [path.name[:10] for path in done.remade] == ["rows-00000"]
     assert done.computed_samples == len(entry.layout.rows_of(0))
     assert len(messages) == 1
+    assert catalogue.verify(cache.root).damaged == ()
+
+
+def test_filling_reads_nothing_and_leaves_changed_bytes_to_who_reads_them_first(cache, filled):
+    entry = cache.entry(filled)
+    for shard in (0, 2):
+        flip_a_byte(entry.shards()[shard], position=300)
+    messages = []
+    fresh = TeacherCache(cache.root, announce=messages.append)
+    assert fresh.fill([filled], count_up).computed_samples == 0
+    assert not messages
+    ids = np.array([0, entry.layout.rows_of(2).start])
+    np.testing.assert_array_equal(fresh.rows(filled, ids, remake=count_up), count_up(ids, 0)[filled.output])
+    assert len(messages) == 2
+    assert catalogue.verify(cache.root).damaged == ()
 
 
 def test_a_shard_that_vanished_while_it_was_in_use_is_made_again(cache, filled):
