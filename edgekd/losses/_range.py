@@ -13,17 +13,19 @@ LARGEST = {
 
 
 def narrowed(values: keras.KerasTensor, like: keras.KerasTensor) -> keras.KerasTensor:
-    """Returns values in an array's dtype; what it cannot hold becomes its largest number.
+    """Returns values in an array's dtype; what it cannot hold becomes its largest number, and NaN stays NaN.
 
     The gradient of such a value shrinks by as much as the value does, so it keeps its direction and stays finite too.
+    Of a value that has become infinite already nothing is known but its sign: its gradient is zero.
 
     Args:
       values: [batch] losses, computed in at least float32.
       like: an array of the dtype that is wanted.
     """
     dtype = keras.backend.standardize_dtype(like.dtype)
-    if dtype == keras.backend.standardize_dtype(values.dtype):
-        return values
     largest = ops.convert_to_tensor(LARGEST[dtype], values.dtype)
-    shrinking = ops.stop_gradient(largest / ops.maximum(ops.abs(values), largest))
-    return ops.cast(values * shrinking, dtype)
+    infinite = ops.isinf(values)
+    saturated = ops.where(values > 0, largest, -largest)
+    finite = ops.where(infinite, ops.zeros_like(values), values)
+    shrinking = ops.stop_gradient(largest / ops.maximum(ops.abs(finite), largest))
+    return ops.cast(ops.where(infinite, saturated, finite * shrinking), dtype)

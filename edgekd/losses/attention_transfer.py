@@ -11,6 +11,7 @@ from edgekd.losses._pooling import average_pooled, smaller_size
 from edgekd.losses._precision import widened
 
 COMPARES = "feature_maps"
+MAY_DIFFER = ("size", "channels")
 SUMMARISES_TEACHER = True
 
 # The least squared norm that is divided by: an all-zero map has no direction, and its attention is zero.
@@ -56,7 +57,8 @@ def attention_transfer(
         return ops.cast(ops.mean(difference, axis=-1), student.dtype)
     squared = ops.sum(difference, axis=-1)
     # The square root has an infinite slope at zero; a gradient of zero is right where both maps agree.
-    apart = squared > 0
+    # Not `> 0`: what is not a number must stay visible.
+    apart = ops.not_equal(squared, 0)
     distance = ops.where(apart, 0.5 * ops.sqrt(ops.where(apart, squared, 1.0)), 0.0)
     return ops.cast(distance, student.dtype)
 

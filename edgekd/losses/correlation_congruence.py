@@ -12,6 +12,7 @@ from edgekd.losses._range import narrowed
 from edgekd.losses._relations import cosines
 
 COMPARES = "features"
+MAY_DIFFER = ("size", "channels")
 RELATES_SAMPLES = True
 
 

@@ -9,6 +9,7 @@ from edgekd.losses._precision import widened
 from edgekd.losses._range import LARGEST, narrowed
 
 COMPARES = "flows"
+MAY_DIFFER = ("size",)
 
 Flow = tuple[keras.KerasTensor, keras.KerasTensor]
 

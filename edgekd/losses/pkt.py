@@ -9,6 +9,7 @@ from edgekd.losses._range import narrowed
 from edgekd.losses._relations import cosines
 
 COMPARES = "features"
+MAY_DIFFER = ("size", "channels")
 RELATES_SAMPLES = True
 
 # The released code adds it to both probabilities within the logarithm; here it is the least that enters there.

@@ -12,6 +12,7 @@ from edgekd.losses._range import narrowed
 from edgekd.losses._relations import inner_products
 
 COMPARES = "features"
+MAY_DIFFER = ("size", "channels")
 RELATES_SAMPLES = True
 
 # Squared distances come from inner products: below so many rounding steps of the squared norms they are noise.

@@ -10,6 +10,7 @@ from edgekd.losses._range import narrowed
 from edgekd.losses._relations import inner_products
 
 COMPARES = "features"
+MAY_DIFFER = ("size", "channels")
 RELATES_SAMPLES = True
 
 

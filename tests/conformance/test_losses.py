@@ -1,11 +1,13 @@
 """Every loss: what the training step, the recipe and the documentation count on.
 
 A new loss is picked up by its file; its constants say which inputs it gets here and which claims are tested:
-COMPARES, NEEDS, ADAPTER, RELATES_SAMPLES, SUMMARISES_TEACHER and LEAST_AT_TEACHER (see edgekd/losses/__init__.py).
+COMPARES, NEEDS, ADAPTER, MAY_DIFFER, RELATES_SAMPLES, SUMMARISES_TEACHER and LEAST_AT_TEACHER (see
+edgekd/losses/__init__.py).
 """
 
 import functools
 import inspect
+import itertools
 import re
 
 import numpy as np
@@ -39,8 +41,22 @@ DTYPES = ["float64", "float32", "float16", "bfloat16"]
 LARGE = {"float16": 1e3, "bfloat16": 1e15, "float32": 1e15, "float64": 1e150}
 
 
+# What settings that are no numbers may be; the first is the default.
+CHOICES = {"variant": ("mean_square", "paper"), "standardize": (False, True)}
+
+
 def constants(name):
     return registry.describe(PACKAGE, name, entry=name).constants
+
+
+def choices(name):
+    """All combinations of a loss's settings that are no numbers."""
+    described = registry.describe(PACKAGE, name, entry=name)
+    named = [setting for setting, written in described.annotations.items() if written in {"str", "bool"}]
+    assert all(described.parameters[setting] == CHOICES[setting][0] for setting in named)
+    return [
+        dict(zip(named, values, strict=True)) for values in itertools.product(*(CHOICES[setting] for setting in named))
+    ]
 
 
 def module(name):
@@ -88,12 +104,12 @@ def values(name, student, teacher, dtype="float32", *, labels=LABELS, **settings
     return function(name)(ours, theirs, **supplied(name, dtype, labels), **settings)
 
 
-def value_and_gradient(name, student, teacher, dtype="float64"):
+def value_and_gradient(name, student, teacher, dtype="float64", **settings):
     """The loss of each sample and the gradient of their sum, all as float64 arrays."""
     ours, theirs = (each_array(lambda array: tf.cast(array, dtype), each) for each in (student, teacher))
     with tf.GradientTape() as tape:
         tape.watch(ours)
-        result = function(name)(ours, theirs, **supplied(name, dtype))
+        result = function(name)(ours, theirs, **supplied(name, dtype), **settings)
         total = tf.reduce_sum(result)
     gradient = tape.gradient(total, ours)
     return tuple(each_array(lambda array: tf.cast(array, "float64").numpy(), each) for each in (result, gradient))
@@ -110,6 +126,14 @@ def refused(name, student, teacher):
 
 def moved(start, direction, distance):
     return each_array(lambda at, along: at + distance * along, start, direction)
+
+
+# Every loss in each of its variants.
+VARIANTS = [
+    pytest.param(name, chosen, id="-".join([name, *map(str, chosen.values())]))
+    for name in LOSSES
+    for chosen in choices(name)
+]
 
 
 def test_every_method_is_there():
@@ -142,12 +166,15 @@ def test_a_loss_states_what_the_contract_knows_and_nothing_else(name):
     stated = constants(name)
     assert stated["COMPARES"] in SHAPES
     assert set(stated.get("NEEDS", ())) <= {"labels", "variance", "margin"}
+    assert set(stated.get("MAY_DIFFER", ())) <= {"size", "channels"}
+    assert "MAY_DIFFER" not in stated or stated["COMPARES"] != "logits"
     for flag in ("RELATES_SAMPLES", "SUMMARISES_TEACHER", "LEAST_AT_TEACHER"):
         assert stated.get(flag, False) in {True, False}
     assert set(stated) <= {
         "COMPARES",
         "NEEDS",
         "ADAPTER",
+        "MAY_DIFFER",
         "RELATES_SAMPLES",
         "SUMMARISES_TEACHER",
         "LEAST_AT_TEACHER",
@@ -204,9 +231,9 @@ def test_a_loss_returns_one_number_of_the_students_dtype_for_each_sample(name):
             assert result.dtype == dtype
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize(("name", "chosen"), VARIANTS)
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_the_value_and_its_gradient_are_finite_at_zero_constant_large_and_small_inputs(name, dtype):
+def test_the_value_and_its_gradient_are_finite_at_zero_constant_large_and_small_inputs(name, chosen, dtype):
     ordinary = samples(name)
     for kind, factor, offset in (
         ("zero", 0.0, 0.0),
@@ -219,14 +246,25 @@ def test_the_value_and_its_gradient_are_finite_at_zero_constant_large_and_small_
         )
         pairs = [(ours, theirs), (ours, ordinary[1]), (ordinary[0], theirs)]
         for pair in pairs + ([(ours, ours)] if factor else []):  # without a factor both are the same already
-            result, gradient = value_and_gradient(name, *pair, dtype)
+            result, gradient = value_and_gradient(name, *pair, dtype, **chosen)
             assert np.isfinite(result).all(), kind
             for each in arrays(gradient):
                 assert np.isfinite(each).all(), kind
 
 
-@pytest.mark.parametrize("name", LOSSES)
-def test_features_that_are_not_numbers_are_not_hidden(name):
+@pytest.mark.parametrize(
+    ("name", "chosen"), [each for each in VARIANTS if constants(each.values[0])["COMPARES"] == "logits"]
+)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_logits_whose_differences_the_dtype_can_hold_give_finite_values_and_gradients(name, chosen, dtype):
+    ours, theirs = (1e38 * each / np.abs(each).max() for each in samples(name))
+    for pair in ((ours, theirs), (theirs, ours), (ours, ours), (ours, 1e-38 * theirs), (1e-38 * ours, theirs)):
+        for each in value_and_gradient(name, *pair, dtype, **chosen):
+            assert np.isfinite(each).all()
+
+
+@pytest.mark.parametrize(("name", "chosen"), VARIANTS)
+def test_features_that_are_not_numbers_are_not_hidden(name, chosen):
     ordinary = samples(name)
     broken = tuple(
         each_array(
@@ -235,7 +273,7 @@ def test_features_that_are_not_numbers_are_not_hidden(name):
         for each in ordinary
     )
     for student, teacher in ((broken[0], ordinary[1]), (ordinary[0], broken[1])):
-        assert np.isnan(values(name, student, teacher).numpy()[1])
+        assert np.isnan(values(name, student, teacher, **chosen).numpy()[1])
 
 
 @pytest.mark.parametrize("name", [name for name in LOSSES if constants(name).get("LEAST_AT_TEACHER", True)])
@@ -257,14 +295,14 @@ def test_a_loss_that_says_it_is_not_least_at_the_teacher_is_lower_elsewhere(name
     assert elsewhere.sum() < at_teacher.sum()
 
 
-@pytest.mark.parametrize("name", LOSSES)
-def test_a_small_step_against_the_gradient_lowers_the_loss_by_as_much_as_the_gradient_says(name):
+@pytest.mark.parametrize(("name", "chosen"), VARIANTS)
+def test_a_small_step_against_the_gradient_lowers_the_loss_by_as_much_as_the_gradient_says(name, chosen):
     student, teacher = samples(name)
-    before, gradient = value_and_gradient(name, student, teacher)
+    before, gradient = value_and_gradient(name, student, teacher, **chosen)
     slope = sum(float(np.sum(each**2)) for each in arrays(gradient)) ** 0.5
     assert slope > 0
     distance = 1e-5
-    after = values(name, moved(student, gradient, -distance / slope), teacher, "float64").numpy()
+    after = values(name, moved(student, gradient, -distance / slope), teacher, "float64", **chosen).numpy()
     # To first order it falls by the distance times the slope.
     assert before.sum() - after.sum() == pytest.approx(distance * slope, rel=0.01)
 
@@ -348,17 +386,17 @@ def test_different_batches_are_refused_with_both_shapes_and_never_broadcast(name
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_different_sizes_are_compared_or_refused_with_both_shapes_and_never_broadcast(name):
+def test_different_sizes_and_channels_are_refused_with_both_shapes_unless_the_loss_declares_them(name):
     student, teacher = samples(name)
-    # One class, channel or feature would be broadcast to any number.
-    for narrow in (lambda array: array[..., :1], lambda array: array[:, :1]):
-        ours = each_array(narrow, student)
-        refusal = refused(name, ours, teacher)
-        assert refusal or constants(name)["COMPARES"] != "logits"
-        if refusal:
-            assert all(str(each.shape) in refusal for each in (*arrays(ours), *arrays(teacher)))
-        else:
-            assert values(name, ours, teacher).shape == (BATCH,)
+    # One class, channel or position would be broadcast to any number.
+    for part, narrow in (("channels", lambda array: array[..., :1]), ("size", lambda array: array[:, :1])):
+        for ours, theirs in ((each_array(narrow, student), teacher), (student, each_array(narrow, teacher))):
+            if part in constants(name).get("MAY_DIFFER", ()):
+                assert values(name, ours, theirs).shape == (BATCH,)
+            else:
+                refusal = refused(name, ours, theirs)
+                assert refusal
+                assert all(str(each.shape) in refusal for each in (*arrays(ours), *arrays(theirs)))
 
 
 @pytest.mark.parametrize("name", [name for name in LOSSES if constants(name)["COMPARES"] == "features"])

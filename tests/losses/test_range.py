@@ -28,6 +28,22 @@ def test_the_gradient_shrinks_by_as_much_as_the_value():
     np.testing.assert_allclose(tape.gradient(result, values), [1.0, 0.1], rtol=1e-6)
 
 
-def test_values_of_that_dtype_already_are_left_alone():
-    values = tf.constant([1.0, np.inf, np.nan])
-    assert narrowed(values, like=tf.zeros(())) is values
+@pytest.mark.parametrize("dtype", sorted(LARGEST))
+def test_an_infinite_value_becomes_the_largest_number_without_gradient_and_nan_stays(dtype):
+    wide = "float64" if dtype == "float64" else "float32"
+    features = tf.Variable([1.0, np.sqrt(np.finfo(wide).max) * 2, np.nan], dtype=wide)
+    with tf.GradientTape() as tape:
+        squares = tf.square(features)  # 1, infinity, NaN
+        result = narrowed(squares, like=tf.zeros((), dtype))
+    np.testing.assert_array_equal(tf.cast(result, "float64").numpy(), [1.0, LARGEST[dtype], np.nan])
+    np.testing.assert_array_equal(tape.gradient(result, features).numpy(), [2.0, 0.0, np.nan])
+
+
+def test_minus_infinity_becomes_the_least_number():
+    result = narrowed(tf.constant([-np.inf]), like=tf.zeros((), "bfloat16"))
+    assert float(result[0]) == -LARGEST["bfloat16"]
+
+
+def test_finite_values_of_that_dtype_already_are_left_alone():
+    values = tf.constant([1.0, -3.5, LARGEST["float32"]])
+    np.testing.assert_array_equal(narrowed(values, like=tf.zeros(())), values)
