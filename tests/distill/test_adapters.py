@@ -202,6 +202,14 @@ def test_an_embedding_without_direction_stays_zero_with_a_finite_gradient() -> N
     assert np.isfinite(tape.gradient(total, zeros)).all()
 
 
+@pytest.mark.parametrize("scale", [1e-20, 1e25])
+def test_an_embedding_is_a_unit_vector_at_any_scale(scale) -> None:
+    adapter = embedding.build([(3,)], [(3,)], seed=0, dim=4)
+    features = random(2, 3) * np.float32(scale)
+    adapted = single(adapter, features, features)
+    np.testing.assert_allclose(np.linalg.norm(adapted.student, axis=1), 1, rtol=1e-5)
+
+
 # fusion
 
 

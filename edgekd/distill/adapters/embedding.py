@@ -1,18 +1,16 @@
 """Embedding: both networks' features in one space of unit vectors, as in CRD."""
 
 import keras
-from keras import ops
 from keras.initializers import GlorotUniform
 
 from edgekd.distill.adapters import _layers
 from edgekd.distill.adapters._adapted import Adapted, Adapter, Shapes, Tensors
 from edgekd.distill.adapters._checks import FLAT, check_pairs, check_positive
 from edgekd.distill.adapters._pooling import globally_averaged
+from edgekd.losses._directions import unit_vectors
 from edgekd.losses._precision import widened
 
 _NAME = "embedding"
-# A vector of zeros has no direction and stays what it is.
-_LEAST_SQUARED_NORM = 1e-24
 
 
 def build(student_shapes: Shapes, teacher_shapes: Shapes, *, seed: int, dim: int = 128) -> keras.layers.Layer:
@@ -69,5 +67,4 @@ class _Embedding(Adapter):
 
 def _unit(vectors: keras.KerasTensor) -> keras.KerasTensor:
     (wide,) = widened(vectors)
-    squared = ops.sum(ops.square(wide), axis=-1, keepdims=True)
-    return wide / ops.sqrt(ops.maximum(squared, _LEAST_SQUARED_NORM))
+    return unit_vectors(wide)[0]
