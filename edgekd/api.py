@@ -11,7 +11,7 @@ from edgekd import bench as _bench
 from edgekd import recipe as _recipe
 from edgekd import runtime
 from edgekd.data.dataset import Dataset, Split
-from edgekd.errors import ModelError
+from edgekd.errors import DataError, ModelError, RecipeError
 from edgekd.pipeline import Progress
 from edgekd.pipeline import load_data as _load_data
 from edgekd.records import Artifact, Comparison, EpochRecord, Measurement
@@ -82,6 +82,7 @@ def train_model(
     from edgekd.distill.objective import Objective
 
     training, batches = _settings(settings)
+    _require_dataset(data)
     fitting.check(model, data, role="model")
     data = dataclasses.replace(data, train=data.labelled_train)
     return _fit(
@@ -116,7 +117,7 @@ def distill_model(
       teacher: the same classes; it sees exactly the views that the student sees. A Keras network, the path of a Keras,
         tf_keras, TFLite or ONNX file or of a SavedModel folder, a function from [batch, ...] float32 images to
         [batch, classes] logits, or a mapping from names to several of these: then taps begin with a teacher's name and
-        a slash.
+        a slash. A list is the mapping with the names teacher, teacher_2, ...
       data: as for `train_model`.
       losses: terms as in a recipe: {"loss": name, "weight": w, "taps": [[student layer, teacher layer], ...], ...};
         soft logits at temperature 4 with weight 0.9 by default.
@@ -139,7 +140,7 @@ def distill_model(
     training, batches = _settings(settings)
     section = _distill_section("offline", losses, labels_weight, ensemble=dict(ensemble or {}), cache=cache)
     goal = objective.from_recipe(section, label_smoothing=training.label_smoothing)
-    teachers = dict(teacher) if isinstance(teacher, Mapping) else {"teacher": teacher}
+    teachers = _named_teachers(teacher)
     learners = Student(student, goal.student_taps)
     _check(learners, data)
     for name, each in teachers.items():
@@ -228,6 +229,8 @@ def distill_self(
     training, batches = _settings(settings)
     section = _distill_section("self", losses, labels_weight)
     goal = objective.from_recipe(section, label_smoothing=training.label_smoothing)
+    if isinstance(exits, str) or not exits:
+        raise RecipeError(f"exits is {exits!r}: expected a list of taps, such as ['stage1', 'stage2'].")
     learners = Exits(model, exits, input_shape=data.input_shape, seed=seed)
     _check(learners, data)
     return _fit(learners, data, goal, None, training, batches, seed, strategy=strategy)
@@ -343,6 +346,8 @@ def _distill_section(
     **further: Any,
 ) -> _recipe.Distill:
     document = {**_recipe.default_objective(way), **further}
+    if isinstance(losses, str | Mapping) or not all(isinstance(loss, Mapping) for loss in losses or ()):
+        raise RecipeError(f"losses is {losses!r}: expected a list of mappings, such as [{{'loss': 'soft_logits'}}].")
     if losses is not None:
         document["losses"] = [dict(loss) for loss in losses]
     if labels_weight is not None:
@@ -353,8 +358,25 @@ def _distill_section(
 def _check(learners: "Learners", data: Dataset) -> None:
     from edgekd.distill import fitting
 
+    _require_dataset(data)
     for model, role in zip(learners.models, ("student", *learners.names[1:]), strict=False):
         fitting.check(model, data, role=role)
+
+
+def _require_dataset(data: Any) -> None:
+    if not isinstance(data, Dataset):
+        raise DataError(
+            f"data is a {type(data).__name__}: expected what edgekd.load_data returns. Arrays are loaded from an .npz "
+            "file: numpy.savez('mine.npz', x_train=..., y_train=...), then load_data('npz:mine.npz')."
+        )
+
+
+def _named_teachers(teacher: Any) -> dict[str, Any]:
+    if isinstance(teacher, Mapping):
+        return dict(teacher)
+    if isinstance(teacher, list | tuple):
+        return {"teacher" if number == 1 else f"teacher_{number}": each for number, each in enumerate(teacher, start=1)}
+    return {"teacher": teacher}
 
 
 def _require_apart(student: "keras.Model", teacher: Any, name: str) -> None:

@@ -242,7 +242,7 @@ class Summary(Record):
     """Everything a run found: what the report shows and what other programs read.
 
     `environment` is where the summary was made; `earlier_environments` has the stages that were done elsewhere or with
-    other versions, and are kept.
+    other versions, and are kept. `taught` says in words how the student was taught.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -251,6 +251,7 @@ class Summary(Record):
     recipe_sha256: str
     environment: Environment
     earlier_environments: dict[str, Environment] = pydantic.Field(default_factory=dict)
+    taught: str | None = None
     data: DatasetRecord
     models: dict[str, ModelRecord]
     curves: dict[str, tuple[EpochRecord, ...]]

@@ -63,7 +63,8 @@ def _print(result: RunResult, gates: Sequence[Gate]) -> None:
         if model.accuracy is None:  # the test split is for `run` and `verify`
             epoch = f", epoch {model.best_epoch}" if model.best_epoch else ""
             accuracy = formatting.percent(model.validation_accuracy)
-            click.echo(f"{role}: validation accuracy {accuracy}{epoch}, saved as {result.folder / model.path}")
+            where = f"from {model.path}" if model.foreign else f"saved as {result.folder / model.path}"
+            click.echo(f"{role}: validation accuracy {accuracy}{epoch}, {where}")
     _tables.print_failed(gates)
     if gates:
         held = sum(gate.passed for gate in gates)

@@ -54,7 +54,7 @@ class CachedTeacher:
         self._live = live
         self._split = split
         self._views = {"seed": seed, "augmentation": augmentation, "mixup": mixup}
-        self._fills = fills
+        self.fills = fills
         policy = (
             {} if augmentation is None else {name: getattr(augmentation, name) for name in ("shift", "flip", "cutout")}
         )
@@ -78,8 +78,8 @@ class CachedTeacher:
         self._of_view: dict[int, dict[str, OutputIdentity]] = {}
 
     def check_space(self, views: int) -> None:
-        """Raises StorageError where the disk has no room for what `prepare` would fill."""
-        if self._fills:
+        """Raises StorageError where the cache cannot be written, or the disk has no room for what is to be filled."""
+        if self.fills:
             self._cache.check_space(self._wanted(views))
 
     def prepare(
@@ -101,7 +101,7 @@ class CachedTeacher:
           NonFiniteError: the teacher gives outputs that cannot be stored.
         """
         wanted = self._wanted(views)
-        if self._fills:
+        if self.fills:
             return self._cache.fill(wanted, self._compute, progress=progress, worker=worker)
         for identity in wanted:
             self._cache.require(identity)
@@ -109,7 +109,7 @@ class CachedTeacher:
 
     def outputs(self, batch: Batch) -> Mapping[str, np.ndarray]:
         """Reads the batch's rows of its view."""
-        remake = self._compute if self._fills else None
+        remake = self._compute if self.fills else None
         return {
             key: self._cache.rows(identity, batch.sample_ids, remake=remake)
             for key, identity in self._at(batch.view).items()

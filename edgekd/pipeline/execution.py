@@ -91,6 +91,8 @@ def run(
             else:
                 if state == "damaged":
                     progress.stage_redone(stage.name, "a file that it wrote is missing or has changed")
+                elif state == "stale":
+                    progress.stage_redone(stage.name, "its settings, or what it reads, have changed since")
                 begun = folder.begin(stage.name)
                 work = Work(recipe, dataset, keys[stage.name], out, begun, progress, stop, worker_processes)
                 _do(work, stage, folder)

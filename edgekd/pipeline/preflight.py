@@ -86,6 +86,10 @@ def _check_distillation(recipe: Recipe, data: Dataset, teachers: Mapping[str, An
             source = teaching.source(
                 recipe.distill, recipe.data, data, goal, taught, opened, seed=recipe.seed, cache=cache
             )
+            if recipe.distill.cache is not None:
+                views = min(recipe.distill.cache.views or recipe.student.epochs, recipe.student.epochs)
+                exist = bool(recipe.teacher) and all(section.model is not None for section in recipe.teacher)
+                teaching.check_cache(source, views, complete=exist)
     shapes = source.shapes if source else None
     lesson = Lesson(taught, goal, input_shape=data.input_shape, teacher_shapes=shapes, seed=recipe.seed)
     images = np.zeros((2, *data.input_shape), np.float32)

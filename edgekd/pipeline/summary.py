@@ -35,6 +35,7 @@ def summarise(folder: RunFolder, recipe: Recipe, data: Dataset, stages: tuple[st
         earlier_environments={
             name: record.environment for name, record in records.items() if record.environment != here
         },
+        taught=recipe.distill.in_words(),
         data=data.record(),
         models=models,
         curves=curves,

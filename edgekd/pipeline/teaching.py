@@ -153,6 +153,28 @@ def cache_of(distill: Distill) -> "Iterator[TeacherCache | None]":
         yield cache
 
 
+def check_cache(source: "TeacherSource", views: int, *, complete: bool) -> None:
+    """Raises StorageError where the caches of a source cannot be filled.
+
+    Args:
+      source: live teachers among it need nothing.
+      views: how many views of each image the training shows.
+      complete: whether what is not to be filled must be there already: the teachers are what they will be.
+    """
+    for part in _cached_parts(source):
+        part.check_space(views)
+        if complete and not part.fills:
+            part.prepare(views)
+
+
+def _cached_parts(source: "TeacherSource") -> "list[CachedTeacher]":
+    from edgekd.distill.cached import CachedTeacher
+    from edgekd.distill.teacher import Ensemble
+
+    parts = source.sources.values() if isinstance(source, Ensemble) else (source,)
+    return [part for part in parts if isinstance(part, CachedTeacher)]
+
+
 def prepare(source: "TeacherSource", views: int, *, progress: Progress, worker: tuple[int, int] = (0, 1)) -> None:
     """Fills the caches that a source reads, or requires that nothing is missing there.
 
@@ -162,11 +184,7 @@ def prepare(source: "TeacherSource", views: int, *, progress: Progress, worker: 
       progress: is told how far the filling is.
       worker: (i, n): this process is number i of n that fill together.
     """
-    from edgekd.distill.cached import CachedTeacher
-    from edgekd.distill.teacher import Ensemble
-
-    parts = source.sources.values() if isinstance(source, Ensemble) else (source,)
-    cached = [part for part in parts if isinstance(part, CachedTeacher)]
+    cached = _cached_parts(source)
     for part in cached:  # for all, before hours go into the first
         part.check_space(views)
     for part in cached:

@@ -186,6 +186,11 @@ class Distill(Section):
             return received
         return {**default_objective(received.get("way", "offline")), **received}
 
+    def in_words(self) -> str:
+        """Returns the way and the objective in one line: `offline: 0.1 × labels + 0.9 × soft_logits (...)`."""
+        terms = [f"{self.labels_weight} × labels", *(_in_words(loss) for loss in self.losses)]
+        return f"{self.way.replace('_', ' ')}: {' + '.join(terms)}"
+
     @pydantic.model_validator(mode="after")
     def _check_losses(self) -> Self:
         if not self.losses:
@@ -209,6 +214,12 @@ class Distill(Section):
         if self.cache is not None and self.way in {"online", "self"}:
             raise invalid(f"way {self.way!r} has no teacher whose outputs stay the same: remove cache.")
         return self
+
+
+def _in_words(loss: Loss) -> str:
+    settings = [f"{key} {value}" for key, value in loss.arguments.items()]
+    settings += [f"{ours} from {theirs}" for ours, theirs in loss.taps]
+    return f"{loss.weight} × {loss.loss}" + (f" ({', '.join(settings)})" if settings else "")
 
 
 def common_temperature(losses: tuple[Loss, ...]) -> float:

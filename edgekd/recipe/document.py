@@ -54,7 +54,9 @@ class Recipe(Section):
         if way == "offline" and not teachers:
             raise invalid("teacher: this key is required: add it (or choose distill.way online, self or born_again).")
         if way != "offline" and teachers:
-            raise invalid(f"distill.way is {way!r}, which has no teacher of its own: remove the section teacher.")
+            raise invalid(
+                f"distill.way is {way!r}, which has no teacher of its own: remove teacher (--set teacher=null)."
+            )
         if teachers < 2 and self.distill.ensemble != Ensemble():
             raise invalid(f"distill.ensemble is for several teachers, but there {'is 1' if teachers else 'are none'}.")
         if way == "born_again" and self.student.model is not None:

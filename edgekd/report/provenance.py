@@ -10,6 +10,7 @@ def entries(summary: Summary) -> tuple[tuple[str, str], ...]:
     return (
         ("Seed", str(summary.seed)),
         ("Recipe, SHA-256", summary.recipe_sha256),
+        *((("Taught", summary.taught),) if summary.taught else ()),
         ("Data", f"{data.name}, inputs {' × '.join(str(size) for size in data.input_shape)}"),
         ("Preprocessing", data.preprocessing),
         (

@@ -140,8 +140,10 @@ def _model_row(role: str, model: ModelRecord, reference: ModelRecord | None) -> 
     drop = None
     if reference is not None and reference.accuracy is not None and model.accuracy is not None:
         drop = reference.accuracy - model.accuracy
+    # Of the three that every run has, the reader knows what they are.
+    named = role in TITLES and not model.foreign
     return Row(
-        name=title(role),
+        name=title(role) if named else f"{title(role)} ({model.architecture})",
         kind="model",
         detail=model.architecture,
         is_reference=role == STUDENT_DISTILLED,

@@ -15,7 +15,7 @@ import ruamel.yaml
 from click.testing import CliRunner
 
 from edgekd import api, cli, recipe, registry, storage
-from edgekd.errors import RecipeError
+from edgekd.errors import EdgekdError, RecipeError
 from edgekd.pipeline import RunResult
 from edgekd.pipeline.folder import StageRecord
 from edgekd.records import Summary
@@ -329,3 +329,46 @@ def test_data_show_describes_the_embedded_dataset(edgekd_command: Command) -> No
     shown = json.loads(edgekd_command("data", "show", "embedded", "--json").out)
     assert (shown["train"], shown["validation"], shown["test"]) == (12_000, 2_000, 2_000)
     assert "12000 training" in edgekd_command("data", "show", "embedded").out
+
+
+def test_an_ensemble_runs_on_the_command_line_and_says_what_is_kept_and_what_is_not(
+    edgekd_command: Command, tmp_path: Path
+) -> None:
+    network = {"architecture": "lab_cnn", "filters": [4], "epochs": 1}
+    document = {
+        "name": "ensemble",
+        "data": {"dataset": "synthetic", "samples": 120, "classes": 3, "shape": [8, 8, 1], "batch_size": 16},
+        "teacher": [network, network],
+        "student": network,
+        "distill": {"losses": [{"loss": "soft_logits"}]},
+        "export": [],
+    }
+    with (tmp_path / "ensemble.yaml").open("w") as file:
+        ruamel.yaml.YAML(typ="safe", pure=True).dump(document, file)
+    command = ("run", tmp_path / "ensemble.yaml", "--out", tmp_path / "run")
+    first = edgekd_command(*command)
+    assert first.status == 0, first.err
+    assert "Teacher 2 (lab_cnn)" in first.out
+    again = edgekd_command(*command)
+    assert "teacher 2: done already" in again.err
+    changed = edgekd_command(*command, "--set", "distill.labels_weight=0.5")
+    assert "teacher 2: done already" in changed.err
+    assert "student, taught: doing it again, because its settings, or what it reads, have changed" in changed.err
+    assert "Taught" in (tmp_path / "run" / "report.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda student, data: api.distill_model(student, student, data, losses="soft_logits"), "list of mappings"),
+        (lambda student, data: api.distill_model(student, student, data), "shares variables with the student"),
+        (lambda student, data: api.distill_self(student, data, exits="relu1"), "list of taps"),
+        (lambda student, data: api.distill_self(student, data, exits=[]), "list of taps"),
+        (lambda student, data: api.train_model(student, (data.train.images, data.train.labels)), "edgekd.load_data"),
+    ],
+)
+def test_what_python_callers_mistake_is_said_in_words(call: Callable[..., object], message: str) -> None:
+    data = api.load_data("synthetic", samples=60, classes=3, shape=[8, 8, 1])
+    student = api.create_model("lab_cnn", data, filters=[4])
+    with pytest.raises(EdgekdError, match=message):
+        call(student, data)

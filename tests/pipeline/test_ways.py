@@ -274,3 +274,20 @@ def test_no_two_networks_of_a_sweep_start_alike(tmp_path: Path, short_recipe: di
     document = recipe.from_document({**short_recipe, "teacher": [short_recipe["teacher"]] * 2})
     seeds = [teacher_seed(document.model_copy(update={"seed": seed}), place) for seed in range(50) for place in (0, 1)]
     assert len({*seeds, *range(50)}) == 150
+
+
+@pytest.mark.parametrize("cache", [{"folder": "file/cache"}, {"fill": False, "folder": "empty"}])
+def test_a_cache_that_cannot_serve_is_found_before_anything_is_trained(
+    tmp_path: Path, short_recipe: dict[str, Any], cache: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from edgekd.architectures import save_model
+
+    monkeypatch.chdir(tmp_path)
+    Path("file").write_text("")
+    data = load_data(recipe.from_document(short_recipe).data)
+    save_model(create_model("lab_cnn", data), "teacher.keras")
+    short_recipe["teacher"] = {"model": "teacher.keras"}
+    short_recipe["distill"] = {**short_recipe["distill"], "cache": cache}
+    with pytest.raises(StorageError, match="not a folder" if "fill" not in cache else "it is empty"):
+        distilled(short_recipe, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
