@@ -105,8 +105,9 @@ class TeacherCache:
         """Returns about how many bytes filling these entries would write.
 
         Raises:
-          StorageError: the disk has less room than that.
+          StorageError: the folder cannot be written, or the disk has less room than that.
         """
+        self._require_writable()
         missing = []
         for identity in _distinct(identities):
             entry = entries.planned(self.root, identity)
