@@ -109,12 +109,14 @@ def _check_distillation(recipe: Recipe, data: Dataset, teachers: Mapping[str, An
 
 
 def _extremes(distill: Distill) -> tuple[Distill, ...]:
-    """Returns the section with every scheduled hyper-parameter at its lowest, and at its highest."""
+    """Returns the section with every scheduled hyper-parameter at its lowest, and at its highest; without schedules."""
     found = []
     for pick in (Schedule.min_value, Schedule.max_value):
         document = distill.model_dump(mode="json")
+        document["labels_weight"] = schedules.parse(distill.labels_weight).max_value()
         moved = False
         for loss, section in zip(document["losses"], distill.losses, strict=True):
+            loss["weight"] = schedules.parse(section.weight).max_value()
             for key, value in section.arguments.items():
                 if isinstance(value, Mapping):
                     loss[key], moved = pick(schedules.parse(value)), True

@@ -56,7 +56,8 @@ def open_trained(work: Work, goal: "Objective") -> dict[str, FrozenTeacher]:
     for name, section in zip(names, work.recipe.teacher, strict=True):
         found[name] = opened(_trained(work, name, section), goal, work.data, name=name, names=names, section=section)
         if section.model is not None and not networks.is_keras_file(section):
-            foreign.require_unchanged(work, name, found[name])
+            # As its stage has opened it: of a network with code of its own, taps are a part of the hash.
+            foreign.require_unchanged(work, name, foreign.open_section(section, work.data))
     return found
 
 
