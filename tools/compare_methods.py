@@ -414,7 +414,7 @@ def _introduction(table: Table) -> str:
         f"network has its own), the same {_count(student['epochs'], 'epoch')}, optimizer and batches; only what is "
         "minimised differs. The epoch is selected on the validation split; the test split is read once for each "
         "trained network, after that. Hyper-parameters are the papers' usual ones except where a note below says "
-        "otherwise. None was tuned here: this says how methods do as they come, not how well each can do.\n\n"
+        "otherwise. Beyond that nothing was tuned: this says how methods do as they come, not how well each can do.\n\n"
         + (
             "Teachers are trained once for each seed, from seeds of their own, and are shared by all methods: "
             f"{teachers}. Their outputs come from the teacher cache (float16, one view for each epoch).\n\n"
