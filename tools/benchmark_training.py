@@ -6,6 +6,7 @@ within a repetition. With --cache it measures instead how filling and reading th
 
     python tools/benchmark_training.py --pair mnist --json > mnist.json
     python tools/benchmark_training.py --torch-python /path/to/venv/bin/python
+    python tools/benchmark_training.py --from mnist.json
     python tools/benchmark_training.py --cache --json > cache.json
 """
 
@@ -25,7 +26,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from edgekd import environment
+from edgekd import environment, storage
 from edgekd.bench import stats
 from edgekd.errors import EdgekdError, ModelError, RecipeError
 from edgekd.records import Interval
@@ -388,6 +389,7 @@ def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--teacher-width", type=int, default=60, help="of its ResNet-8: 60 has 1.09 M parameters")
     parser.add_argument("--cache", action="store_true", help="measure the teacher cache instead")
     parser.add_argument("--cache-samples", default="10000,100000,1000000", help="comma-separated numbers of samples")
+    parser.add_argument("--from", type=Path, dest="earlier", help="print the tables of JSON that was printed before")
     parser.add_argument("--json", action="store_true", help="print JSON with every sample instead of tables")
     return parser.parse_args(words)
 
@@ -407,6 +409,10 @@ def _chosen(options: argparse.Namespace) -> tuple[str, ...]:
 def main(words: Sequence[str] | None = None) -> None:
     """Measures and prints."""
     options = _arguments(words)
+    if options.earlier:
+        report = json.loads(storage.require_file(options.earlier, "report").read_text(encoding="utf-8"))
+        print(cache_table(report) if "runs" in report else table(report))  # noqa: T201
+        return
     if options.cache:
         sizes = [int(size) for size in options.cache_samples.split(",")]
         report = measure_cache(sizes, repetitions=options.repetitions)

@@ -11,6 +11,7 @@ import time
 from typing import Any
 
 _UNCOUNTED = 3  # first steps of a turn: they find batches that were made ready while others had their turns
+_LEAST = 8  # counted steps of a turn, however slow: what was made ready may not weigh in their mean
 
 
 class Turns:
@@ -44,7 +45,7 @@ class Turns:
                 self._cpu = _cpu_seconds()
         else:
             self._samples.append(1e3 * (now - self._last))
-        if self._samples and now >= self._end:
+        if len(self._samples) >= _LEAST and now >= self._end:
             cpu_ms = 1e3 * (_cpu_seconds() - self._cpu) / len(self._samples)
             self._answer({"ms": self._samples, "cpu_ms": cpu_ms})
             self._begin()
