@@ -131,7 +131,10 @@ def test_a_missing_section_is_named(problem, section):
         ("data: {test_fraction: 0}", "data.test_fraction: expected a number greater than 0"),
         ("verify: {min_agreement: 1.01}", "verify.min_agreement: expected a number less than or equal to 1"),
         ("verify: {max_accuracy_drop: .nan}", "verify.max_accuracy_drop: expected a finite number; got a number nan."),
-        ("distill: {labels_weight: .inf}", "distill.labels_weight: expected a finite number or a mapping; got a number inf."),
+        (
+            "distill: {labels_weight: .inf}",
+            "distill.labels_weight: expected a finite number or a mapping; got a number inf.",
+        ),
         ("distill: {losses: []}", "distill: losses is empty"),
         ("distill: {losses: {loss: soft_logits}}", "distill.losses: expected a list; got a mapping"),
         ("distill: {losses: [soft_logits]}", "distill.losses.0: expected a mapping; got a string 'soft_logits'."),

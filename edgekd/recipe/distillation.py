@@ -188,7 +188,7 @@ class Distill(Section):
 
     def in_words(self) -> str:
         """Returns the way and the objective in one line: `offline: 0.1 × labels + 0.9 × soft_logits (...)`."""
-        terms = [f"{self.labels_weight} × labels", *(_in_words(loss) for loss in self.losses)]
+        terms = [f"{_amount(self.labels_weight)} × labels", *(_in_words(loss) for loss in self.losses)]
         return f"{self.way.replace('_', ' ')}: {' + '.join(terms)}"
 
     @pydantic.model_validator(mode="after")
@@ -217,9 +217,16 @@ class Distill(Section):
 
 
 def _in_words(loss: Loss) -> str:
-    settings = [f"{key} {value}" for key, value in loss.arguments.items()]
+    settings = [f"{key} {_amount(value)}" for key, value in loss.arguments.items()]
     settings += [f"{ours} from {theirs}" for ours, theirs in loss.taps]
-    return f"{loss.weight} × {loss.loss}" + (f" ({', '.join(settings)})" if settings else "")
+    return f"{_amount(loss.weight)} × {loss.loss}" + (f" ({', '.join(settings)})" if settings else "")
+
+
+def _amount(value: Any) -> str:
+    if not isinstance(value, Mapping):
+        return str(value)
+    points = schedules.parse(value).points
+    return f"{value['schedule']} {points[0][1]:g} → {points[-1][1]:g} by epoch {points[-1][0]:g}"
 
 
 def common_temperature(losses: tuple[Loss, ...]) -> float:

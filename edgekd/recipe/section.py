@@ -60,7 +60,8 @@ def _check_schedule(value: Any) -> Any:
         schedules.parse(value, sign="non_negative")
     except RecipeError as error:
         raise invalid(str(error)) from error
-    return value
+    # Keys in one order, so that equal recipes print the same.
+    return dict(sorted(value.items())) if isinstance(value, Mapping) else value
 
 
 # A number, or a mapping such as {schedule: linear, from: 0, to: 1, end_epoch: 20}.
@@ -94,7 +95,8 @@ def check_plugin(
     if section.model_extra is not None:
         section.model_extra.clear()
         for key, default in options.items():
-            section.model_extra[key] = received.get(key, list(default) if isinstance(default, tuple) else default)
+            value = received.get(key, list(default) if isinstance(default, tuple) else default)
+            section.model_extra[key] = dict(sorted(value.items())) if isinstance(value, Mapping) else value
     return plugin
 
 

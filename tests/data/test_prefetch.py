@@ -123,6 +123,7 @@ def test_an_interruption_while_waiting_for_an_item_ends_the_thread():
     code = """
 import os, signal, threading, time
 from edgekd.data.prefetch import prefetched
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job's is to ignore it
 go_on = threading.Event()
 def slow():
     yield 1

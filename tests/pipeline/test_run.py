@@ -126,7 +126,7 @@ def test_each_network_keeps_its_best_epoch_by_validation(finished: RunResult) ->
 
 def test_the_distilled_student_was_taught(finished: RunResult) -> None:
     terms = finished.summary.curves["student_distilled"][0].terms
-    assert set(terms) == {"labels", "soft_logits", "attention_transfer"}
+    assert set(terms) == {"labels", "soft_logits", "attention_transfer", "fitnet_hint"}
     assert all(value > 0 for value in terms.values())
     assert set(finished.summary.curves["student_labels"][0].terms) == {"labels"}
 

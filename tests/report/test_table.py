@@ -18,11 +18,16 @@ def test_the_rows_are_teacher_students_and_every_file_in_order(summary):
 def test_further_teachers_stand_with_the_first_and_companions_after_the_student(summary):
     models = dict(summary.models)
     for role in ("peer_1", "generation_1", "teacher_2"):
-        models[role] = models["teacher"].model_copy(update={"role": role, "parameters": None, "macs": None})
+        models[role] = models["teacher"].model_copy(update={"role": role, "architecture": "lab_cnn", "macs": None})
     names = [row.name for row in table.rows(summary.model_copy(update={"models": models}))]
     assert names[:6] == [
-        "Teacher", "Teacher 2", "Student on labels", "Distilled student", "Generation 1", "Peer 1",
-    ]  # fmt: skip
+        "Teacher",
+        "Teacher 2 (lab_cnn)",
+        "Student on labels",
+        "Distilled student",
+        "Generation 1 (lab_cnn)",
+        "Peer 1 (lab_cnn)",
+    ]
 
 
 def test_the_order_does_not_depend_on_the_order_of_the_models(summary):
