@@ -123,8 +123,9 @@ class Worker:
     def turn(self, seconds: float) -> dict[str, Any]:
         """Lets the process train for a while and returns what it measured."""
         assert self._process.stdin is not None  # noqa: S101 - it was made with a pipe
-        self._process.stdin.write(f"{seconds}\n")
-        self._process.stdin.flush()
+        with contextlib.suppress(BrokenPipeError):  # it has ended: answer() tells its last words
+            self._process.stdin.write(f"{seconds}\n")
+            self._process.stdin.flush()
         return self.answer()
 
     def close(self) -> None:
@@ -203,7 +204,7 @@ def measure(
                         "warmup_seconds": warmup_seconds,
                     }
                     worker = Worker(
-                        _command(job, folder, torch_python), folder / "log", timeout_seconds=timeout_seconds
+                        _command(job, folder, torch_python), folder / f"{variant}.log", timeout_seconds=timeout_seconds
                     )
                     workers[variant] = alive.enter_context(contextlib.closing(worker))
                     facts[variant] = worker.answer()

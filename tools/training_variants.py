@@ -1,6 +1,7 @@
 """One TensorFlow process of benchmark_training: Keras' fit, Keras' Distiller, or edgekd's own loop."""
 
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -200,7 +201,7 @@ def main(job: dict[str, Any]) -> None:
     facts = {
         "parameters": sum(int(np.prod(variable.shape)) for variable in student.trainable_variables),
         "version": f"tensorflow {tf.__version__}, keras {keras.__version__}",
-        "threads": tf.config.threading.get_intra_op_parallelism_threads() or len(tf.config.list_logical_devices("CPU")),
+        "threads": tf.config.threading.get_intra_op_parallelism_threads() or len(os.sched_getaffinity(0)),
     }
     run = run_keras if job["variant"] in ("keras_fit", "distiller") else run_own
     run(job, data, student, Clock(job, turns, facts))
