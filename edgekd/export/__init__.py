@@ -1,31 +1,35 @@
 """One file per format. A file is written whole or not at all, and only after its own runtime has run it.
 
 A format is a plug-in that states SUFFIX and defines `export(model, path, calibration, *, ...)`, whose keyword
-arguments are the format's options, and `reopen(path, sample)`, which returns the file's specs after its runtime has
-run the sample.
+arguments are the format's options, `embed(path, key, text)`, which puts a text into the file's metadata, and
+`reopen(path, sample)`, which returns the file's specs after its runtime has run the sample.
 Importing this package imports no TensorFlow.
 """
 
+import hashlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgekd import provenance as _provenance
 from edgekd import quantize, registry, storage
 from edgekd.errors import DataError, ModelError, RecipeError, unknown_name
+from edgekd.provenance import Origin, Provenance
 from edgekd.quantize import Scheme
 from edgekd.records import Artifact
 
 if TYPE_CHECKING:
-    import keras
+    from edgekd.export._source import Source
 
-__all__ = ["export_model"]
+__all__ = ["Origin", "export_model"]
 
 _DTYPES = ("float32", "int8", "uint8")
 
 
 def export_model(
-    model: "keras.Model",
+    model: Any,
     path: Path | str,
     *,
     format: str,  # noqa: A002 - the recipe's own word
@@ -34,16 +38,23 @@ def export_model(
     source: str,
     calibration: np.ndarray[Any, Any] | None = None,
     batch: int | None = 1,
+    shape: Sequence[int] | Mapping[str, Sequence[int]] | None = None,
+    input_names: Sequence[str] | Mapping[str, str] | None = None,
+    output_names: Sequence[str] | Mapping[str, str] | None = None,
     input_dtype: str = "float32",
     output_dtype: str = "float32",
+    origin: Origin | None = None,
     **options: Any,
 ) -> Artifact:
     """Returns the record of the file it has exported, re-opened and run on one sample.
 
-    Whatever was at `path` is replaced atomically, and stays when anything fails.
+    The file says in its metadata where it comes from (see `edgekd.provenance`). Whatever was at `path` is replaced
+    atomically, and stays when anything fails.
 
     Args:
-      model: a built Keras 3 model with one float32 input (only its batch may vary) and one float32 output.
+      model: with float32 inputs and outputs: a Keras 3 model (functional, sequential, or subclassed and built by a
+        call on one tensor), a functional or sequential tf_keras model, or a ConcreteFunction of TensorFlow, such as
+        `tf.saved_model.load(folder).signatures["serving_default"]`. Schemes that need calibration take one input.
       path: the file to write, with the format's suffix.
       format: a plug-in of this package, such as `tflite`.
       scheme: a scheme's name or alias, which the format can carry.
@@ -52,12 +63,19 @@ def export_model(
       calibration: [samples, *input shape] float32 inputs, preprocessed as for training. Schemes that need no
         calibration ignore it.
       batch: the batch size of the file, or None for one that may vary.
+      shape: one sample's shape, such as [96, 96, 3], for a model that leaves sizes open; {input's name: shape} where
+        there are several inputs.
+      input_names: names of the inputs, in the model's order; or {the model's name: the file's name} for every input,
+        in the order that the file shall have. By default the model's own names and order.
+      output_names: likewise; as a mapping it may also leave outputs out. By default a single output is called as the
+        format's option `output_name` says, several as the model calls them.
       input_dtype: float32, or int8 or uint8 with the scheme int8.
       output_dtype: likewise.
+      origin: what is known of the network's training, for the file's metadata.
       **options: the format's own options, such as `opset` (onnx) or `allow_select_tf_ops` (tflite).
 
     Raises:
-      RecipeError: an unknown format, scheme, option or dtype, or ones that do not go together.
+      RecipeError: an unknown format, scheme, option, name or dtype, or ones that do not go together.
       DataError: calibration is missing, empty, constant, not finite or not of the model's shape and dtype.
       ModelError: the model cannot be converted, or the file does not run.
       NonFiniteError: a weight, or an output of the file, is NaN or infinite.
@@ -71,17 +89,20 @@ def export_model(
     kind = f"option of format {format!r}"
     registry.check_arguments(plugin, options, kind=kind)
     registry.check_types(plugin, options, kind=kind)
+    if output_names is not None and "output_name" in options:
+        raise RecipeError("output_names and output_name both name the outputs: give one of them.")
 
-    from edgekd.export import _graph
+    from edgekd.export import _source
 
-    shape = _graph.input_shape(model)
-    samples = check_calibration(calibration, shape) if chosen.needs_calibration else None
-    _graph.check_weights(model)
-    sample = np.random.default_rng(0).random((1, *shape), np.float32) if samples is None else samples[:1]
+    network = _source.chosen(_source.source_of(model), input_names=input_names, output_names=output_names, shape=shape)
+    samples = _calibration(network, calibration, chosen) if chosen.needs_calibration else None
+    _source.check_weights(network)
+    generator = np.random.default_rng(0)
+    sample = [generator.random((1, *_source.sample_shape(spec)), np.float32) for spec in network.inputs]
     exporter = registry.load(__name__, format)
     with storage.atomic_path(path) as partial:
         exporter.export(
-            model,
+            network,
             partial,
             samples,
             scheme=chosen.name,
@@ -90,7 +111,8 @@ def export_model(
             output_dtype=output_dtype,
             **options,
         )
-        inputs, outputs = exporter.reopen(partial, sample)
+        exporter.embed(partial, _provenance.KEY, _described(network, origin, source, chosen, samples).to_json())
+        inputs, outputs = exporter.reopen(partial, sample if samples is None else [samples[:1]])
         size_bytes, sha256 = partial.stat().st_size, storage.sha256_file(partial)
     return Artifact(
         name=name,
@@ -132,6 +154,40 @@ def check_calibration(calibration: np.ndarray[Any, Any] | None, shape: tuple[int
             f"every calibration value is {calibration.min()}: a constant shows no activation range. Give real inputs."
         )
     return calibration
+
+
+def _calibration(network: "Source", calibration: np.ndarray[Any, Any] | None, scheme: Scheme) -> np.ndarray[Any, Any]:
+    from edgekd.export._source import sample_shape
+
+    if len(network.inputs) != 1:
+        names = ", ".join(spec.name for spec in network.inputs)
+        raise ModelError(
+            f"model {network.name!r} has {len(network.inputs)} inputs ({names}), and scheme {scheme.name!r} is "
+            "calibrated on samples of one: export it with a scheme that needs no calibration, or quantise the part "
+            "behind one input."
+        )
+    return check_calibration(calibration, sample_shape(network.inputs[0]))
+
+
+def _described(
+    network: "Source", origin: Origin | None, source: str, scheme: Scheme, samples: np.ndarray[Any, Any] | None
+) -> Provenance:
+    from edgekd.architectures import weights_sha256
+
+    digest = None
+    if samples is not None:
+        content = hashlib.sha256(f"{samples.dtype.str}{samples.shape}".encode())
+        content.update(np.ascontiguousarray(samples).data)
+        digest = content.hexdigest()
+    return Provenance(
+        **({} if origin is None else {key: getattr(origin, key) for key in Origin.model_fields}),
+        source=source,
+        scheme=scheme.name,
+        weights_sha256=weights_sha256(network) if network.weights else None,
+        calibration_sha256=digest,
+        calibration_samples=None if samples is None else len(samples),
+        versions=_provenance.versions(),
+    )
 
 
 def _check_choice(

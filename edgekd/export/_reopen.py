@@ -1,5 +1,6 @@
 """The proof that an exported file works: its runtime opens it and runs one sample."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -7,26 +8,41 @@ import numpy as np
 
 from edgekd.errors import ModelError, NonFiniteError
 from edgekd.records import TensorSpec
-from edgekd.runtime import open_runner, predict
+from edgekd.runtime import Runner, open_runner, predict_outputs
 
 Specs = tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]
+Samples = np.ndarray[Any, Any] | Sequence[np.ndarray[Any, Any]]
 
 
-def run_one(path: Path, sample: np.ndarray[Any, Any]) -> Specs:
-    """Returns the file's input and output specs after its runtime has run `sample` ([1, ...] float32).
+def run_one(path: Path, sample: Samples) -> Specs:
+    """Returns the file's input and output specs after its runtime has run one sample.
+
+    Args:
+      path: the file.
+      sample: [1, ...] float32, or one such array for each input.
 
     Raises:
       ModelError: the runtime cannot open or run the file.
       NonFiniteError: it runs, and returns NaN or infinity.
     """
+    arrays = [sample] if isinstance(sample, np.ndarray) else list(sample)
     with open_runner(path) as runner:
         try:
-            outputs = predict(runner, sample, batch_size=1)
+            outputs = _run(runner, arrays)
         except ModelError as error:
             raise ModelError(f"the exported file does not run: {error}") from error
-        if not np.isfinite(outputs).all():
+        if not all(np.isfinite(output).all() for output in outputs):
             raise NonFiniteError(
                 "the exported file returns NaN or infinity for a sample: weights or activations overflow. Check the "
                 "model's outputs for that sample, or choose another scheme."
             )
         return runner.inputs, runner.outputs
+
+
+def _run(runner: Runner, arrays: list[np.ndarray[Any, Any]]) -> Sequence[np.ndarray[Any, Any]]:
+    if len(arrays) == 1:
+        names = [spec.name for spec in runner.outputs]
+        return list(predict_outputs(runner, arrays[0], names=names, batch_size=1).values())
+    return runner.run(
+        [np.repeat(array, spec.shape[0] or 1, axis=0) for spec, array in zip(runner.inputs, arrays, strict=True)]
+    )

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import onnx
 import tf2onnx.convert
@@ -30,7 +29,7 @@ _HIGHEST_OPSET = 18  # the highest that tf2onnx writes
 
 
 def export(
-    model: keras.Model,
+    model: Any,
     path: Path,
     calibration: np.ndarray[Any, Any] | None,
     *,
@@ -47,14 +46,14 @@ def export(
     it keeps (QuantizeLinear and DequantizeLinear around float operators): both files then round alike.
 
     Args:
-      model: one input, one output; see `edgekd.export.export_model`.
+      model: see `edgekd.export.export_model`; inputs and outputs keep its order.
       path: the file to write.
       calibration: [samples, ...] float32 for a scheme that needs it, else None.
       scheme: a scheme's name or alias.
       batch: the batch size, or None for one that may vary.
       input_dtype: float32, or int8 or uint8 with integer activations.
       output_dtype: likewise.
-      output_name: the output tensor's name; the input keeps the Keras input's.
+      output_name: the name of a single output that has none of its own.
       opset: version of the ONNX operator set, 13 to 18.
 
     Raises:
@@ -81,21 +80,29 @@ def export(
     path.write_bytes(canonical(proto).SerializeToString(deterministic=True))
 
 
-def reopen(path: Path, sample: np.ndarray[Any, Any]) -> _reopen.Specs:
+def embed(path: Path, key: str, text: str) -> None:
+    """Puts a text into the file's `metadata_props`."""
+    proto = onnx.load_model(path)
+    properties = {entry.key: entry.value for entry in proto.metadata_props} | {key: text}
+    onnx.helper.set_model_props(proto, dict(sorted(properties.items())))
+    path.write_bytes(proto.SerializeToString(deterministic=True))
+
+
+def reopen(path: Path, sample: _reopen.Samples) -> _reopen.Specs:
     """Returns the file's input and output specs after ONNX Runtime has run one sample."""
     return _reopen.run_one(path, sample)
 
 
 def _from_graph(function: Any, *, opset: int) -> onnx.ModelProto:
-    source, target = function.inputs[0].name, function.outputs[0].name
+    inputs, outputs = ([tensor.name for tensor in tensors] for tensors in (function.inputs, function.outputs))
     with _tf2onnx():
         proto, _ = tf2onnx.convert.from_graph_def(
             function.graph.as_graph_def(),
             name="edgekd",
-            input_names=[source],
-            output_names=[target],
+            input_names=inputs,
+            output_names=outputs,
             opset=opset,
-            tensors_to_rename={name: name.removesuffix(":0") for name in (source, target)},
+            tensors_to_rename={name: name.removesuffix(":0") for name in (*inputs, *outputs)},
         )
     return proto
 

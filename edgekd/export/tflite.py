@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from edgekd import quantize
+from edgekd import flatbuffer, quantize
 from edgekd.export import _reopen
 from edgekd.export._graph import frozen_function
 from edgekd.export._tflite_converter import convert
@@ -56,7 +56,12 @@ def export(
     path.write_bytes(content)
 
 
-def reopen(path: Path, sample: np.ndarray[Any, Any]) -> _reopen.Specs:
+def embed(path: Path, key: str, text: str) -> None:
+    """Puts a text into a metadata buffer of the file."""
+    path.write_bytes(flatbuffer.with_metadata(path.read_bytes(), key, text.encode()))
+
+
+def reopen(path: Path, sample: _reopen.Samples) -> _reopen.Specs:
     """Returns the file's input and output specs after LiteRT has run one sample.
 
     A file with TensorFlow operators, which the user asked for, cannot be run here: a warning says so.

@@ -98,7 +98,7 @@ def test_refuses_a_file_whose_outputs_overflow(build_model, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("kind", ["two inputs", "subclass", "not a model", "integer input", "varying size"])
+@pytest.mark.parametrize("kind", ["not built", "not a model", "integer input", "varying size"])
 def test_refuses_models_that_it_cannot_export(kind, tmp_path):
     import keras
 
@@ -106,21 +106,19 @@ def test_refuses_models_that_it_cannot_export(kind, tmp_path):
         def call(self, inputs):
             return inputs
 
-    first = keras.Input((4,), name="first")
-    second = keras.Input((4,), name="second")
     varying = keras.Input((None, 4), name="varying")
     number = keras.Input((4,), dtype="int32", name="number")
     dense = keras.layers.Dense(2)
     models = {
-        "two inputs": (keras.Model([first, second], keras.layers.Add()([first, second])), "has 2 inputs"),
-        "subclass": (Own(), "functional and sequential"),
+        "not built": (Own(), "call it on one sample tensor before"),
         "not a model": ("student.keras", "received str"),
         "integer input": (keras.Model(number, dense(keras.ops.cast(number, "float32"))), "input .* is int32"),
-        "varying size": (keras.Model(varying, dense(varying)), "only the batch may vary"),
+        "varying size": (keras.Model(varying, dense(varying)), r"only the batch may vary.*shape=\[96, 96, 3\]"),
     }
     chosen, message = models[kind]
     with pytest.raises(ModelError, match=message):
         export(chosen, tmp_path / "student.tflite")
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_record_says_what_the_file_is(model, images, tmp_path):

@@ -1,0 +1,113 @@
+"""TFLite flatbuffers as objects, by the schema classes that LiteRT ships."""
+
+import copy
+from typing import Any
+
+import flatbuffers
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from edgekd.errors import ModelError
+
+IDENTIFIER = b"TFL3"
+ALIGNMENT = 16
+"""What the schema asks of the data of every buffer (`force_align: 16`), in bytes from the file's start.
+
+The schema's own Python classes do not keep it. A kernel that reads 64-bit integers or vectors where the file lies, as
+on a microcontroller, may fault or slow down without it.
+"""
+
+_OPERATORS = {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
+_TYPES = {code: name.lower() for name, code in vars(schema.TensorType).items() if isinstance(code, int)}
+
+
+def read(content: bytes) -> Any:
+    """Returns a TFLite file as a `schema.ModelT`, whose arrays are views of `content`.
+
+    Raises:
+      ModelError: it is no TFLite file, is damaged, or keeps buffers outside the flatbuffer (2 GiB and more).
+    """
+    if content[4:8] != IDENTIFIER:
+        raise ModelError(f"this is not a TFLite model: its file identifier {IDENTIFIER.decode()!r} is missing.")
+    try:
+        model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
+    except Exception as error:  # whatever the reader stumbles over in damaged bytes: struct.error, IndexError, ...
+        raise ModelError(f"the TFLite model is damaged: {type(error).__name__}: {error}") from error
+    if any(buffer.offset > 1 for buffer in model.buffers or ()):
+        raise ModelError(
+            "the TFLite model keeps its weights outside the flatbuffer (2 GiB or more): use a smaller one."
+        )
+    return model
+
+
+def pack(model: Any) -> bytes:
+    """Returns the bytes of a `ModelT`, with every buffer's data aligned as the schema asks."""
+    aligned = copy.copy(model)
+    aligned.buffers = [_Aligned(buffer) for buffer in model.buffers]
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(aligned.Pack(builder), IDENTIFIER)
+    return bytes(builder.Output())
+
+
+def with_metadata(content: bytes, name: str, value: bytes) -> bytes:
+    """Returns the file with a named metadata buffer, in place of one of that name; everything else is unchanged.
+
+    Raises:
+      ModelError: as `read`.
+    """
+    model = read(content)
+    buffer = schema.BufferT()
+    buffer.data = np.frombuffer(value, np.uint8)
+    kept = list(model.metadata or ())
+    for entry in kept:
+        if entry.name == name.encode():
+            model.buffers[entry.buffer] = buffer
+            return pack(model)
+    entry = schema.MetadataT()
+    entry.name, entry.buffer = name.encode(), len(model.buffers)
+    model.buffers.append(buffer)
+    model.metadata = [*kept, entry]
+    return pack(model)
+
+
+def metadata(model: Any) -> dict[str, bytes]:
+    """Returns a `ModelT`'s metadata buffers by name."""
+    found = {}
+    for entry in model.metadata or ():
+        data = model.buffers[entry.buffer].data
+        found[(entry.name or b"").decode(errors="replace")] = b"" if data is None else bytes(data)
+    return found
+
+
+def operator_name(code: Any) -> str:
+    """Returns what the schema calls the operator of an `OperatorCodeT`: CONV_2D; a custom one by its own name."""
+    number = max(code.builtinCode, code.deprecatedBuiltinCode)  # newer operators leave 127 in the older field
+    if number == schema.BuiltinOperator.CUSTOM:
+        return (code.customCode or b"CUSTOM").decode(errors="replace")
+    return _OPERATORS.get(number, f"OPERATOR_{number}")
+
+
+def type_name(code: int) -> str:
+    """Returns the name of a tensor type: float32, int8, int4, ..."""
+    return _TYPES.get(code, f"type_{code}")
+
+
+class _Aligned(schema.BufferT):
+    """A buffer that keeps its alignment when it is packed."""
+
+    def __init__(self, buffer: Any) -> None:
+        super().__init__(data=buffer.data, offset=buffer.offset, size=buffer.size)
+
+    def Pack(self, builder: Any) -> Any:  # noqa: N802 - the name that the schema's classes call
+        if self.data is None:
+            return super().Pack(builder)
+        content = bytes(bytearray(self.data))
+        builder.StartVector(1, len(content), ALIGNMENT)
+        builder.head -= len(content)
+        builder.Bytes[builder.head : builder.head + len(content)] = content
+        data = builder.EndVector()
+        schema.BufferStart(builder)
+        schema.BufferAddData(builder, data)
+        schema.BufferAddOffset(builder, self.offset)
+        schema.BufferAddSize(builder, self.size)
+        return schema.BufferEnd(builder)
