@@ -148,11 +148,9 @@ def distill_model(
     opened = {
         name: teaching.opened(each, goal, data, name=name, names=tuple(teachers)) for name, each in teachers.items()
     }
-    with teaching.cache_of(section) as kept:
-        source = teaching.source(section, batches, data, goal, learners, opened, seed=seed, cache=kept)
-        views = section.cache.views if section.cache else None
-        if kept is not None:
-            teaching.prepare(source, min(views or training.epochs, training.epochs), progress=Progress())
+    with teaching.prepared(
+        section, batches, data, goal, learners, opened, seed=seed, epochs=training.epochs, progress=Progress()
+    ) as (source, views):
         return _fit(learners, data, goal, source, training, batches, seed, views=views, strategy=strategy)
 
 

@@ -1,10 +1,7 @@
 """Networks by name: edgekd's own families, or a function of the user's."""
 
 import contextlib
-import importlib
 import inspect
-import re
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -12,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgekd import registry
+from edgekd import importing, registry
 from edgekd.errors import EdgekdError, ModelError, RecipeError, ShapeError
 
 if TYPE_CHECKING:
@@ -20,7 +17,6 @@ if TYPE_CHECKING:
 
 PACKAGE = "edgekd.architectures"
 
-_USERS_OWN = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 _LARGEST_SEED = 2**32 - 1  # numpy's
 
 
@@ -61,9 +57,9 @@ def create(
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= _LARGEST_SEED:
         raise RecipeError(f"seed must be a whole number from 0 to {_LARGEST_SEED}, received {seed!r}.")
     shape = tuple(input_shape)
-    if _is_users_own(name):
-        with _current_folder_importable():
-            function = _import_function(name)
+    if importing.is_name(name):
+        with importing.importable(str(Path.cwd())):
+            function = _imported(name)
             with _fresh_layer_names():
                 keras.utils.set_random_seed(seed)
                 model = _call(name, function, shape, num_classes, arguments)
@@ -82,7 +78,7 @@ def check(name: str, arguments: Mapping[str, Any]) -> None:
 
     The arguments of a user's own function are checked when it is called.
     """
-    if _is_users_own(name):
+    if importing.is_name(name):
         return
     if ":" in name:
         raise RecipeError(f"architecture {name!r} is not of the form package.module:function: correct it.")
@@ -95,38 +91,17 @@ def default_taps(name: str) -> tuple[str, ...]:
 
     A user's own network has no default taps: (). Name its layers in the recipe.
     """
-    if _is_users_own(name):
+    if importing.is_name(name):
         return ()
     return tuple(registry.describe(PACKAGE, name, entry="build").constants["TAPS"])
 
 
-def _is_users_own(name: str) -> bool:
-    return _USERS_OWN.fullmatch(name) is not None
-
-
-def _import_function(name: str) -> Callable[..., Any]:
-    module_name, _, function_name = name.partition(":")
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name is not None and f"{module_name}.".startswith(f"{error.name}."):
-            raise ModelError(
-                f"architecture {name!r}: there is no module {error.name!r} in {str(Path.cwd())!r} or among the "
-                "installed packages: run edgekd from the folder that holds it, or install it."
-            ) from error
-        raise ModelError(f"architecture {name!r}: importing {module_name!r} failed: {error}.") from error
-    except Exception as error:  # the user's module may fail in any way
-        raise ModelError(
-            f"architecture {name!r}: importing {module_name!r} failed with {type(error).__name__}: {error}."
-        ) from error
-    function = getattr(module, function_name, None)
+def _imported(name: str) -> Callable[..., Any]:
+    function = importing.load(name, role="architecture")
     if not callable(function):
-        known = sorted(key for key, value in vars(module).items() if inspect.isfunction(value) and key[0] != "_")
-        raise ModelError(
-            f"architecture {name!r}: {module_name!r} has no function {function_name!r}. "
-            f"Its functions: {', '.join(known) or 'none'}."
-        )
-    return function
+        raise ModelError(f"architecture {name!r} names an object of type {type(function).__name__}: expected a function.")
+    checked: Callable[..., Any] = function
+    return checked
 
 
 def _call(
@@ -199,16 +174,6 @@ def _output_shape(name: str, model: Any, input_shape: tuple[int, ...]) -> Any:
 
 def _batch_shape(shape: Sequence[int | None]) -> str:
     return f"[{', '.join('batch' if size is None else str(size) for size in shape)}]"
-
-
-@contextlib.contextmanager
-def _current_folder_importable() -> Iterator[None]:
-    folder = str(Path.cwd())
-    sys.path.insert(0, folder)
-    try:
-        yield
-    finally:
-        sys.path.remove(folder)
 
 
 @contextlib.contextmanager

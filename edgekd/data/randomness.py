@@ -37,6 +37,11 @@ def key(stream: str, *words: int) -> int:
     return state
 
 
+def seed(stream: str, *words: int) -> int:
+    """Returns a seed of 31 bits, as networks and adapters take it, for one stream; see `key`."""
+    return key(stream, *words) & 0x7FFFFFFF
+
+
 def bits(counters: np.ndarray, *, key: int) -> np.ndarray:
     """Returns 64 random bits for every counter: SplitMix64's output number `counter` from the state `key`.
 

@@ -182,7 +182,7 @@ class _Exit(layers.Layer):
     def __init__(self, tap: str, features: int, classes: int, seed: int) -> None:
         name = tap.replace("/", "_").replace(":", "_")
         super().__init__(name=f"{name}_exit")
-        key = randomness.key(f"exit.{tap}", seed) & 0x7FFFFFFF
+        key = randomness.seed(f"exit.{tap}", seed)
         self._conv = layers.Conv2D(
             features, 3, strides=2, padding="same", use_bias=False, name="conv",
             kernel_initializer=keras.initializers.HeNormal(seed=key),

@@ -251,7 +251,7 @@ def _build_adapters(objective: Objective, student: Shapes, teacher: Shapes, *, s
             continue
         shapes = tuple(student[ours] for ours, _ in term.taps), tuple(teacher[theirs] for _, theirs in term.taps)
         try:
-            adapter = term.adapter(*shapes, seed=randomness.key("adapter", seed, position) & 0x7FFFFFFF)
+            adapter = term.adapter(*shapes, seed=randomness.seed("adapter", seed, position))
         except EdgekdError as error:
             pairs = ", ".join(f"[{ours}, {theirs}]" for ours, theirs in term.taps)
             raise ShapeError(f"term {term.name!r} at {pairs}: {error}") from error

@@ -75,7 +75,7 @@ def _generations(work: Work, goal: "Objective") -> list[Path]:
     states: dict[str, TrainingState] = {}
     for number in range(1, recipe.distill.generations + 1):
         # Every generation starts from other weights and sees the data in another order.
-        seed = randomness.key("generation", recipe.seed, number) & 0x7FFFFFFF
+        seed = randomness.seed("generation", recipe.seed, number)
         student = networks.build(recipe.student, work.data, seed=seed)
         opened = {STUDENT_LABELS: teaching.opened(teacher, goal, work.data)}
         part = f"generation_{number}" if number < recipe.distill.generations else ""
@@ -100,15 +100,17 @@ def _taught(
     from edgekd.distill.learners import Student
 
     learners = Student(student, goal.student_taps)
-    epochs = work.recipe.student.epochs
-    with teaching.cache_of(work.recipe.distill) as cache:
-        source = teaching.source(
-            work.recipe.distill, work.recipe.data, work.data, goal, learners, teachers, seed=seed, cache=cache
-        )
-        views = work.recipe.distill.cache.views if work.recipe.distill.cache else None
-        if cache is not None:
-            worker = Replicas(work.strategy).worker
-            teaching.prepare(source, min(views or epochs, epochs), progress=work.progress, worker=worker)
-        return training.train(
-            work, work.recipe.student, learners, goal, seed=seed, teacher=source, views=views, part=part
-        )
+    recipe = work.recipe
+    with teaching.prepared(
+        recipe.distill,
+        recipe.data,
+        work.data,
+        goal,
+        learners,
+        teachers,
+        seed=seed,
+        epochs=recipe.student.epochs,
+        progress=work.progress,
+        worker=Replicas(work.strategy).worker,
+    ) as (source, views):
+        return training.train(work, recipe.student, learners, goal, seed=seed, teacher=source, views=views, part=part)

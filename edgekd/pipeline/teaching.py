@@ -36,7 +36,7 @@ def learners(recipe: Recipe, data: Dataset, goal: "Objective") -> "Learners":
     if recipe.distill.way == "online":
         # No two networks must begin as the same one.
         peers = [
-            networks.build(peer, data, seed=randomness.key("peer", recipe.seed, number) & 0x7FFFFFFF)
+            networks.build(peer, data, seed=randomness.seed("peer", recipe.seed, number))
             for number, peer in enumerate(recipe.distill.peers, start=1)
         ]
         return Peers([student, *peers], goal.student_taps, goal.teacher_taps)
@@ -139,6 +139,32 @@ def source(
     if temperature is None:
         temperature = common_temperature(distill.losses) if ensemble.combine == "soft_targets" else 1.0
     return Ensemble(sources, weights=ensemble.weights, combine=ensemble.combine, temperature=temperature)
+
+
+@contextlib.contextmanager
+def prepared(
+    distill: Distill,
+    batches: Data,
+    data: Dataset,
+    goal: "Objective",
+    taught: "Learners",
+    teachers: Mapping[str, FrozenTeacher],
+    *,
+    seed: int,
+    epochs: int,
+    progress: Progress,
+    worker: tuple[int, int] = (0, 1),
+) -> "Iterator[tuple[TeacherSource, int | None]]":
+    """Yields a source that can teach for some epochs, its cache filled, and how many views it has (None: one an epoch).
+
+    The first six arguments and `seed` are those of `source`, `progress` and `worker` those of `prepare`.
+    """
+    with cache_of(distill) as cache:
+        found = source(distill, batches, data, goal, taught, teachers, seed=seed, cache=cache)
+        views = distill.cache.views if distill.cache else None
+        if cache is not None:
+            prepare(found, min(views or epochs, epochs), progress=progress, worker=worker)
+        yield found, views
 
 
 @contextlib.contextmanager

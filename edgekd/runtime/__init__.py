@@ -6,23 +6,16 @@ imports no engine.
 """
 
 import functools
-import json
-import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import cast
 
-from edgekd import registry, storage
+from edgekd import child_process, registry, storage
 from edgekd.errors import ModelError, unknown_name
 from edgekd.runtime.prediction import predict, predict_outputs
 from edgekd.runtime.quantisation import dequantise, quantise
 from edgekd.runtime.runner import Runner
 
 __all__ = ["Runner", "dequantise", "engine_of", "open_runner", "predict", "predict_outputs", "quantise"]
-
-_PROBE_SECONDS = 300
 
 
 def open_runner(path: Path | str, *, num_threads: int = 1, check: bool = True) -> Runner:
@@ -46,7 +39,7 @@ def open_runner(path: Path | str, *, num_threads: int = 1, check: bool = True) -
     if path.stat().st_size == 0:
         raise ModelError(f"{str(path)!r} is empty: export it again.")
     if check and registry.describe(__name__, engine, entry="open_runner").constants["NATIVE_PARSER"]:
-        _probe(str(path.resolve()), storage.sha256_file(path))
+        _require_openable(path.resolve(), sha256=storage.sha256_file(path))
     runner = registry.load(__name__, engine).open_runner(path, num_threads=num_threads)
     return cast(Runner, runner)
 
@@ -74,31 +67,7 @@ def _engines() -> dict[str, str]:
 
 
 @functools.lru_cache(maxsize=256)
-def _probe(path: str, sha256: str) -> None:  # noqa: ARG001 - the hash is part of the cache's key
-    """Raises ModelError unless a child process can open and run the file."""
-    library = str(Path(__file__).parents[2])
-    command = [sys.executable, "-P", "-m", "edgekd.runtime.probe", path]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([library, os.environ.get("PYTHONPATH", "")]).rstrip(":")}
-    try:
-        child = subprocess.run(
-            command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=_PROBE_SECONDS, check=False
-        )
-    except subprocess.TimeoutExpired as error:
-        raise ModelError(
-            f"{path!r} did not open and run once within {_PROBE_SECONDS} s in a child process: it is damaged or too "
-            "large for this machine (open_runner(check=False) skips this test)."
-        ) from error
-    if child.returncode < 0:
-        name = signal.Signals(-child.returncode).name
-        raise ModelError(
-            f"{path!r} crashed the runtime with {name} when a child process opened it: the file is damaged. "
-            "Export or download it again."
-        )
-    said = child.stdout.decode(errors="replace").strip().rpartition("\n")[2]
-    try:
-        problem = json.loads(said)["error"]
-    except (ValueError, KeyError, TypeError) as error:
-        reason = child.stderr.decode(errors="replace").strip().rpartition("\n")[2]
-        raise ModelError(f"{path!r} could not be tried in a child process: {reason or said or 'no answer'}") from error
-    if problem is not None:
-        raise ModelError(problem)
+def _require_openable(path: Path, *, sha256: str) -> None:  # noqa: ARG001 - the hash is part of the cache's key
+    child_process.require_passes(
+        path, module="edgekd.runtime.probe", hint=" (open_runner(check=False) skips this test)"
+    )

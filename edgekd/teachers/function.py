@@ -1,30 +1,19 @@
-"""Python functions as teachers, and functions by name."""
+"""Python functions as teachers."""
 
 import contextlib
 import functools
-import importlib
 import inspect
-import os
-import re
-import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from edgekd import storage
+from edgekd import importing, storage
 from edgekd.errors import EdgekdError, ModelError
 from edgekd.teachers.frozen import LOGITS, Array, Opened
 from edgekd.teachers.networks import source_of
-
-_NAMED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
-
-
-def is_name(text: str) -> bool:
-    """Returns whether a text has the form package.module:function."""
-    return _NAMED.fullmatch(text) is not None
 
 
 def open_function(function: Callable[[Array], Any], *, name: str, folder: str | None = None) -> Opened:
@@ -39,7 +28,7 @@ def open_function(function: Callable[[Array], Any], *, name: str, folder: str | 
     lock = threading.Lock()
 
     def run(images: Array) -> Mapping[str, Any]:
-        with lock, contextlib.nullcontext() if folder is None else _importable(folder):
+        with lock, contextlib.nullcontext() if folder is None else importing.importable(folder):
             try:
                 returned = function(images.copy())
             except EdgekdError:
@@ -74,8 +63,8 @@ def resolve(name: str, *, input_shape: Sequence[int], num_classes: int, argument
     Raises:
       ModelError: it cannot be imported, takes neither, fails, or returns nothing that can teach.
     """
-    with _importable(str(Path.cwd())):
-        found = _imported(name)
+    with importing.importable(str(Path.cwd())):
+        found = importing.load(name, role="teacher")
         if not (inspect.isroutine(found) or inspect.isclass(found)):
             return found
         required = _required(name, found)
@@ -101,30 +90,6 @@ def resolve(name: str, *, input_shape: Sequence[int], num_classes: int, argument
             raise
         except Exception as error:  # the user's function may fail in any way
             raise ModelError(f"teacher {name!r} failed with {type(error).__name__}: {error}") from error
-
-
-def _imported(name: str) -> Any:
-    module_name, _, function_name = name.partition(":")
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name is not None and f"{module_name}.".startswith(f"{error.name}."):
-            raise ModelError(
-                f"teacher {name!r}: there is no module {error.name!r} in {str(Path.cwd())!r} or among the installed "
-                "packages: run edgekd from the folder that holds it, or install it."
-            ) from error
-        raise ModelError(f"teacher {name!r}: importing {module_name!r} failed: {error}.") from error
-    except Exception as error:  # the user's module may fail in any way
-        raise ModelError(
-            f"teacher {name!r}: importing {module_name!r} failed with {type(error).__name__}: {error}."
-        ) from error
-    if not hasattr(module, function_name):
-        known = sorted(key for key, value in vars(module).items() if inspect.isfunction(value) and key[0] != "_")
-        raise ModelError(
-            f"teacher {name!r}: {module_name!r} has no function {function_name!r}. "
-            f"Its functions: {', '.join(known) or 'none'}."
-        )
-    return getattr(module, function_name)
 
 
 def _required(name: str, function: Any) -> int:
@@ -157,17 +122,3 @@ def _source(function: Any) -> Path | None:
     while isinstance(function, functools.partial):
         function = function.func
     return source_of(function if inspect.isroutine(function) else type(function))
-
-
-@contextlib.contextmanager
-def _importable(folder: str) -> Iterator[None]:
-    """Puts a folder on Python's path while the user's code runs."""
-    # A string of its own, told from equal ones by identity: other threads and the user's code add such entries too.
-    entry = f"{folder}{os.sep}"[:-1]
-    sys.path.insert(0, entry)
-    try:
-        yield
-    finally:
-        at = next((at for at, each in enumerate(sys.path) if each is entry), None)
-        if at is not None:  # the user's code may have changed the path itself
-            del sys.path[at]

@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from edgekd.architectures import load_model, weights_sha256
+from edgekd.architectures import load_model
 from edgekd.distill.taps import TappedModel
 from edgekd.teachers import networks
 from edgekd.teachers.frozen import LOGITS, Opened
@@ -30,16 +30,8 @@ def open_network(
         outputs = tapped(images, training=False)
         return {LOGITS: outputs.logits, **outputs.taps}
 
-    found, uncacheable, own_code = networks.identity(model, _config(model))
-    return Opened(
-        name=name,
-        loader=f"Keras {importlib.metadata.version('keras')}",
-        run=networks.compiled(call, name=name),
-        identity=found,
-        uncacheable=uncacheable and f"teacher {name!r}: {uncacheable}",
-        runs_own_code=own_code,
-        variables_sha256=lambda: weights_sha256(model),
-        ends_in=networks.ends_in(model),
+    return networks.opened(
+        model, call, name=name, loader=f"Keras {importlib.metadata.version('keras')}", config=_config(model)
     )
 
 

@@ -11,11 +11,34 @@ from typing import Any
 from edgekd import storage
 from edgekd.architectures import weights_sha256
 from edgekd.errors import ModelError, ShapeError
-from edgekd.teachers.frozen import Array
+from edgekd.teachers.frozen import Array, Opened
 
 _LIBRARIES = {"keras", "tf_keras", "tensorflow", "edgekd", *sys.stdlib_module_names}
 # What a configuration says of training, of versions or of this process, and not of the outputs.
 _IRRELEVANT = {"backend", "build_config", "compile_config", "keras_version", "shared_object_id", "trainable"}
+
+
+def opened(model: Any, call: Callable[[Any], Mapping[str, Any]], *, name: str, loader: str, config: Any) -> Opened:
+    """Returns a network as a teacher.
+
+    Args:
+      model: built, of Keras 3 or tf_keras.
+      call: from a [batch, ...] float32 tensor to the logits and taps.
+      name: of the teacher.
+      loader: the library and its version.
+      config: the network's configuration, of JSON types; None for a network that has none.
+    """
+    found, uncacheable, own_code = identity(model, config)
+    return Opened(
+        name=name,
+        loader=loader,
+        run=compiled(call, name=name),
+        identity=found,
+        uncacheable=uncacheable and f"teacher {name!r}: {uncacheable}",
+        runs_own_code=own_code,
+        variables_sha256=lambda: weights_sha256(model),
+        ends_in=ends_in(model),
+    )
 
 
 def compiled(call: Callable[[Any], Mapping[str, Any]], *, name: str) -> Callable[[Array], Mapping[str, Any]]:

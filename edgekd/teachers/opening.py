@@ -6,7 +6,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from edgekd import storage
+from edgekd import importing, storage
 from edgekd.errors import ModelError, RecipeError, unknown_name
 from edgekd.teachers.frozen import LAYOUTS, OUTPUTS, CheckedTeacher, FrozenTeacher, Opened
 
@@ -105,14 +105,12 @@ def kind_of(source: str | Path) -> str:
       StorageError: there is no such file.
       ModelError: nothing that can teach has such a name.
     """
-    from edgekd.teachers.function import is_name
-
     path = Path(source)
     if path.is_dir():
         if (path / "saved_model.pb").is_file() or (path / "saved_model.pbtxt").is_file():
             return SAVED_MODEL
         raise ModelError(f"folder {str(path)!r} is not a SavedModel: it has no file saved_model.pb.")
-    if isinstance(source, str) and not path.exists() and is_name(source):
+    if isinstance(source, str) and not path.exists() and importing.is_name(source):
         return NAMED_FUNCTION
     kind = _SUFFIXES.get(path.suffix.lower())
     if kind is None:

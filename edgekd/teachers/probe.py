@@ -1,42 +1,25 @@
 """Opens a teacher's file once, in a process of its own: `python -m edgekd.teachers.probe PATH`.
 
-An HDF5 file is read whole; a SavedModel folder is loaded and run once. Prints one line of JSON: {"error": null}, or the
-message of what went wrong.
+An HDF5 file is read whole; a SavedModel folder is loaded and run once.
 """
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from edgekd.errors import EdgekdError, ModelError
-
-_MEMORY_LIMIT_BYTES = 16 << 30
+from edgekd import child_process
+from edgekd.errors import ModelError
 
 
 def main(path: Path) -> None:
     """Opens the file or folder."""
     if path.is_dir():
-        _report(path, _run_saved_model)
+        child_process.answer(_run_saved_model, path)
     else:
-        _limit_memory()
-        _report(path, _read_hdf5)
-
-
-def _report(path: Path, attempt: Any) -> None:
-    try:
-        attempt(path)
-    except EdgekdError as error:
-        problem: str | None = str(error)
-    except MemoryError:
-        problem = (
-            f"{str(path)!r} needs more than {_MEMORY_LIMIT_BYTES >> 30} GiB of memory: it is damaged or too large."
-        )
-    else:
-        problem = None
-    print(json.dumps({"error": problem}))  # noqa: T201
+        child_process.limit_memory()
+        child_process.answer(_read_hdf5, path)
 
 
 def _read_hdf5(path: Path) -> None:
@@ -69,16 +52,6 @@ def _run_saved_model(path: Path) -> None:
         shape = (spec.shape[0] or 1, *spec.shape[1:])
         if None not in shape:
             runner.run([np.zeros(shape, spec.dtype)])
-
-
-def _limit_memory() -> None:
-    if sys.platform == "linux":
-        import resource
-
-        _, hard = resource.getrlimit(resource.RLIMIT_AS)
-        limit = _MEMORY_LIMIT_BYTES if hard == resource.RLIM_INFINITY else min(hard, _MEMORY_LIMIT_BYTES)
-        resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ from typing import Any
 
 import tf_keras
 
-from edgekd.architectures import weights_sha256
 from edgekd.errors import ModelError, unknown_name
 from edgekd.teachers import networks
 from edgekd.teachers.frozen import LOGITS, Opened
@@ -33,16 +32,8 @@ def open_network(model: Any, *, name: str, taps: Sequence[str], input_shape: Seq
         found = tapped(images, training=False)
         return dict(zip((LOGITS, *taps), found, strict=True)) if taps else {LOGITS: found}
 
-    found, uncacheable, own_code = networks.identity(model, _config(model))
-    return Opened(
-        name=name,
-        loader=f"tf_keras {importlib.metadata.version('tf_keras')}",
-        run=networks.compiled(call, name=name),
-        identity=found,
-        uncacheable=uncacheable and f"teacher {name!r}: {uncacheable}",
-        runs_own_code=own_code,
-        variables_sha256=lambda: weights_sha256(model),
-        ends_in=networks.ends_in(model),
+    return networks.opened(
+        model, call, name=name, loader=f"tf_keras {importlib.metadata.version('tf_keras')}", config=_config(model)
     )
 
 
