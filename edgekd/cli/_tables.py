@@ -92,6 +92,11 @@ def print_cache_entries(entries: "Sequence[EntryRecord]") -> None:
     _print((*headers, "Last used"), rows)
 
 
+def print_rows(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Prints a table of texts, the first column to the left and the others to the right."""
+    _print(headers, rows)
+
+
 def _print(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     console = Console(highlight=False)
     if not console.is_terminal:

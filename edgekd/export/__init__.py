@@ -16,6 +16,7 @@ import numpy as np
 from edgekd import provenance as _provenance
 from edgekd import quantize, registry, storage
 from edgekd.errors import DataError, ModelError, RecipeError, unknown_name
+from edgekd.export._c_source import CSource, write_c_source
 from edgekd.provenance import Origin, Provenance
 from edgekd.quantize import Scheme
 from edgekd.records import Artifact
@@ -23,7 +24,7 @@ from edgekd.records import Artifact
 if TYPE_CHECKING:
     from edgekd.export._source import Source
 
-__all__ = ["Origin", "export_model"]
+__all__ = ["CSource", "Origin", "export_model", "write_c_source"]
 
 _DTYPES = ("float32", "int8", "uint8")
 

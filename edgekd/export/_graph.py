@@ -5,12 +5,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
+from tensorflow.python.framework import ops
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from edgekd.errors import ModelError
 from edgekd.export._source import Source, source_of
 
 _TERMINAL_STYLE = re.compile(r"\x1b\[\d*m")  # Keras prints parts of its messages in bold
+_CALLS = {"PartitionedCall", "StatefulPartitionedCall"}
+_NOT_INLINED = ("_XlaMustCompile", "_noinline")
 _NODE_NAME = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.\-]*")
 
 
@@ -76,7 +79,35 @@ def _frozen(source: Source, batch: int | None) -> Any:
     except (ValueError, TypeError, NotImplementedError, RuntimeError, tf.errors.OpError) as error:
         reason = " ".join(_TERMINAL_STYLE.sub("", str(error)).split())[:500]
         raise ModelError(f"model {source.name!r} cannot be traced as a TensorFlow graph: {reason}") from error
-    return convert_variables_to_constants_v2(concrete)
+    return _inlined(convert_variables_to_constants_v2(concrete))
+
+
+def _inlined(function: Any) -> Any:
+    """Returns a frozen function without calls of others.
+
+    Keras has grouped convolutions compiled by XLA, and a function that must be compiled is not inlined.
+    """
+    graph = function.graph.as_graph_def()
+    if not any(node.op in _CALLS for node in graph.node):
+        return function
+    # A changed function needs a name that this process does not know; it goes when the function is inlined.
+    names = {each.signature.name: f"{each.signature.name}_{ops.uid()}" for each in graph.library.function}
+    bodies = [node for each in graph.library.function for node in each.node_def]
+    for each in graph.library.function:
+        each.signature.name = names[each.signature.name]
+    for holder in (*graph.library.function, *graph.node, *bodies):
+        for attribute in _NOT_INLINED:
+            holder.attr.pop(attribute, None)
+    for node in (*graph.node, *bodies):
+        for value in node.attr.values():
+            if value.func.name in names:
+                value.func.name = names[value.func.name]
+    wrapped = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(graph, name=""), [])
+    feeds, fetches = (
+        [wrapped.graph.get_tensor_by_name(tensor.name) for tensor in tensors]
+        for tensors in (function.inputs, function.outputs)
+    )
+    return convert_variables_to_constants_v2(wrapped.prune(feeds, fetches))
 
 
 def _check_names(inputs: Sequence[str], outputs: Sequence[str]) -> None:
@@ -116,6 +147,8 @@ def _names(nodes: list[str], *, fixed: dict[str, str], model_name: str, layers: 
 
 
 def _without_counter(scope: str, layers: frozenset[str]) -> str:
+    if scope.isdigit():  # TensorFlow numbers what an inlined function reads from outside
+        return "captured"
     bare = re.sub(r"_\d+$", "", scope)
     return bare if bare in layers and scope not in layers else scope
 

@@ -18,6 +18,7 @@ from edgekd.errors import ModelError
 from edgekd.export import _reopen
 from edgekd.export._graph import frozen_function
 from edgekd.export._onnx_order import canonical
+from edgekd.export._onnx_transposes import without_stray_transposes
 from edgekd.export._tflite_converter import convert
 from edgekd.runtime import litert
 from edgekd.runtime.native_output import captured_stderr
@@ -73,10 +74,12 @@ def export(
             input_dtype=input_dtype,
             output_dtype=output_dtype,
             allow_select_tf_ops=False,
+            allow_float_operators=allow_float_operators,
         )
         proto = _from_tflite(content, opset=opset)
     _name_batch(proto)
     _check(proto)
+    proto = without_stray_transposes(proto)
     path.write_bytes(canonical(proto).SerializeToString(deterministic=True))
 
 

@@ -63,6 +63,45 @@ def test_int8_returns_the_same_integers_as_the_tflite_file(model, images, tmp_pa
         np.testing.assert_array_equal(predict(first, images), predict(second, images))
 
 
+def test_grouped_convolutions_become_convolutions_with_groups(tmp_path):
+    # Keras wraps them in a function of their own, which no ONNX file can hold.
+    image = keras.Input((6, 6, 4), name="image")
+    grouped = keras.Model(image, keras.layers.Conv2D(8, 3, groups=2, name="grouped")(image))
+    export(grouped, tmp_path / "model.onnx")
+    nodes = onnx.load(tmp_path / "model.onnx").graph.node
+    (convolution,) = [node for node in nodes if node.op_type == "Conv"]
+    assert {each.name: each.i for each in convolution.attribute}["group"] == 2
+    sample = np.random.default_rng(0).random((1, 6, 6, 4), np.float32)
+    with open_runner(tmp_path / "model.onnx", check=False) as runner:
+        (received,) = runner.run([sample])
+    np.testing.assert_allclose(received, grouped(sample), atol=1e-5)
+
+
+def test_no_transposes_stand_around_a_quantised_batch_normalisation(images, tmp_path):
+    # Normalisation before a convolution multiplies by a quantised constant, where tf2onnx leaves two of them.
+    image = keras.Input((8, 8, 3), name="image")
+    x = keras.layers.Conv2D(8, 3, padding="same", name="stem")(image)
+    for block in ("a", "b"):
+        y = keras.layers.ReLU(name=f"{block}_relu")(keras.layers.BatchNormalization(name=f"{block}_bn")(x))
+        y = keras.layers.Conv2D(8, 3, padding="same", name=f"{block}_conv")(y)
+        x = keras.layers.Add(name=f"{block}_add")([x, y])
+    residual = keras.Model(image, keras.layers.GlobalAveragePooling2D(name="pool")(x))
+    for kind in ("onnx", "tflite"):
+        export(
+            residual, tmp_path / f"model.{kind}", format=kind, scheme="int8", calibration=images, output_dtype="int8"
+        )
+    nodes = onnx.load(tmp_path / "model.onnx").graph.node
+    assert sum(node.op_type == "Transpose" for node in nodes) <= 1  # of the image
+    assert {node.domain for node in nodes} == {""}
+    assert len({node.name for node in nodes}) == len(nodes)
+    with (
+        open_runner(tmp_path / "model.tflite", check=False) as first,
+        open_runner(tmp_path / "model.onnx", check=False) as second,
+    ):
+        assert first.outputs == second.outputs
+        np.testing.assert_allclose(predict(first, images), predict(second, images), atol=1.001 * first.outputs[0].scale)
+
+
 def test_an_operator_that_onnx_lacks_is_named(tmp_path):
     class LogGamma(keras.layers.Layer):
         def call(self, inputs):

@@ -20,6 +20,8 @@ stem = layers.Conv2D(16, 3, padding="same", use_bias=False, name="stem")(image)
 stem = layers.ReLU(name="relu")(layers.BatchNormalization(name="bn")(stem))
 x = layers.Conv2D(16, 3, padding="same", name="conv")(stem)
 x = layers.Add(name="add")([layers.DepthwiseConv2D(3, padding="same", name="depthwise")(x), stem])
+x = layers.ReLU(name="relu_2")(layers.BatchNormalization(name="bn_2")(x))
+x = layers.Conv2D(16, 3, padding="same", groups=4, name="grouped")(x)
 model = keras.Model(image, layers.Dense(5, name="logits")(layers.GlobalAveragePooling2D(name="pool")(x)))
 samples = np.random.default_rng(0).random((8, 8, 8, 3), dtype=np.float32)
 kinds = [("tflite", "float32"), ("tflite", "float16"), ("tflite", "dynamic_int8"), ("tflite", "int8"),

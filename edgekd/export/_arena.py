@@ -1,0 +1,25 @@
+"""How much memory TFLM needs for a model, found by running it in a child process."""
+
+import importlib.util
+from pathlib import Path
+
+from edgekd import child_process
+from edgekd.errors import ModelError
+
+
+def arena_bytes(path: Path) -> int:
+    """Returns the smallest tensor arena, a multiple of 16 bytes, in which TFLM of this machine runs a TFLite file.
+
+    It is measured with TFLM's recording allocator on a 64-bit machine, whose pointers are twice as long as a
+    microcontroller's: a 32-bit target needs somewhat less. Kernels of a vendor's library may ask for scratch memory
+    that the reference kernels do not need.
+
+    Raises:
+      ModelError: the package tflite-micro is not installed, or TFLM cannot run the file.
+    """
+    if importlib.util.find_spec("tflite_micro") is None:
+        raise ModelError(
+            "the package tflite-micro, which finds the arena's size, is not installed: pip install "
+            "'edgekd[microcontroller]'."
+        )
+    return int(child_process.require_passes(path, module="edgekd.export._arena_probe"))

@@ -1,0 +1,61 @@
+"""Runs a TFLite file in TFLM, in a process of its own: `python -m edgekd.export._arena_probe FILE`.
+
+TFLM ends its process where one of its checks fails.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgekd import child_process, flatbuffer
+from edgekd.errors import ModelError
+from edgekd.runtime.native_output import captured_stderr
+
+_GRANULARITY = 16  # TFLM aligns its buffers to 16 bytes
+_LARGEST = 1 << 30
+
+
+def _measured(path: Path) -> int:
+    content = path.read_bytes()
+    high = max(_GRANULARITY, 1 << (len(content) - 1).bit_length())
+    while _problem(content, high) is not None:
+        if high >= _LARGEST:
+            raise ModelError(f"TFLM cannot run {path.name!r}: {_problem(content, high)}")
+        high = min(_LARGEST, high * 8)
+    low = 0  # too small
+    while high - low > _GRANULARITY:
+        middle = (low + high) // 2 // _GRANULARITY * _GRANULARITY
+        if _problem(content, middle) is None:
+            high = middle
+        else:
+            low = middle
+    return high
+
+
+def _problem(content: bytes, size: int) -> str | None:
+    """Returns why TFLM cannot run the model once in an arena of that size, or None where it can."""
+    from tflite_micro import runtime
+
+    with captured_stderr() as said:
+        try:
+            interpreter = runtime.Interpreter.from_bytes(content, arena_size=size)
+            for index, spec in enumerate(_inputs(content)):
+                interpreter.set_input(np.zeros(*spec), index)
+            interpreter.invoke()
+        except (RuntimeError, ValueError) as error:
+            lines = [line.strip() for line in said().splitlines() if line.strip()]
+            return " ".join([str(error), *lines[-3:]])
+    return None
+
+
+def _inputs(content: bytes) -> list[tuple[Any, Any]]:
+    graph = flatbuffer.read(content).subgraphs[0]
+    tensors = [graph.tensors[index] for index in graph.inputs]
+    return [(tuple(tensor.shape), flatbuffer.type_name(tensor.type)) for tensor in tensors]
+
+
+if __name__ == "__main__":
+    child_process.limit_memory()
+    child_process.answer(_measured, Path(sys.argv[1]))

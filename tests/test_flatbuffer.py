@@ -1,0 +1,83 @@
+"""TFLite flatbuffers keep what they hold when something is added, and their alignment."""
+
+import numpy as np
+import pytest
+from ai_edge_litert import schema_py_generated as schema
+
+from edgekd import flatbuffer
+from edgekd.errors import ModelError
+
+
+def model(*buffers):
+    made = schema.ModelT()
+    made.version, made.description, made.operatorCodes, made.subgraphs = 3, b"test", [], []
+    made.buffers = []
+    for content in (None, *buffers):
+        buffer = schema.BufferT()
+        buffer.data = None if content is None else np.frombuffer(content, np.uint8)
+        made.buffers.append(buffer)
+    return made
+
+
+@pytest.mark.parametrize("lengths", [(1,), (3, 17, 16), (0, 5), (15, 33, 2, 64)])
+def test_data_starts_at_multiples_of_16_bytes_and_is_unchanged(lengths):
+    contents = [bytes([200 + number]) * length for number, length in enumerate(lengths)]
+    packed = flatbuffer.pack(model(*contents))
+    found = schema.Model.GetRootAs(packed, 0)
+    for number, content in enumerate(contents, start=1):
+        buffer = found.Buffers(number)
+        assert buffer.DataLength() == len(content)
+        if content:
+            assert buffer.DataAsNumpy().tobytes() == content
+            assert packed.index(content) % 16 == 0
+    assert found.Buffers(0).DataIsNone()
+    assert packed[4:8] == b"TFL3"
+
+
+def test_metadata_is_added_replaced_and_read():
+    first = flatbuffer.with_metadata(flatbuffer.pack(model(b"weights")), "one", b"first")
+    second = flatbuffer.with_metadata(first, "two", b"more")
+    third = flatbuffer.with_metadata(second, "one", b"again")
+    found = flatbuffer.read(third)
+    assert flatbuffer.metadata(found) == {"one": b"again", "two": b"more"}
+    assert [None if each.data is None else bytes(each.data) for each in found.buffers] == [
+        None,
+        b"weights",
+        b"again",
+        b"more",
+    ]
+
+
+def test_packing_twice_gives_the_same_bytes():
+    packed = flatbuffer.pack(model(b"a" * 20, b"bcd"))
+    assert flatbuffer.pack(flatbuffer.read(packed)) == packed
+
+
+@pytest.mark.parametrize("content", [b"", b"TFL3", b"not a model"])
+def test_what_is_no_flatbuffer_is_refused(content):
+    with pytest.raises(ModelError, match="not a TFLite model"):
+        flatbuffer.read(content)
+
+
+def test_a_truncated_flatbuffer_is_refused():
+    packed = flatbuffer.pack(model(b"a" * 20))
+    with pytest.raises(ModelError, match="damaged"):
+        flatbuffer.read(packed[:20])
+
+
+def test_weights_outside_the_flatbuffer_are_refused():
+    made = model(b"a")
+    made.buffers[1].offset = 4096
+    with pytest.raises(ModelError, match="outside the flatbuffer"):
+        flatbuffer.read(flatbuffer.pack(made))
+
+
+def test_operators_have_their_schema_names():
+    code = schema.OperatorCodeT()
+    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.CONV_2D
+    assert flatbuffer.operator_name(code) == "CONV_2D"
+    code.builtinCode, code.deprecatedBuiltinCode = schema.BuiltinOperator.GELU, 127
+    assert flatbuffer.operator_name(code) == "GELU"
+    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.CUSTOM
+    code.customCode = b"Mine"
+    assert flatbuffer.operator_name(code) == "Mine"
