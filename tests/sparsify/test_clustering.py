@@ -1,0 +1,125 @@
+"""Clustered kernels: k-means by an independent source, few values, gradients, kept zeros, plain results."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from scipy.cluster.vq import kmeans2
+
+from edgekd import architectures, recipe
+from edgekd.data.dataset import Dataset
+from edgekd.distill.loop import fit
+from edgekd.distill.objective import Objective
+from edgekd.errors import ModelError, RecipeError
+from edgekd.sparsify.clustering import cluster
+from edgekd.sparsify.kmeans import centroids
+from edgekd.sparsify.pruning import prune
+from edgekd.sparsify.schedule import PolynomialSchedule
+from edgekd.sparsify.sizes import kernel_contents
+from edgekd.sparsify.stripping import strip
+
+Build = Callable[..., keras.Model]
+
+VALUES = np.random.default_rng(3).normal(size=500).astype(np.float32)
+
+
+@pytest.mark.parametrize("initial", ["linear", "density"])
+def test_centroids_are_those_of_scipys_k_means(initial: Any) -> None:
+    start = {
+        "linear": np.linspace(VALUES.min(), VALUES.max(), 6),
+        "density": np.quantile(VALUES.astype(np.float64), (np.arange(6) + 0.5) / 6),
+    }[initial]
+    expected, _ = kmeans2(VALUES.astype(np.float64), start, iter=300, minit="matrix")
+    np.testing.assert_allclose(centroids(VALUES, 6, initial=initial), np.sort(expected), rtol=1e-6)
+
+
+def test_k_means_plus_plus_follows_its_seed_and_ends_at_a_fixed_point() -> None:
+    found = centroids(VALUES, 8, initial="kmeans++", seed=1)
+    np.testing.assert_array_equal(found, centroids(VALUES, 8, initial="kmeans++", seed=1))
+    nearest = np.abs(VALUES[:, None].astype(np.float64) - found.astype(np.float64)).argmin(axis=1)
+    means = [VALUES[nearest == place].mean(dtype=np.float64) for place in range(8)]
+    np.testing.assert_allclose(found, means, rtol=1e-5)
+
+
+def test_few_distinct_values_are_their_own_centroids() -> None:
+    np.testing.assert_array_equal(centroids(np.array([[1.0, 3.0], [1.0, 2.0]], np.float32), 8), [1.0, 2.0, 3.0])
+
+
+def test_a_kernel_holds_so_many_distinct_values_at_most_after_training(
+    tiny_network: Build, tiny_data: Dataset, images: np.ndarray
+) -> None:
+    model = cluster(tiny_network(), clusters=5)
+    start = model.get_layer("conv2").centroids.numpy().copy()
+    training = recipe.section(recipe.Training, {"epochs": 2})
+    fit(model, tiny_data, objective=Objective(), training=training, batch_size=32, seed=0)
+    plain = strip(model)
+    assert max(content.distinct_values for content in kernel_contents(plain)) <= 5
+    assert (model.get_layer("conv2").centroids.numpy() != start).all()
+    np.testing.assert_array_equal(plain(images).numpy(), model(images, training=False).numpy())
+
+
+def test_a_centroid_moves_by_the_mean_gradient_of_its_weights_and_a_weight_by_its_own(
+    tiny_network: Build, images: np.ndarray
+) -> None:
+    dense = tiny_network()
+    model = cluster(dense, clusters=4)
+    layer = model.get_layer("logits")
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(tf.square(model(images, training=False)))
+    for_centroids, for_weights = tape.gradient(loss, [layer.centroids.value, layer.layer.kernel.value])
+    plain = strip(model)
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(tf.square(plain(images, training=False)))
+    expected = tape.gradient(loss, plain.get_layer("logits").kernel.value).numpy()
+    np.testing.assert_allclose(for_weights.numpy(), expected, rtol=1e-5, atol=1e-6)
+    kernel = plain.get_layer("logits").kernel.numpy()
+    means = [expected[kernel == value].mean() for value in layer.centroids.numpy()]
+    np.testing.assert_allclose(for_centroids.numpy(), means, rtol=1e-4, atol=1e-6)
+
+
+def test_zeros_stay_zero_and_are_one_of_the_values(tiny_network: Build, tiny_data: Dataset) -> None:
+    pruned = strip(prune(tiny_network(), sparsity=0.5, schedule=PolynomialSchedule(end_step=0)))
+    model = cluster(pruned, clusters=4)
+    training = recipe.section(recipe.Training, {"epochs": 1})
+    fit(model, tiny_data, objective=Objective(), training=training, batch_size=32, seed=0)
+    plain = strip(model)
+    for content in kernel_contents(plain):
+        assert content.sparsity >= 0.5
+        assert content.distinct_values <= 4
+    zero = pruned.get_layer("conv2").kernel.numpy() == 0
+    np.testing.assert_array_equal(plain.get_layer("conv2").kernel.numpy()[zero], 0)
+
+
+def test_two_values_of_a_pruned_kernel_are_zero_and_another(tiny_network: Build, images: np.ndarray) -> None:
+    pruned = strip(prune(tiny_network(), sparsity=0.5, schedule=PolynomialSchedule(end_step=0)))
+    plain = strip(cluster(pruned, clusters=2))
+    assert [content.distinct_values for content in kernel_contents(plain)] == [2, 2, 2]
+    assert np.isfinite(plain(images).numpy()).all()
+
+
+def test_a_file_holds_the_clusters(tiny_network: Build, images: np.ndarray, tmp_path: Path) -> None:
+    model = cluster(tiny_network(), clusters=3, exclude=["conv1"])
+    architectures.save_model(model, tmp_path / "clustered.keras")
+    again = architectures.load_model(tmp_path / "clustered.keras")
+    np.testing.assert_array_equal(model(images).numpy(), again(images).numpy())
+    assert [content.distinct_values for content in kernel_contents(strip(again))] == [72, 3, 3]
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ({"clusters": 1}, RecipeError, "clusters is 1: expected 2"),
+        ({"initial": "densety"}, RecipeError, "'densety'. Did you mean 'density'"),
+        ({"exclude": ["logit"]}, ModelError, "'logit'. Did you mean 'logits'"),
+        ({"exclude": ["conv1", "conv2", "logits"]}, ModelError, "nothing to cluster"),
+    ],
+)
+def test_what_cannot_be_clustered_is_refused(
+    tiny_network: Build, settings: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        cluster(tiny_network(), **settings)
