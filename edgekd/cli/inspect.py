@@ -57,10 +57,9 @@ def _print_summary(found: "Inspection") -> None:
     else:
         click.echo(f"MACs: {formatting.short_count(found.macs)}")
     if found.memory is not None:
-        click.echo(
-            f"activations, estimated: {formatting.size(found.memory.peak_bytes)} at once, "
-            f"{formatting.size(found.memory.activations_bytes)} in all ({found.memory.method})"
-        )
+        peak, total = formatting.size(found.memory.peak_bytes), formatting.size(found.memory.activations_bytes)
+        click.echo(f"activations, estimated: {peak} at once, {total} in all")
+        click.echo(f"  ({found.memory.method})")
 
 
 def _print_specs(found: "Inspection") -> None:

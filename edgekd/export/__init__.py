@@ -24,9 +24,25 @@ from edgekd.records import Artifact
 if TYPE_CHECKING:
     from edgekd.export._source import Source
 
-__all__ = ["CSource", "Origin", "export_model", "write_c_source"]
+__all__ = ["CSource", "Origin", "export_model", "source_of", "write_c_source"]
 
 _DTYPES = ("float32", "int8", "uint8")
+
+
+def source_of(model: Any) -> "Source":
+    """Returns a model as `export_model` sees it; that takes this too.
+
+    It holds the model's variables, which a function of a SavedModel refers to only weakly.
+
+    Args:
+      model: as for `export_model`.
+
+    Raises:
+      ModelError: nothing that can be exported, or a model that does not tell what it takes.
+    """
+    from edgekd.export import _source
+
+    return _source.source_of(model)
 
 
 def export_model(

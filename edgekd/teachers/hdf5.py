@@ -34,28 +34,40 @@ def open_file(path: Path, *, taps: Sequence[str], input_shape: Sequence[int], nu
       ModelError: it is no HDF5 file, damaged, holds weights only or code, or neither library can load it.
       ShapeError: other inputs or another number of classes.
     """
+    model, is_legacy = load(path)
+    if not is_legacy:
+        return keras_network.open_network(
+            model, name=path.name, taps=taps, input_shape=input_shape, num_classes=num_classes
+        )
+    from edgekd.teachers import tf_keras_network
+
+    return tf_keras_network.open_network(
+        model, name=path.name, taps=taps, input_shape=input_shape, num_classes=num_classes
+    )
+
+
+def load(path: Path) -> tuple[Any, bool]:
+    """Returns the network of an `.h5` file, and whether it is one of tf_keras.
+
+    Raises:
+      ModelError: it is no HDF5 file, damaged, holds weights only or code, or neither library can load it.
+    """
     if not h5py.is_hdf5(path):
         raise ModelError(f"{str(path)!r} is not an HDF5 file: copy or save it again.")
     child.require_openable(path, sha256=storage.sha256_file(path))
     config, version = _read(path)
     refuse_code(path, config)
     try:
-        model = load_model(path)
+        return load_model(path), False
     except ModelError as error:
         if version.partition(".")[0] not in {"", "1", "2"}:
             raise
         from edgekd.teachers import tf_keras_network
 
         try:
-            legacy = tf_keras_network.load_h5(path)
+            return tf_keras_network.load_h5(path), True
         except ModelError as second:
             raise ModelError(f"{error} {second}") from second
-        return tf_keras_network.open_network(
-            legacy, name=path.name, taps=taps, input_shape=input_shape, num_classes=num_classes
-        )
-    return keras_network.open_network(
-        model, name=path.name, taps=taps, input_shape=input_shape, num_classes=num_classes
-    )
 
 
 def _read(path: Path) -> tuple[Any, str]:

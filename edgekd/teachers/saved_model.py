@@ -64,7 +64,14 @@ class SavedModelRunner(ClosingRunner):
 
 
 def open_runner(folder: Path) -> SavedModelRunner:
-    """Returns a runner for a folder's signature `serving_default`, or else for what the saved object does when called.
+    """Returns a runner for a folder's function, which must take one array; see `load`."""
+    return SavedModelRunner(*load(folder), folder.name)
+
+
+def load(folder: Path) -> tuple[Any, Any]:
+    """Returns what a folder holds and its function: the signature `serving_default`, or else what a call of it does.
+
+    Whoever uses the function keeps the first, which owns its variables.
 
     A SavedModel is a program. Refused is one whose function, or what loading it runs, does more than compute and read
     variables: operators that TensorFlow marks as stateful, or that are known to reach files or Python. That is no
@@ -83,7 +90,7 @@ def open_runner(folder: Path) -> SavedModelRunner:
         ) from error
     function = _function(loaded, folder.name)
     _refuse(folder, operators.unsafe_when_run(function.graph.as_graph_def()))
-    return SavedModelRunner(loaded, function, folder.name)
+    return loaded, function
 
 
 def sha256(folder: Path) -> str:
