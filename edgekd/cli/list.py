@@ -1,10 +1,11 @@
 """edgekd list: what there is to choose from."""
 
+import dataclasses
 import json
 
 import click
 
-from edgekd import registry
+from edgekd import quantize, registry
 from edgekd.cli import _options
 
 # Each kind's package, and the function whose keyword arguments are the plug-in's options: `{}` is the plug-in's name.
@@ -33,6 +34,8 @@ def command(kind: str, as_json: bool) -> None:
         from edgekd import recipe
 
         rows = {name: {"summary": recipe.summary(path), "path": str(path)} for name, path in recipe.zoo().items()}
+    elif kind == "schemes":
+        rows = {each.name: {**dataclasses.asdict(each), "options": {}} for each in quantize.all_schemes()}
     else:
         package, entry = KINDS[kind]
         plugins = [
@@ -44,7 +47,7 @@ def command(kind: str, as_json: bool) -> None:
         return
     for name, row in rows.items():
         click.echo(f"{name:20} {row['summary']}")
-        for line in _details(row):
+        for line in _scheme_details(quantize.scheme(name)) if kind == "schemes" else _details(row):
             click.echo(f"{'':20}   {line}")
 
 
@@ -67,3 +70,16 @@ def _details(row: dict[str, object]) -> list[str]:
         lines.append(", ".join(f"{name}={value}" for name, value in options.items()))
     lines += [f"{key}: {', '.join(map(str, v)) if isinstance(v, tuple) else v}" for key, v in shown.items()]
     return lines
+
+
+def _scheme_details(scheme: quantize.Scheme) -> list[str]:
+    weights, others = scheme.weight_bits, scheme.other_weight_bits
+    return [
+        f"weights: {weights} bits{'' if others == weights else f' ({others} where no kernel has {weights})'}, "
+        f"activations: {scheme.activation_bits} bits, arithmetic: {scheme.arithmetic}",
+        f"calibration: {'needed' if scheme.needs_calibration else 'none'}, "
+        f"quantisation-aware training: {'yes' if scheme.aware else 'no'}",
+        f"formats: {', '.join(scheme.formats)}; inputs and outputs: {', '.join(scheme.dtypes)}; "
+        f"runtimes: {', '.join(scheme.runtimes)}",
+        f"also called {', '.join(scheme.aliases)}",
+    ]

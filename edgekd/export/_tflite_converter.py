@@ -7,16 +7,21 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.lite.python import schema_py_generated as schema
+from ai_edge_litert import schema_py_generated as schema
 from tensorflow.lite.python.convert_phase import ConverterError
-from tensorflow.lite.tools import flatbuffer_utils
 
+from edgekd import flatbuffer
 from edgekd.errors import ModelError, NonFiniteError
+from edgekd.export import _edge_quantizer, _float_parts, _outcome
 from edgekd.quantize import Scheme
 from edgekd.runtime.native_output import captured_stderr
 
 _ERROR_NEEDS_FLEX_OPS = 1
 _ERROR_NEEDS_CUSTOM_OPS = 2
+_INTEGER_OPERATORS = {
+    8: tf.lite.OpsSet.TFLITE_BUILTINS_INT8,
+    16: tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8,
+}
 _LARGEST_FLOAT16 = float(np.finfo(np.float16).max)
 
 
@@ -28,6 +33,7 @@ def convert(
     input_dtype: str,
     output_dtype: str,
     allow_select_tf_ops: bool,
+    allow_float_operators: bool = False,
 ) -> bytes:
     """Returns the TFLite flatbuffer of a frozen function; the same function gives the same bytes.
 
@@ -35,18 +41,29 @@ def convert(
       function: from `frozen_function`.
       scheme: how numbers are stored.
       calibration: [samples, ...] float32, for a scheme that needs it.
-      input_dtype: float32, or int8 or uint8 with integer activations.
+      input_dtype: float32, or another one of the scheme's.
       output_dtype: likewise.
       allow_select_tf_ops: whether operators that TFLite lacks may become TensorFlow ("Flex") operators.
+      allow_float_operators: whether operators without an integer kernel may compute with float32 in a scheme of integer
+        arithmetic.
 
     Raises:
-      ModelError: an operator cannot be converted or quantised.
+      ModelError: an operator cannot be converted or quantised, or the scheme would quantise nothing.
       NonFiniteError: a weight is beyond float16's range.
     """
     converter = tf.lite.TFLiteConverter([function], None)
     converter.exclude_conversion_metadata = True
     batch = function.inputs[0].shape[0] or 1
-    _apply(converter, scheme, calibration, batch=batch, input_dtype=input_dtype, output_dtype=output_dtype)
+    quantised_later = _edge_quantizer.is_written_by_it(scheme)
+    if _holds_ranges(function):
+        # A fake-quantised network, see `quantize.aware`: the converter takes the ranges from it.
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.inference_input_type = tf.as_dtype(input_dtype)
+        converter.inference_output_type = tf.as_dtype(output_dtype)
+    elif not quantised_later:
+        _apply(converter, scheme, calibration, batch=batch, input_dtype=input_dtype, output_dtype=output_dtype)
+    if allow_float_operators:
+        converter.target_spec.supported_ops = {*converter.target_spec.supported_ops, tf.lite.OpsSet.TFLITE_BUILTINS}
     if allow_select_tf_ops:
         converter.target_spec.supported_ops = {*converter.target_spec.supported_ops, tf.lite.OpsSet.SELECT_TF_OPS}
     with captured_stderr(), warnings.catch_warnings():
@@ -57,16 +74,29 @@ def convert(
         except ConverterError as error:
             raise ModelError(_explained(error, scheme)) from error
         except (RuntimeError, ValueError) as error:
-            raise ModelError(f"the TFLite converter failed: {_essential(str(error))}") from error
-    model = flatbuffer_utils.convert_bytearray_to_object(content)
-    if (scheme.weight_bits, scheme.activation_bits) == (8, 32) and not _has_int8_weights(model):
-        raise ModelError(
-            f"scheme {scheme.name!r} would quantise nothing: no weight of this model has the 1024 elements from which "
-            "the converter stores weights as int8. Export it as float32 or int8."
+            raise ModelError(_why_not(error, scheme)) from error
+    model = flatbuffer.read(content)
+    if _holds_ranges(function):
+        model = _float_parts.without_marks(model)
+    content = flatbuffer.pack(_with_signature(model))
+    if quantised_later:
+        content = _edge_quantizer.quantise(
+            content,
+            scheme=scheme,
+            calibration=_required(calibration, scheme) if scheme.needs_calibration else None,
+            batch=batch,
+            input_dtype=input_dtype,
+            output_dtype=output_dtype,
         )
+    model = flatbuffer.read(content)
+    _outcome.check(model, scheme, allow_float_operators=allow_float_operators)
     if scheme.weight_bits == 16:
         _check_float16_range(model)
-    return bytes(flatbuffer_utils.convert_object_to_bytearray(_with_signature(model)))
+    return content
+
+
+def _holds_ranges(function: Any) -> bool:
+    return any(operation.type.startswith("FakeQuant") for operation in function.graph.get_operations())
 
 
 def _apply(
@@ -84,20 +114,25 @@ def _apply(
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if scheme.weight_bits == 16:
         converter.target_spec.supported_types = [tf.float16]
-    if scheme.activation_bits == 8:
-        if calibration is None:
-            raise ModelError(f"scheme {scheme.name!r} needs calibration samples.")
+    if scheme.arithmetic == "integer":
+        shown = _required(calibration, scheme)
 
         def samples() -> Iterator[list[np.ndarray[Any, Any]]]:
             # In the file's own batches, since reshapes may hold its size; the last one is filled up with the first
             # samples, which changes no range.
-            for start in range(0, len(calibration), batch):
-                yield [np.take(calibration, range(start, start + batch), axis=0, mode="wrap")]
+            for start in range(0, len(shown), batch):
+                yield [np.take(shown, range(start, start + batch), axis=0, mode="wrap")]
 
         converter.representative_dataset = samples
-        converter.target_spec.supported_ops = {tf.lite.OpsSet.TFLITE_BUILTINS_INT8}
+        converter.target_spec.supported_ops = {_INTEGER_OPERATORS[scheme.activation_bits]}
         converter.inference_input_type = tf.as_dtype(input_dtype)
         converter.inference_output_type = tf.as_dtype(output_dtype)
+
+
+def _required(calibration: np.ndarray[Any, Any] | None, scheme: Scheme) -> np.ndarray[Any, Any]:
+    if calibration is None:
+        raise ModelError(f"scheme {scheme.name!r} needs calibration samples.")
+    return calibration
 
 
 def _explained(error: ConverterError, scheme: Scheme) -> str:
@@ -116,6 +151,16 @@ def _explained(error: ConverterError, scheme: Scheme) -> str:
     return f"the TFLite converter failed for scheme {scheme.name!r}: {_essential(str(error))}"
 
 
+def _why_not(error: Exception, scheme: Scheme) -> str:
+    missing = re.search(r"not yet supported for op: '(\w+)'", str(error))
+    if missing:
+        return (
+            f"TFLite has no {missing.group(1)} for scheme {scheme.name!r}: rebuild the model without it, "
+            "choose another scheme, or set allow_float_operators: true where the device has floating point."
+        )
+    return f"the TFLite converter failed for scheme {scheme.name!r}: {_essential(str(error))}"
+
+
 def _operators(error: ConverterError, code: int) -> list[str]:
     return sorted({data.operator.name.removeprefix("tf.") for data in error.errors if data.error_code == code})
 
@@ -124,14 +169,6 @@ def _essential(message: str) -> str:
     """Returns the first compiler error of a converter's message, or else its first line."""
     found = re.search(r"error: (.+)", message)
     return found.group(1).strip() if found else message.strip().partition("\n")[0]
-
-
-def _has_int8_weights(model: Any) -> bool:
-    return any(
-        tensor.type == schema.TensorType.INT8 and model.buffers[tensor.buffer].data is not None
-        for graph in model.subgraphs
-        for tensor in graph.tensors
-    )
 
 
 def _check_float16_range(model: Any) -> None:

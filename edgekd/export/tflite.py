@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from edgekd import flatbuffer, quantize
-from edgekd.export import _reopen
+from edgekd.export import _outcome, _reopen
 from edgekd.export._graph import frozen_function
 from edgekd.export._tflite_converter import convert
 from edgekd.runtime import litert
@@ -27,8 +27,11 @@ def export(
     output_dtype: str = "float32",
     output_name: str = "logits",
     allow_select_tf_ops: bool = False,
-) -> None:
-    """Writes the model to `path`; `edgekd.export.export_model` is the checked way here.
+    allow_float_operators: bool = False,
+) -> tuple[str, ...]:
+    """Writes the model to `path`, and returns the operators that the scheme left in float32.
+
+    `edgekd.export.export_model` is the checked way here.
 
     Args:
       model: one input, one output; see `edgekd.export.export_model`.
@@ -36,24 +39,33 @@ def export(
       calibration: [samples, ...] float32 for a scheme that needs it, else None.
       scheme: a scheme's name or alias.
       batch: the batch size, or None for one that the runtime may change.
-      input_dtype: float32, or int8 or uint8 with integer activations.
+      input_dtype: float32, or another one of the scheme's.
       output_dtype: likewise.
       output_name: the output tensor's name; the input keeps the Keras input's.
       allow_select_tf_ops: whether operators that TFLite lacks may become TensorFlow ("Flex") operators, which need a
         runtime that includes them. No Python runtime does since TensorFlow 2.20.
+      allow_float_operators: whether operators without an integer kernel may compute with float32 in a scheme of integer
+        arithmetic, which needs a device with floating point.
+
+    Returns:
+      Each as its operator and the name of its output, such as `CONV_2D stem/convolution`: with integer arithmetic those
+      that compute with float32, else those whose weights are stored as float32. A float32 file has none.
 
     Raises:
       ModelError: an operator cannot be converted or quantised.
     """
+    chosen = quantize.scheme(scheme)
     content = convert(
         frozen_function(model, batch=batch, output_name=output_name),
-        scheme=quantize.scheme(scheme),
+        scheme=chosen,
         calibration=calibration,
         input_dtype=input_dtype,
         output_dtype=output_dtype,
         allow_select_tf_ops=allow_select_tf_ops,
+        allow_float_operators=allow_float_operators,
     )
     path.write_bytes(content)
+    return _outcome.float_operators(flatbuffer.read(content), chosen)
 
 
 def embed(path: Path, key: str, text: str) -> None:

@@ -7,29 +7,43 @@ from edgekd import registry
 from edgekd.errors import RecipeError, unknown_name
 
 _PACKAGE = "edgekd.quantize.schemes"
+_ARITHMETICS = ("float", "dynamic", "integer")
 
 
 @dataclasses.dataclass(frozen=True)
 class Scheme:
-    """How a model's numbers are stored.
+    """How a model's numbers are stored and computed with.
 
     Attributes:
       name: its file's name.
       summary: one line for people.
-      weight_bits: bits per stored weight (32 and 16 are floats, 8 an integer).
-      activation_bits: bits per activation between operators (32 is float, 8 an integer).
+      weight_bits: bits per stored weight (32 and 16 are floats, 8 and 4 integers).
+      other_weight_bits: the same for weights of operators that have no kernel for `weight_bits`.
+      activation_bits: bits per activation between operators (32 is float, 16 and 8 integers).
+      arithmetic: `float`, where stored weights become float32 before they are used; `dynamic`, where activations are
+        float32 and are quantised to int8 while running, for products of integers; `integer`, from the file's input to
+        its output.
       needs_calibration: whether activation ranges must be observed on sample inputs.
-      aliases: other names for it, such as `wi8_ai8`: w weights, a activations, fp float, i integer, then the bits.
+      aware: whether quantisation-aware training can prepare a network for it.
+      aliases: other names for it, such as `wi8_ai8`: w weights, a activations, fp float, i integer, then the bits;
+        before that `weight_only` or `dynamic` where two schemes have the same bits.
       formats: the export formats that can carry it.
+      dtypes: what a file's inputs and outputs can be.
+      runtimes: the engines that compute it right.
     """
 
     name: str
     summary: str
     weight_bits: int
+    other_weight_bits: int
     activation_bits: int
+    arithmetic: str
     needs_calibration: bool
+    aware: bool
     aliases: tuple[str, ...]
     formats: tuple[str, ...]
+    dtypes: tuple[str, ...]
+    runtimes: tuple[str, ...]
 
 
 def all_schemes() -> tuple[Scheme, ...]:
@@ -70,12 +84,25 @@ def _read(name: str) -> Scheme:
             raise RecipeError(f"the scheme {name!r} must state {key} as a literal {kind.__name__}, not {value!r}.")
         return value
 
+    weight_bits = constant("WEIGHT_BITS", int)
+    arithmetic = constant("ARITHMETIC", str)
+    if arithmetic not in _ARITHMETICS:
+        raise RecipeError(
+            f"the scheme {name!r} states ARITHMETIC {arithmetic!r}, not one of {', '.join(_ARITHMETICS)}."
+        )
     return Scheme(
         name=name,
         summary=plugin.summary,
-        weight_bits=constant("WEIGHT_BITS", int),
+        weight_bits=weight_bits,
+        other_weight_bits=constant("OTHER_WEIGHT_BITS", int)
+        if "OTHER_WEIGHT_BITS" in plugin.constants
+        else weight_bits,
         activation_bits=constant("ACTIVATION_BITS", int),
+        arithmetic=arithmetic,
         needs_calibration=constant("NEEDS_CALIBRATION", bool),
+        aware=constant("AWARE", bool),
         aliases=constant("ALIASES", tuple),
         formats=constant("FORMATS", tuple),
+        dtypes=constant("DTYPES", tuple),
+        runtimes=constant("RUNTIMES", tuple),
     )
