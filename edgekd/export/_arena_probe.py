@@ -1,8 +1,9 @@
 """Runs a TFLite file in TFLM, in a process of its own: `python -m edgekd.export._arena_probe FILE`.
 
-TFLM ends its process where one of its checks fails.
+In an arena that is too small TFLM may end its process, so each size is tried in a process of its own.
 """
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,24 +15,36 @@ from edgekd.errors import ModelError
 from edgekd.runtime.native_output import captured_stderr
 
 _GRANULARITY = 16  # TFLM aligns its buffers to 16 bytes
-_LARGEST = 1 << 30
+_START, _LARGEST = 1 << 16, 1 << 30
 
 
 def _measured(path: Path) -> int:
     content = path.read_bytes()
-    high = max(_GRANULARITY, 1 << (len(content) - 1).bit_length())
-    while _problem(content, high) is not None:
+    high = max(_START, 1 << (len(content) - 1).bit_length())
+    while not _runs(content, high):
         if high >= _LARGEST:
             raise ModelError(f"TFLM cannot run {path.name!r}: {_problem(content, high)}")
         high = min(_LARGEST, high * 8)
     low = 0  # too small
     while high - low > _GRANULARITY:
         middle = (low + high) // 2 // _GRANULARITY * _GRANULARITY
-        if _problem(content, middle) is None:
+        if _runs(content, middle):
             high = middle
         else:
             low = middle
     return high
+
+
+def _runs(content: bytes, size: int) -> bool:
+    """Returns whether the model runs in an arena of that size; a crash says that it does not."""
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            status = 0 if _problem(content, size) is None else 1
+        finally:
+            os._exit(status)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def _problem(content: bytes, size: int) -> str | None:

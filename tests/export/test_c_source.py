@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from keras import layers
 
+from edgekd import architectures
 from edgekd.errors import ModelError, RecipeError, StorageError
 from edgekd.export import _arena_probe, _tflm, export_model, write_c_source
 
@@ -81,6 +82,42 @@ def test_the_arena_is_the_smallest_that_tflm_runs_in(written, tflite_file):
         runtime.Interpreter.from_bytes(content, arena_size=found.arena_bytes - 16)
     # Three feature maps of 8x8x16 int8 live at once in the residual block.
     assert found.arena_bytes > 3 * 8 * 8 * 16
+
+
+def test_the_keyword_spotting_network_of_mlperf_tiny_needs_the_published_arena(tmp_path):
+    network = architectures.create("ds_cnn", input_shape=(49, 10, 1), num_classes=12, seed=0)
+    samples = np.random.default_rng(0).standard_normal((4, 49, 10, 1)).astype(np.float32)
+    options = {"scheme": "int8", "calibration": samples, "input_dtype": "int8", "output_dtype": "int8"}
+    export_model(network, tmp_path / "kws.tflite", format="tflite", name="m", source="m", **options)
+    assert write_c_source(tmp_path / "kws.tflite", tmp_path).arena_bytes == pytest.approx(24_272, rel=0.02)
+
+
+def test_an_arena_in_which_tflm_crashes_is_too_small(images, tmp_path):
+    # Many dense layers: their scales take the last bytes of an arena that is a little too small, which TFLM does not
+    # survive.
+    numbers = keras.Input((16,), name="numbers")
+    x = numbers
+    for number in range(4):
+        x = layers.Dense(16, activation="relu", name=f"dense_{number}")(x)
+    path = tmp_path / "m.tflite"
+    samples = np.random.default_rng(0).random((8, 16), np.float32)
+    export_model(
+        keras.Model(numbers, x), path, format="tflite", scheme="int8", name="m", source="m", calibration=samples
+    )
+    found = write_c_source(path, tmp_path)
+    script = (
+        "import sys; from tflite_micro import runtime;"
+        "runtime.Interpreter.from_bytes(open(sys.argv[1], 'rb').read(), arena_size=int(sys.argv[2]))"
+    )
+    statuses = {
+        size: subprocess.run(
+            [sys.executable, "-c", script, str(path), str(size)], capture_output=True, check=False
+        ).returncode
+        for size in (16, found.arena_bytes - 16, found.arena_bytes)
+    }
+    assert statuses[found.arena_bytes] == 0
+    assert statuses[found.arena_bytes - 16] != 0
+    assert statuses[16] < 0, "TFLM should crash in so small an arena; else this test shows nothing"
 
 
 @pytest.mark.parametrize("compiler", [["cc", "-std=c11"], ["c++", "-std=c++11", "-xc++"]], ids=["c", "c++"])
