@@ -21,7 +21,7 @@ def float_operators(model: Any, scheme: Scheme) -> tuple[str, ...]:
     float32. Conversions are no such operators, nor are biases (vectors) such weights. A float32 file has none.
 
     Returns:
-      Each as its operator and the name of its output: `CONV_2D stem/convolution`.
+      Each as its operator and the name of its output: `CONV_2D stem_relu/Relu`.
     """
     if scheme.weight_bits == 32:
         return ()
@@ -34,7 +34,9 @@ def float_operators(model: Any, scheme: Scheme) -> tuple[str, ...]:
         else:
             affected = any(_is_float_weight(tensor, model) for tensor in _inputs(operator, graph))
         if affected and name not in _CONVERSIONS | _READ_NO_VALUES:
-            found.append(f"{name} {graph.tensors[operator.outputs[0]].name.decode()}")
+            # Of a fused operator the converter joins all names, the one of the last operation first.
+            output = graph.tensors[operator.outputs[0]].name.decode().partition(";")[0]
+            found.append(f"{name} {output}")
     return tuple(found)
 
 

@@ -48,7 +48,7 @@ def export(
         arithmetic, which needs a device with floating point.
 
     Returns:
-      Each as its operator and the name of its output, such as `CONV_2D stem/convolution`: with integer arithmetic those
+      Each as its operator and the name of its output, such as `CONV_2D stem_relu/Relu`: with integer arithmetic those
       that compute with float32, else those whose weights are stored as float32. A float32 file has none.
 
     Raises:

@@ -12,6 +12,7 @@ from edgekd import flatbuffer, quantize
 from edgekd.errors import DataError, ModelError
 from edgekd.export import export_model, tflite
 from edgekd.runtime import open_runner, predict
+from edgekd.verify import metrics
 
 BATCH = 16
 DTYPES = {
@@ -246,9 +247,11 @@ def test_an_operator_without_integer_kernel_is_named_and_stays_float_only_when_a
     assert len(left) == 1
     assert left[0].split()[0] in {"ELU", "LEAKY_RELU", "HARD_SWISH"}
     assert f" {arguments['name']}/" in left[0]
+    assert ";" not in left[0]
     with open_runner(path, check=False) as runner:
         received = predict(runner, samples())
-    np.testing.assert_allclose(received, model(samples()), atol=0.3 * np.abs(model(samples())).max())
+    # 4-bit weights leave 24 dB in each of two layers, and a few samples may be less lucky; something else leaves none.
+    assert metrics.sqnr_db(model(samples()).numpy(), received) > 12
 
 
 def test_the_operators_whose_weights_dynamic_int8_left_in_float_are_named(tmp_path):
