@@ -5,7 +5,7 @@ from typing import Any
 
 import tf_keras
 
-from edgekd.errors import ModelError, unknown_name
+from edgekd.errors import ModelError, RecipeError, unknown_name
 from edgekd.quantize.legacy import _tfmot
 
 
@@ -23,6 +23,29 @@ def require_network(model: Any) -> None:
         )
 
 
+def require_plain(model: Any, exclude: Collection[str]) -> None:
+    """Raises an error unless this is a network of ordinary layers, and each of the paths is one of them.
+
+    Raises:
+      ModelError: it is no network, tfmot has wrapped some of its layers already, or a path is not known.
+      RecipeError: the paths are one string.
+    """
+    require_network(model)
+    if isinstance(exclude, str):
+        raise RecipeError(f"exclude is {exclude!r}: expected a list of layer names, such as [{exclude!r}].")
+    kinds = tuple(_tfmot.wrapper(kind) for kind in ("pruning", "clustering", "quantization"))
+    known = {path: isinstance(layer, kinds) for path, layer in leaves(model)}
+    wrapped_already = [path for path, is_wrapped in known.items() if is_wrapped]
+    if wrapped_already:
+        raise ModelError(
+            f"{len(wrapped_already)} layer(s) of model {model.name!r} are already being pruned, clustered or "
+            f"quantised: {', '.join(wrapped_already)}. Strip the network first, and quantise it last."
+        )
+    for path in exclude:
+        if path not in known:
+            raise ModelError(unknown_name(f"layer of model {model.name!r} in exclude:", path, known))
+
+
 def leaves(model: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Yields the layers of a network and of those nested in it, inputs excepted, with their paths `outer/inner`."""
     for layer in model.layers:
@@ -30,14 +53,6 @@ def leaves(model: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield from leaves(layer, f"{prefix}{layer.name}/")
         elif not isinstance(layer, tf_keras.layers.InputLayer):
             yield prefix + layer.name, layer
-
-
-def require_paths(model: Any, paths: Collection[str]) -> None:
-    """Raises ModelError for a path that is no layer of the network."""
-    known = [path for path, _ in leaves(model)]
-    for path in paths:
-        if path not in known:
-            raise ModelError(unknown_name(f"layer of model {model.name!r} in exclude:", path, known))
 
 
 def copied(model: Any, change: Callable[[Any], tuple[Any, Sequence[Any]]] | None = None) -> Any:

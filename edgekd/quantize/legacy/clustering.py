@@ -54,8 +54,7 @@ def cluster_weights(
             f"clusters must be at least {fewest}{' with preserve_sparsity' if preserve_sparsity else ''}, "
             f"received {clusters!r}."
         )
-    _copying.require_network(model)
-    _copying.require_paths(model, exclude)
+    _copying.require_plain(model, exclude)
     kernels = {path: found for path, found in _kernels(model, per_channel=per_channel) if path not in exclude}
     small = [f"{path} ({count})" for path, count in kernels.items() if count <= clusters]
     if small:

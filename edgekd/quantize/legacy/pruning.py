@@ -114,8 +114,7 @@ def _require_sparsity(name: str, value: float) -> None:
 def _pruned(
     model: Any, exclude: Collection[str], kinds: Collection[str], *, smallest: int = 1, **arguments: Any
 ) -> Any:
-    _copying.require_network(model)
-    _copying.require_paths(model, exclude)
+    _copying.require_plain(model, exclude)
     holding = [(path, layer) for path, layer in _with_kernel(model) if path not in exclude]
     wrong = [f"{path} ({type(layer).__name__})" for path, layer in holding if type(layer).__name__ not in kinds]
     if wrong:

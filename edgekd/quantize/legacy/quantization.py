@@ -15,11 +15,12 @@ _PRESERVABLE = ("sparsity", "clusters")
 _KERNELS = {
     "Conv2D": "kernel",
     "Dense": "kernel",
-    "SeparableConv1D": "pointwise_kernel",
     "SeparableConv2D": "pointwise_kernel",
 }
 # The kinds that tfmot does not know as such, but takes in some places of a graph.
-_CHANGED = ("BatchNormalization", "SeparableConv1D", "SeparableConv2D", "SyncBatchNormalization")
+_CHANGED = ("BatchNormalization", "SeparableConv2D", "SyncBatchNormalization")
+# The kinds whose kernels it quantises.
+_QUANTISED = ("Conv2D", "Conv2DTranspose", "Dense", "DepthwiseConv2D", "SeparableConv2D")
 # tfmot looks for at most this many clusters in a kernel.
 _MOST_CLUSTERS = 1024
 
@@ -43,22 +44,21 @@ def quantize_aware(model: Any, *, exclude: Collection[str] = (), preserve: Colle
       A `tf_keras.Model`, not compiled.
 
     Raises:
-      ModelError: a layer cannot be quantised (the message names all such layers), `exclude` names none, or there is
-        nothing to preserve.
-      RecipeError: `preserve` is unknown.
+      ModelError: a layer cannot be quantised (the message names all such layers), `exclude` names none, there is
+        nothing to preserve, or the network is being pruned, clustered or quantised already.
+      RecipeError: `preserve` is unknown, or `exclude` is no list.
 
     References:
       Jacob et al., Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference, 2017
       (arXiv:1712.05877).
     """
-    _copying.require_network(model)
-    _copying.require_paths(model, exclude)
+    _copying.require_plain(model, exclude)
     for each in preserve:
         if each not in _PRESERVABLE:
             raise RecipeError(unknown_name("pattern to preserve", each, _PRESERVABLE))
     problems = _problems(model, exclude, preserve)
     if problems:
-        raise _refusal(model, problems | _unmatched(model, exclude))
+        raise _refusal(model, problems | _unmatched(model, {*exclude, *problems}))
     _require_patterns(model, exclude, preserve)
     quantisation = _tfmot.tfmot().quantization.keras
     paths = {layer.name for layer in model.layers} - set(exclude)
@@ -93,6 +93,8 @@ def _problems(model: Any, exclude: Collection[str], preserve: Collection[str]) -
             continue
         elif not registry.supports(layer) and kind not in _CHANGED:
             found[layer.name] = kind
+        elif kind in _QUANTISED and not layer.trainable:
+            found[layer.name] = f"{kind} that is not trainable, which it would train"
         elif not _is_known_activation(layer, registry):
             found[layer.name] = f"{kind} with activation {_name(layer.activation)}"
         elif kind == "Conv2DTranspose" and _patterns_of(layer.kernel) & set(preserve):

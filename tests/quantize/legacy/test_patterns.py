@@ -140,7 +140,9 @@ def test_a_layer_without_zeros_does_not_stop_the_others_from_keeping_theirs(clus
     assert zeros(quantised.get_layer("quant_second").get_weights()[0]) >= 0.75
 
 
-def test_training_in_progress_is_not_saved(pruning, tmp_path):
+def test_training_in_progress_is_neither_saved_nor_wrapped_again(pruning, tmp_path):
+    with pytest.raises(ModelError, match=r"already being .*prune_low_magnitude_conv.*Strip the network first"):
+        cluster_weights(pruning, clusters=CLUSTERS)
     with pytest.raises(ModelError, match=r"prune_low_magnitude_conv.*Strip the network first"):
         save(pruning, tmp_path / "network.h5")
     assert list(tmp_path.iterdir()) == []

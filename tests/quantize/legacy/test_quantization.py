@@ -53,6 +53,9 @@ def network_of_refused_layers():
     x = layers.Conv2D(4, 1, activation="elu", name="conv")(x)
     x = layers.SeparableConv2D(4, 1, activation="selu", name="separable")(x)
     x = layers.LayerNormalization(name="layer_norm")(x)
+    x = layers.Reshape((4, 4, 4), name="back")(
+        layers.SeparableConv1D(4, 1, name="line")(layers.Reshape((16, 4), name="flatten")(x))
+    )
     x = layers.MaxPooling2D(1, name="pool")(x)
     x = layers.BatchNormalization(name="lonely_norm")(x)
     x = layers.Multiply(name="gate")([x, layers.Activation("softplus", name="odd")(x)])
@@ -64,9 +67,9 @@ def test_every_layer_that_cannot_be_quantised_is_named_at_once():
         quantize_aware(network_of_refused_layers())
     message = str(refused.value)
     for part in (
-        "8 layer(s)", "'refused'", "rescale (Rescaling)", "conv (Conv2D with activation elu)",
+        "9 layer(s)", "'refused'", "rescale (Rescaling)", "conv (Conv2D with activation elu)",
         "separable (SeparableConv2D with activation selu)", "layer_norm (LayerNormalization)",
-        "lonely_norm (BatchNormalization that does not directly follow", "gate (Multiply)",
+        "line (SeparableConv1D)", "lonely_norm (BatchNormalization that does not directly follow", "gate (Multiply)",
         "odd (Activation with activation softplus)", "inner (a nested model",
         "exclude", "from_tf_keras",
     ):  # fmt: skip
@@ -95,6 +98,8 @@ def test_there_must_be_something_to_preserve(small, preserve):
 def test_unknown_names_are_refused_with_the_nearest_known_one(small):
     with pytest.raises(ModelError, match=r"'secnd'.*Did you mean 'second'"):
         quantize_aware(small, exclude=["secnd"])
+    with pytest.raises(RecipeError, match=r"exclude is 'second': expected a list"):
+        quantize_aware(small, exclude="second")
     with pytest.raises(RecipeError, match=r"'sparse'.*Did you mean 'sparsity'"):
         quantize_aware(small, preserve=["sparse"])
 
@@ -117,8 +122,33 @@ def test_networks_of_keras_3_and_subclassed_ones_are_refused(small):
 
 
 def test_a_quantised_network_is_not_quantised_again(quantised):
-    with pytest.raises(ModelError, match="QuantizeWrapperV2"):
+    with pytest.raises(ModelError, match=r"already being .*quant_conv, .*Strip the network first"):
         quantize_aware(quantised)
+
+
+def test_a_layer_that_is_not_trainable_is_refused_since_it_would_be_trained():
+    image = tf_keras.Input((4,), name="image")
+    x = tf_keras.layers.Dense(4, trainable=False, name="frozen")(image)
+    model = tf_keras.Model(image, tf_keras.layers.Dense(2, name="logits")(x), name="network")
+    with pytest.raises(ModelError, match=r"1 layer\(s\).*frozen \(Dense that is not trainable"):
+        quantize_aware(model)
+    assert [weight.name for weight in quantize_aware(model, exclude=["frozen"]).trainable_weights] == [
+        "logits/kernel:0",
+        "logits/bias:0",
+    ]
+
+
+def test_layers_that_are_called_twice_and_separable_ones_are_quantised(images, int8_file):
+    layers = tf_keras.layers
+    image = tf_keras.Input((7, 7, 2), name="image")
+    shared = layers.Conv2D(2, 3, padding="same", name="shared")
+    x = layers.Add(name="add")([shared(shared(image)), image])
+    x = layers.ReLU(name="relu")(layers.BatchNormalization(name="norm")(layers.SeparableConv2D(3, 3, name="split")(x)))
+    quantised = quantize_aware(tf_keras.Model(image, x))
+    quantised(images, training=True)  # the ranges
+    file = int8_file(quantised)
+    assert file.operators == ["CONV_2D", "CONV_2D", "ADD", "DEPTHWISE_CONV_2D", "CONV_2D"]
+    assert file.dtypes == {np.int8, np.int32}
 
 
 def test_a_saved_network_has_the_same_outputs_and_can_be_trained_on(quantised, train, images, tmp_path):
