@@ -123,6 +123,7 @@ class OutputError(Record):
     cosine: float | None
     sqnr_db: float | None
     max_lsb: float | None = None
+    beyond_one_lsb: float | None = None
 
 
 class Comparison(Record):

@@ -1,6 +1,7 @@
 """Keras files: opened without running what is in them, written so that the same model gives the same bytes."""
 
 import hashlib
+import importlib
 import json
 import re
 import zipfile
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 _EARLIEST = (1980, 1, 1, 0, 0, 0)  # the first date that a zip archive can hold
 _UNKNOWN_OBJECT = re.compile(r"(?:Could not locate (?:class|function)|Unknown [a-z ]+:) '([^']+)'")
+# Where the layers of edgekd are that a saved network may hold. They register themselves with Keras when imported.
+_OWN_LAYERS = ("edgekd.quantize.aware.layers",)
 _VALUE_MODULES = {"keras.initializers", "keras.regularizers", "keras.constraints"}
 
 
@@ -33,6 +36,8 @@ def load_model(path: Path | str) -> "keras.Model":
 
     path = storage.require_file(Path(path), "model file")
     _require_keras_file(path)
+    for module in _OWN_LAYERS:
+        importlib.import_module(module)
     try:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras lets any error of a file's content through, from zlib's to a layer's own

@@ -6,6 +6,7 @@ arguments are the format's options, `embed(path, key, text)`, which puts a text 
 Importing this package imports no TensorFlow.
 """
 
+import contextlib
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -112,12 +113,13 @@ def export_model(
     from edgekd.export import _source
 
     network = _source.chosen(_source.source_of(model), input_names=input_names, output_names=output_names, shape=shape)
-    samples = _calibration(network, calibration, chosen) if chosen.needs_calibration else None
+    aware = _require_fitting(model, chosen)
+    samples = _calibration(network, calibration, chosen) if chosen.needs_calibration and not aware else None
     _source.check_weights(network)
     generator = np.random.default_rng(0)
     sample = [generator.random((1, *_source.sample_shape(spec)), np.float32) for spec in network.inputs]
     exporter = registry.load(__name__, format)
-    with storage.atomic_path(path) as partial:
+    with storage.atomic_path(path) as partial, _traceable(model if aware else None):
         exporter.export(
             network,
             partial,
@@ -142,6 +144,31 @@ def export_model(
         inputs=inputs,
         outputs=outputs,
     )
+
+
+def _require_fitting(model: Any, scheme: Scheme) -> bool:
+    """Returns whether the model brings its ranges along; raises RecipeError where they are not for this scheme."""
+    import keras
+
+    from edgekd.quantize import aware
+
+    if not (isinstance(model, keras.Model) and aware.is_quantize_aware(model)):
+        return False
+    if scheme.name != "int8":
+        raise RecipeError(
+            f"model {model.name!r} is fake-quantised to int8 and cannot become {scheme.name}: export it as int8, or "
+            "export the float network that it was made from."
+        )
+    return True
+
+
+def _traceable(model: Any) -> "contextlib.AbstractContextManager[None]":
+    """Returns a block within which a quantisation-aware model, if there is one, is traced for the converter."""
+    if model is None:
+        return contextlib.nullcontext()
+    from edgekd.quantize import aware
+
+    return aware.exporting(model)
 
 
 def check_calibration(calibration: np.ndarray[Any, Any] | None, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:

@@ -40,6 +40,7 @@ def export(
     output_dtype: str = "float32",
     output_name: str = "logits",
     opset: int = 17,
+    allow_float_operators: bool = False,
 ) -> None:
     """Writes the model to `path`; `edgekd.export.export_model` is the checked way here.
 
@@ -56,6 +57,7 @@ def export(
       output_dtype: likewise.
       output_name: the name of a single output that has none of its own.
       opset: version of the ONNX operator set, 13 to 18.
+      allow_float_operators: for int8, as for TFLite.
 
     Raises:
       ModelError: an operator cannot be converted or quantised, or the opset is out of range.

@@ -4,8 +4,16 @@ from pathlib import Path
 from typing import Any
 
 from edgekd.pipeline.results import ExportResult
-from edgekd.pipeline.stage import EXPORT, MODEL_FILE, RECORD_FILE, STUDENT_DISTILLED, Stage, Work
-from edgekd.recipe import Recipe
+from edgekd.pipeline.stage import (
+    EXPORT,
+    MODEL_FILE,
+    RECORD_FILE,
+    STUDENT_DISTILLED,
+    STUDENT_QUANTIZED,
+    Stage,
+    Work,
+)
+from edgekd.recipe import Export, Recipe
 
 
 def _settings(recipe: Recipe) -> Any:
@@ -22,32 +30,47 @@ def _export(work: Work) -> list[Path]:
     from edgekd.export import export_model
 
     recipe = work.recipe
-    source = work.run / STUDENT_DISTILLED / MODEL_FILE
-    model = architectures.load_model(source)
+    sources = [
+        STUDENT_QUANTIZED if recipe.comes_from_quantize(export) else STUDENT_DISTILLED for export in recipe.export
+    ]
+    students = {name: architectures.load_model(work.run / name / MODEL_FILE) for name in sorted(set(sources))}
+    calibrated = [
+        quantize.scheme(export.scheme).needs_calibration and source == STUDENT_DISTILLED
+        for export, source in zip(recipe.export, sources, strict=True)
+    ]
     calibration = None
-    if any(quantize.scheme(export.scheme).needs_calibration for export in recipe.export):
+    if any(calibrated):
         samples = min(recipe.calibration.samples, calibratable(work.data.train))
         _, calibration = calibration_samples(work.data.train, samples=samples, seed=recipe.seed)
     artifacts = []
-    for position, export in enumerate(recipe.export):
+    for position, (export, source) in enumerate(zip(recipe.export, sources, strict=True)):
         work.progress.item(position, len(recipe.export), export.file_name)
         path = work.folder / export.file_name
         artifact = export_model(
-            model,
+            students[source],
             path,
             format=export.format,
             scheme=export.scheme,
             name=export.file_name,
-            source=STUDENT_DISTILLED,
-            calibration=calibration,
+            source=source,
+            calibration=calibration if calibrated[position] else None,
             batch=None if export.batch == "dynamic" else export.batch,
             input_dtype=export.input_dtype,
             output_dtype=export.output_dtype,
-            **export.arguments,
+            **_options(recipe, export, source),
         )
         artifacts.append(artifact.model_copy(update={"path": path.relative_to(work.run).as_posix()}))
     ExportResult(artifacts=tuple(artifacts)).write(work.folder / RECORD_FILE)
     return [work.folder / RECORD_FILE, *(work.run / artifact.path for artifact in artifacts)]
 
 
-STAGE = Stage(EXPORT, (STUDENT_DISTILLED,), _settings, _export)
+def _options(recipe: Recipe, export: Export, source: str) -> dict[str, Any]:
+    """Returns the format's options; layers that the recipe has excluded are float operators in the file."""
+    excluded = source == STUDENT_QUANTIZED and recipe.quantize is not None and recipe.quantize.exclude
+    return {**export.arguments, "allow_float_operators": True} if excluded else export.arguments
+
+
+def stage(recipe: Recipe) -> Stage:
+    """Returns the stage; it reads the float student, and the quantised one where there is one."""
+    quantized = (STUDENT_QUANTIZED,) if recipe.quantize is not None else ()
+    return Stage(EXPORT, (STUDENT_DISTILLED, *quantized), _settings, _export)

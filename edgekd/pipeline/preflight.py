@@ -7,7 +7,7 @@ from edgekd import schedules
 from edgekd.data.dataset import Dataset
 from edgekd.errors import DataError
 from edgekd.pipeline import networks, teaching
-from edgekd.pipeline.stage import STUDENT_DISTILLED, STUDENT_LABELS, teacher_names
+from edgekd.pipeline.stage import STUDENT_DISTILLED, STUDENT_LABELS, STUDENT_QUANTIZED, teacher_names
 from edgekd.recipe import Distill, Recipe, Teacher
 from edgekd.recipe import section as section_of
 from edgekd.schedules import Schedule
@@ -42,6 +42,10 @@ def check(recipe: Recipe, data: Dataset, *, stages: Collection[str]) -> None:
         fitting.check(networks.build(recipe.student, data, seed=recipe.seed), data, role="student")
     if distils:
         _check_distillation(recipe, data, teachers)
+    if recipe.quantize is not None and (distils or STUDENT_QUANTIZED in stages):
+        from edgekd.quantize import aware
+
+        aware.check(networks.build(recipe.student, data, seed=recipe.seed), exclude=recipe.quantize.exclude)
 
 
 def _checked_teacher(section: Teacher, data: Dataset, *, batch_size: int) -> Any:

@@ -21,6 +21,7 @@ CHECKPOINT_FILES = "checkpoint*.npz"
 TEACHER = "teacher"
 STUDENT_LABELS = "student_labels"
 STUDENT_DISTILLED = "student_distilled"
+STUDENT_QUANTIZED = "student_quantized"
 EXPORT = "export"
 VERIFY = "verify"
 BENCH = "bench"
@@ -33,7 +34,8 @@ def teacher_names(recipe: Recipe) -> tuple[str, ...]:
 
 def roles(recipe: Recipe) -> tuple[str, ...]:
     """Returns the stages that give a network."""
-    return (*teacher_names(recipe), STUDENT_LABELS, STUDENT_DISTILLED)
+    quantized = (STUDENT_QUANTIZED,) if recipe.quantize is not None else ()
+    return (*teacher_names(recipe), STUDENT_LABELS, STUDENT_DISTILLED, *quantized)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,7 +4,7 @@ from edgekd import environment
 from edgekd.data.dataset import Dataset
 from edgekd.pipeline.folder import RunFolder
 from edgekd.pipeline.results import BenchResult, ExportResult, TrainingResult, VerifyResult
-from edgekd.pipeline.stage import BENCH, EXPORT, RECORD_FILE, VERIFY, roles
+from edgekd.pipeline.stage import BENCH, EXPORT, RECORD_FILE, STUDENT_QUANTIZED, VERIFY, roles
 from edgekd.recipe import Recipe
 from edgekd.records import Artifact, Comparison, EpochRecord, ModelRecord, Summary
 
@@ -24,7 +24,15 @@ def summarise(folder: RunFolder, recipe: Recipe, data: Dataset, stages: tuple[st
             measured = {"accuracy": interval.value if interval else None, "accuracy_interval": interval}
             models[model.role] = model.model_copy(update=measured)
     artifacts = ExportResult.read(folder.stage(EXPORT) / RECORD_FILE).artifacts if EXPORT in stages else ()
-    comparisons = {comparison.candidate: comparison for comparison in verified.comparisons} if verified else {}
+    comparisons = (
+        {
+            comparison.candidate: comparison
+            for comparison in verified.comparisons
+            if comparison.reference != STUDENT_QUANTIZED
+        }
+        if verified
+        else {}
+    )
     here = environment.describe()
     records = {stage: folder.record(stage) for stage in stages}
     return Summary(

@@ -18,7 +18,7 @@ from edgekd.pipeline.stage import (
     Work,
     teacher_names,
 )
-from edgekd.recipe import Network, Recipe
+from edgekd.recipe import Network, Recipe, Training
 from edgekd.records import EpochRecord, ModelRecord
 
 if TYPE_CHECKING:  # these import TensorFlow, which is imported when work begins
@@ -53,7 +53,7 @@ def _student_settings(recipe: Recipe) -> Any:
 
 def teacher_seed(recipe: Recipe, position: int) -> int:
     """Returns the seed of a teacher: no two networks of a sweep over seeds must become the same."""
-    return randomness.key("teacher", recipe.seed, position) & 0x7FFFFFFF
+    return randomness.seed("teacher", recipe.seed, position)
 
 
 def _train_teacher(position: int, work: Work) -> list[Path]:
@@ -83,7 +83,7 @@ def _train_on_labels(work: Work, network: Network, *, seed: int) -> list[Path]:
 
 def train(
     work: Work,
-    network: Network,
+    network: Training,
     student: "keras.Model | Learners",
     objective: "Objective",
     *,
@@ -140,7 +140,11 @@ def train(
 
 
 def write(
-    work: Work, models: Sequence[tuple["keras.Model", str, str]], states: Mapping[str, "TrainingState"]
+    work: Work,
+    models: Sequence[tuple["keras.Model", str, str]],
+    states: Mapping[str, "TrainingState"],
+    *,
+    costs: "keras.Model | None" = None,
 ) -> list[Path]:
     """Writes networks and the stage's record; returns all the files of the stage. Of several workers the chief does.
 
@@ -149,6 +153,7 @@ def write(
       models: networks, with role and label; the first is the stage's result, the others are its companions.
       states: of the trainings by their part, in order; the last one's is the curve of the result. Empty where nothing
         was trained.
+      costs: the network whose parameters and MACs are told, where it is not the one that is written.
     """
     from edgekd import architectures
     from edgekd.distill.distribution import Replicas
@@ -160,7 +165,7 @@ def write(
         path = work.folder / (MODEL_FILE if position == 0 else f"{role}.keras")
         architectures.save_model(model, path)
         files.append(path)
-        records.append(_record(work, model, path, role, label))
+        records.append(_record(work, model, path, role, label, costs=costs or model))
     curve: tuple[EpochRecord, ...] = ()
     if states:
         last = list(states.values())[-1]
@@ -187,7 +192,9 @@ def _named(what: str, part: str, suffix: str = "") -> str:
     return f"{what}_{part}{suffix}" if part else f"{what}{suffix}"
 
 
-def _record(work: Work, model: "keras.Model", path: Path, role: str, label: str) -> ModelRecord:
+def _record(
+    work: Work, model: "keras.Model", path: Path, role: str, label: str, *, costs: "keras.Model"
+) -> ModelRecord:
     from edgekd import architectures, cost
     from edgekd.distill.evaluate import Predictor
 
@@ -196,14 +203,14 @@ def _record(work: Work, model: "keras.Model", path: Path, role: str, label: str)
         role=role,
         path=path.relative_to(work.run).as_posix(),
         architecture=label,
-        parameters=cost.count_parameters(model),
-        macs=cost.count_macs(model),
+        parameters=cost.count_parameters(costs),
+        macs=cost.count_macs(costs),
         validation_accuracy=validation_accuracy,
         weights_sha256=architectures.weights_sha256(model),
     )
 
 
-def _telling(work: Work, network: Network) -> "Callback":
+def _telling(work: Work, network: Training) -> "Callback":
     from edgekd.data.batches import steps_per_epoch
     from edgekd.distill.callback import Callback
 

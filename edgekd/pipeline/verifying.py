@@ -1,5 +1,6 @@
 """The verify stage: the one place that reads the test split."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from edgekd.pipeline.stage import (
     EXPORT,
     RECORD_FILE,
     STUDENT_DISTILLED,
+    STUDENT_QUANTIZED,
     VERIFY,
     Stage,
     Work,
@@ -17,6 +19,7 @@ from edgekd.pipeline.stage import (
     teacher_names,
 )
 from edgekd.recipe import Recipe
+from edgekd.records import Artifact, Comparison, Gate
 
 
 def _settings(recipe: Recipe) -> Any:
@@ -28,49 +31,79 @@ def _verify(work: Work) -> list[Path]:
     from edgekd.verify import comparison, gates, metrics
 
     test = work.data.test
-    logits = _logits(work)
+    logits, steps = _logits(work)
     accuracies = {
         role: metrics.accuracy_interval(outputs.argmax(axis=-1), test.labels) for role, outputs in logits.items()
     }
     images, labels = test.read(np.arange(len(test)))
     artifacts = ExportResult.read(work.run / EXPORT / RECORD_FILE).artifacts
-    comparisons = []
+    comparisons: list[Comparison] = []
+    found_gates: list[Gate] = []
     for position, artifact in enumerate(artifacts):
         work.progress.item(position, len(artifacts), artifact.name)
+        # An integer file is judged twice: what integers cost, and whether it is the network that was made for it.
+        references = dict.fromkeys((STUDENT_DISTILLED, artifact.source))
         with runtime.open_runner(work.run / artifact.path, check=False) as runner:
-            comparisons.append(
+            comparisons += [
                 comparison.compare(
-                    logits[STUDENT_DISTILLED],
+                    logits[reference],
                     runner,
                     images,
                     labels,
-                    names=(STUDENT_DISTILLED, artifact.name),
+                    names=(reference, artifact.name),
                     dataset=f"{work.data.name} test",
+                    step=steps.get(reference),
                 )
+                for reference in references
+            ]
+        if artifact.source == STUDENT_QUANTIZED:
+            found_gates += gates.same_network_gates(
+                comparisons[-1],
+                max_beyond_one_lsb=work.recipe.verify.max_beyond_one_lsb,
+                min_agreement=work.recipe.verify.min_agreement_with_int8_student,
             )
     result = VerifyResult(
         accuracies=accuracies,
         comparisons=tuple(comparisons),
-        gates=gates.accuracy_gates(
-            tuple(export.file_name for export in work.recipe.export),
-            tuple(comparisons),
-            max_accuracy_drop=work.recipe.verify.max_accuracy_drop,
-            min_agreement=work.recipe.verify.min_agreement,
-        )
-        if work.recipe.export
-        else (),
+        gates=(*_accuracy_gates(work.recipe, artifacts, comparisons), *found_gates) if work.recipe.export else (),
     )
     result.write(work.folder / RECORD_FILE)
     return [work.folder / RECORD_FILE]
 
 
-def _logits(work: Work) -> dict[str, np.ndarray]:
-    """Returns the test logits of every network of the run, by role."""
+def _accuracy_gates(
+    recipe: Recipe, artifacts: Sequence[Artifact], comparisons: Sequence[Comparison]
+) -> tuple[Gate, ...]:
+    """Returns the gates of every file against the float student.
+
+    A file of a student that was trained further may well see other images right: only its accuracy is judged.
+    """
+    from edgekd.verify import gates
+
+    trained_further = recipe.quantize is not None and recipe.quantize.aware is not None
+    others = {artifact.name for artifact in artifacts if artifact.source == STUDENT_QUANTIZED and trained_further}
+    judged = tuple(each for each in comparisons if each.reference == STUDENT_DISTILLED)
+    limits = recipe.verify
+    found: list[Gate] = []
+    for export in recipe.export:
+        name = export.file_name
+        found += gates.accuracy_gates(
+            (name,),
+            tuple(each for each in judged if each.candidate == name),
+            max_accuracy_drop=limits.max_accuracy_drop,
+            min_agreement=None if name in others else limits.min_agreement,
+        )
+    return tuple(found)
+
+
+def _logits(work: Work) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+    """Returns the test logits of every network of the run, by role, and the steps between those of integer networks."""
     from edgekd import architectures
     from edgekd.distill.evaluate import Predictor
     from edgekd.pipeline import foreign
+    from edgekd.quantize import aware
 
-    found = {}
+    found, steps = {}, {}
     for role in roles(work.recipe):
         result = TrainingResult.read(work.run / role / RECORD_FILE)
         for record in (result.model, *result.companions):
@@ -80,8 +113,12 @@ def _logits(work: Work) -> dict[str, np.ndarray]:
                 foreign.require_unchanged(work, role, teacher)
                 found[record.role] = foreign.logits(teacher, work.data.test)
             else:
-                found[record.role] = Predictor(architectures.load_model(work.run / record.path)).logits(work.data.test)
-    return found
+                model = architectures.load_model(work.run / record.path)
+                found[record.role] = Predictor(model).logits(work.data.test)
+                step = aware.output_scale(model)
+                if step is not None:
+                    steps[record.role] = step
+    return found, steps
 
 
 def stage(recipe: Recipe) -> Stage:

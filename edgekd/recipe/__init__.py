@@ -30,6 +30,7 @@ from edgekd.recipe.loading import (
 )
 from edgekd.recipe.networks import Network, Peer, Teacher, Training
 from edgekd.recipe.outputs import Bench, Calibration, Export, Verify
+from edgekd.recipe.quantisation import Aware, Quantize
 from edgekd.recipe.section import ADAPTERS, ARCHITECTURES, FORMATS, LOSSES, SCHEMES, SOURCES, TARGETS, Section
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "TARGETS",
     "Adapter",
     "Augment",
+    "Aware",
     "Bench",
     "Cache",
     "Calibration",
@@ -54,6 +56,7 @@ __all__ = [
     "Loss",
     "Network",
     "Peer",
+    "Quantize",
     "Recipe",
     "Section",
     "Teacher",

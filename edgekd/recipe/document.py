@@ -14,7 +14,8 @@ from edgekd.errors import RecipeError
 from edgekd.recipe.data import Data
 from edgekd.recipe.distillation import Distill, Ensemble, common_temperature
 from edgekd.recipe.networks import Network, Teacher
-from edgekd.recipe.outputs import Bench, Calibration, Export, Verify
+from edgekd.recipe.outputs import Bench, Calibration, Export, Verify, scheme_of
+from edgekd.recipe.quantisation import Quantize
 from edgekd.recipe.section import Items, NonNegative, Section, invalid
 
 
@@ -33,6 +34,7 @@ class Recipe(Section):
     teacher: Annotated[Items[Teacher], pydantic.BeforeValidator(_listed)] = ()
     student: Network
     distill: Distill = pydantic.Field(default_factory=lambda: Distill.model_validate({}))
+    quantize: Quantize | None = None
     export: Items[Export] = pydantic.Field(
         default_factory=lambda: (Export(format="tflite", scheme="float32"), Export(format="tflite", scheme="int8"))
     )
@@ -47,6 +49,19 @@ class Recipe(Section):
         if twice:
             raise invalid(f"export asks for {', '.join(twice)} more than once: remove the repetition.")
         return self
+
+    @pydantic.model_validator(mode="after")
+    def _check_quantize(self) -> Self:
+        if self.quantize is not None and not any(self.comes_from_quantize(export) for export in self.export):
+            raise invalid(
+                f"quantize makes a student of scheme {self.quantize.scheme}, but no file of that scheme is exported: "
+                f"add {{format: tflite, scheme: {self.quantize.scheme}}} to export, or remove quantize."
+            )
+        return self
+
+    def comes_from_quantize(self, export: Export) -> bool:
+        """Whether a file is written from the quantised student rather than from the float one."""
+        return self.quantize is not None and scheme_of(export.scheme).name == self.quantize.scheme
 
     @pydantic.model_validator(mode="after")
     def _check_teachers(self) -> Self:

@@ -60,8 +60,9 @@ def smoke(recipe: Recipe) -> Recipe:
     """
     document = recipe.model_dump(mode="json")
     teachers = document["teacher"] if isinstance(document["teacher"], list) else [document["teacher"]]
-    for network in (document["student"], *(teacher for teacher in teachers if teacher)):
-        if network["model"] is not None and network is not document["student"]:
+    aware = [document["quantize"]["aware"]] if recipe.quantize and recipe.quantize.aware else []
+    for network in (document["student"], *aware, *(teacher for teacher in teachers if teacher)):
+        if network.get("model") is not None and network is not document["student"]:
             continue  # a teacher that exists is not trained
         network |= {"epochs": 1, "warmup_epochs": 0.0, "early_stopping": None, "accumulation_steps": 1}
         if network["schedule"] == "step":
@@ -69,7 +70,7 @@ def smoke(recipe: Recipe) -> Recipe:
     for key, limit in {"train_limit": 1024, "validation_limit": 256, "test_limit": 256}.items():
         document["data"][key] = min(limit, document["data"][key] or limit)
     document["calibration"]["samples"] = min(64, recipe.calibration.samples)
-    document["verify"] = {"max_accuracy_drop": 0.1, "min_agreement": 0.8}
+    document["verify"] |= {"max_accuracy_drop": 0.1, "min_agreement": 0.8, "min_agreement_with_int8_student": 0.98}
     document["bench"]["processes"] = min(2, recipe.bench.processes)
     for loss in document["distill"]["losses"]:  # one epoch may be too short for a schedule to begin
         loss["weight"] = schedules.parse(loss["weight"]).max_value()

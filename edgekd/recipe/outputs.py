@@ -41,7 +41,7 @@ class Export(Section):
             entry="export",
             own=("scheme", "batch", "input_dtype", "output_dtype", "calibration"),
         )
-        scheme = _scheme(self.scheme)
+        scheme = scheme_of(self.scheme)
         if exporter.name not in scheme.constants["FORMATS"]:
             raise invalid(
                 f"format {self.format!r} cannot carry scheme {self.scheme!r}; it can be written as: "
@@ -79,11 +79,14 @@ class Verify(Section):
     """Gates: every exported file must hold them, or the command ends with exit status 1.
 
     `max_accuracy_drop` is the Keras student's test accuracy minus the file's; `min_agreement` is the least fraction of
-    test images on which both predict the same class.
+    test images on which both predict the same class. With `quantize`, an int8 file must also be the int8 student that
+    it is made from: of its outputs at most `max_beyond_one_lsb` may be off by more than one step of its own output.
     """
 
     max_accuracy_drop: Fraction = 0.01
     min_agreement: Fraction = 0.98
+    max_beyond_one_lsb: Fraction = 0.001
+    min_agreement_with_int8_student: Fraction = 0.995
 
 
 class Bench(Section):
@@ -111,7 +114,8 @@ class Bench(Section):
         return self
 
 
-def _scheme(name: str) -> registry.Plugin:
+def scheme_of(name: str) -> registry.Plugin:
+    """Returns the scheme of a name or alias, as its source describes it."""
     plugins = [registry.describe(SCHEMES, key, entry=None) for key in registry.discover(SCHEMES)]
     for plugin in plugins:
         if name == plugin.name or name in plugin.constants["ALIASES"]:

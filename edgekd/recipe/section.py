@@ -17,6 +17,7 @@ FORMATS = "edgekd.export"
 TARGETS = "edgekd.bench.targets"
 SCHEMES = "edgekd.quantize.schemes"
 ADAPTERS = "edgekd.distill.adapters"
+RANGES = "edgekd.quantize.ranges"
 
 Fraction = Annotated[float, pydantic.Field(ge=0.0, le=1.0)]
 OpenFraction = Annotated[float, pydantic.Field(gt=0.0, lt=1.0)]

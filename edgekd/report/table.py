@@ -14,9 +14,15 @@ if TYPE_CHECKING:
 TEACHER = "teacher"
 STUDENT_LABELS = "student_labels"
 STUDENT_DISTILLED = "student_distilled"
+STUDENT_QUANTIZED = "student_quantized"
 REFERENCE = "reference"
 FORMATS = {"tflite": "TFLite", "onnx": "ONNX"}
-TITLES = {TEACHER: "Teacher", STUDENT_LABELS: "Student on labels", STUDENT_DISTILLED: "Distilled student"}
+TITLES = {
+    TEACHER: "Teacher",
+    STUDENT_LABELS: "Student on labels",
+    STUDENT_DISTILLED: "Distilled student",
+    STUDENT_QUANTIZED: "Int8 student",
+}
 HEADERS = (
     "Model",
     "Accuracy",
@@ -132,8 +138,10 @@ def latency_of(artifact: str, measurements: tuple[Measurement, ...]) -> Measurem
 
 
 def comparison_of(artifact: str, comparisons: tuple[Comparison, ...]) -> Comparison | None:
-    """Returns the first comparison with a file as its candidate, or None."""
-    return next((comparison for comparison in comparisons if comparison.candidate == artifact), None)
+    """Returns the first comparison of a file with the float student, or None."""
+    return next(
+        (each for each in comparisons if each.candidate == artifact and each.reference != STUDENT_QUANTIZED), None
+    )
 
 
 def _model_row(role: str, model: ModelRecord, reference: ModelRecord | None) -> Row:

@@ -22,6 +22,7 @@ def compare(
     names: tuple[str, str],
     dataset: str,
     batch_size: int = 64,
+    step: float | None = None,
 ) -> Comparison:
     """Returns how far the candidate's outputs are from the reference's, and what that costs in accuracy.
 
@@ -36,6 +37,7 @@ def compare(
       names: what to call the reference and the candidate in the record.
       dataset: what to call the samples in the record.
       batch_size: samples per run of a model whose batch may vary.
+      step: the size of a quantisation step of the outputs, where they are given as floats; else the candidate tells it.
 
     Raises:
       ShapeError: no samples, or shapes that do not fit together.
@@ -48,7 +50,7 @@ def compare(
     if len(expected) != len(images):
         raise ShapeError(f"the reference {names[0]!r} has {len(expected)} outputs for {len(images)} samples.")
     received = predict(candidate, images, batch_size=batch_size)
-    error = _output_error(expected, received, candidate)
+    error = _output_error(expected, received, candidate, step)
     record = Comparison(reference=names[0], candidate=names[1], samples=len(images), dataset=dataset, outputs=(error,))
     if expected.ndim == 2 and expected.shape[1] > 1:
         return record.model_copy(update=_by_class(expected, received, labels))
@@ -57,8 +59,9 @@ def compare(
     return record
 
 
-def _output_error(expected: Array, received: Array, candidate: Runner) -> OutputError:
+def _output_error(expected: Array, received: Array, candidate: Runner, step: float | None) -> OutputError:
     (spec,) = candidate.outputs
+    scale = spec.scale if step is None else step
     ratio_db = metrics.sqnr_db(expected, received)
     return OutputError(
         output=spec.name,
@@ -67,7 +70,8 @@ def _output_error(expected: Array, received: Array, candidate: Runner) -> Output
         relative_l2=metrics.relative_l2(expected, received),
         cosine=metrics.cosine(expected, received) if received.any() else None,  # a dead model is for the gates
         sqnr_db=None if math.isinf(ratio_db) else ratio_db,
-        max_lsb=None if spec.scale is None else metrics.max_lsb(expected, received, scale=spec.scale),
+        max_lsb=None if scale is None else metrics.max_lsb(expected, received, scale=scale),
+        beyond_one_lsb=None if scale is None else metrics.beyond_lsb(expected, received, scale=scale),
     )
 
 

@@ -6,12 +6,43 @@ from edgekd.errors import ShapeError
 from edgekd.records import Comparison, Gate
 
 
+def same_network_gates(comparison: Comparison, *, max_beyond_one_lsb: float, min_agreement: float) -> tuple[Gate, ...]:
+    """Returns the gates for an integer file against the network that computes what it should: little may differ.
+
+    Args:
+      comparison: of the fake-quantised network with its file.
+      max_beyond_one_lsb: the fraction of outputs that may be off by more than one step of the file's output.
+      min_agreement: the fraction of samples with the same predicted class must be at least this.
+    """
+    beyond = [error.beyond_one_lsb for error in comparison.outputs if error.beyond_one_lsb is not None]
+    worst = max(beyond) if len(beyond) == len(comparison.outputs) > 0 else None
+    same = comparison.agreement.value if comparison.agreement else None
+    return (
+        Gate(
+            name="beyond_one_lsb",
+            passed=worst is not None and worst <= max_beyond_one_lsb,
+            observed=worst,
+            limit=max_beyond_one_lsb,
+            relation="<=",
+            subject=comparison.candidate,
+        ),
+        Gate(
+            name="agreement_with_int8_student",
+            passed=same is not None and same >= min_agreement,
+            observed=same,
+            limit=min_agreement,
+            relation=">=",
+            subject=comparison.candidate,
+        ),
+    )
+
+
 def accuracy_gates(
     subjects: Sequence[str],
     comparisons: Sequence[Comparison],
     *,
     max_accuracy_drop: float,
-    min_agreement: float,
+    min_agreement: float | None,
 ) -> tuple[Gate, ...]:
     """Returns two gates per subject: its accuracy drop and its agreement with the reference.
 
@@ -23,7 +54,8 @@ def accuracy_gates(
       subjects: the names of all files that must pass.
       comparisons: what was compared; `candidate` names the file.
       max_accuracy_drop: the reference's accuracy minus the file's may be at most this.
-      min_agreement: the fraction of samples with the same predicted class must be at least this.
+      min_agreement: the fraction of samples with the same predicted class must be at least this. None for files of a
+        network that was trained further than the reference: then there is no such gate.
 
     Raises:
       ShapeError: two comparisons of one subject: which one counts?
@@ -47,13 +79,13 @@ def accuracy_gates(
                 relation="<=",
                 subject=subject,
             ),
-            Gate(
-                name="agreement",
-                passed=same is not None and same >= min_agreement,
-                observed=same,
-                limit=min_agreement,
-                relation=">=",
-                subject=subject,
-            ),
+            *_agreement(subject, same, min_agreement),
         ]
     return tuple(gates)
+
+
+def _agreement(subject: str, observed: float | None, limit: float | None) -> tuple[Gate, ...]:
+    if limit is None:
+        return ()
+    passed = observed is not None and observed >= limit
+    return (Gate(name="agreement", passed=passed, observed=observed, limit=limit, relation=">=", subject=subject),)

@@ -119,6 +119,25 @@ def max_lsb(reference: Array, candidate: Array, *, scale: float) -> float:
     return max_abs(reference, candidate) / scale
 
 
+def beyond_lsb(reference: Array, candidate: Array, *, scale: float, steps: float = 1.0) -> float:
+    """Returns the fraction of elements that are off by more than some quantisation steps of the candidate.
+
+    A thousandth of a step more is allowed: two arrays that lie on the same steps differ by whole ones, but for float32.
+
+    Args:
+      reference: any shape, dequantised.
+      candidate: the same shape, dequantised.
+      scale: of the candidate's output.
+      steps: how many steps an element may be off.
+
+    Raises:
+      ShapeError, NonFiniteError: as for `max_abs`; the scale is not positive.
+    """
+    max_lsb(reference, candidate, scale=scale)  # checks the arguments
+    reference, candidate = _values(reference, candidate)
+    return float(np.mean(np.abs(reference - candidate) > (steps + 1e-3) * scale))
+
+
 def relative_l2(reference: Array, candidate: Array) -> float:
     """Returns ‖reference − candidate‖₂ / ‖reference‖₂ over all elements.
 

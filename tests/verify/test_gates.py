@@ -3,8 +3,8 @@
 import pytest
 
 from edgekd.errors import ShapeError
-from edgekd.records import Comparison, Interval
-from edgekd.verify.gates import accuracy_gates
+from edgekd.records import Comparison, Interval, OutputError
+from edgekd.verify.gates import accuracy_gates, same_network_gates
 
 
 def comparison(candidate, *, drop=None, agreement=None):
@@ -55,3 +55,41 @@ def test_no_files_at_all_is_not_a_pass():
 def test_two_comparisons_of_one_file_are_an_error():
     with pytest.raises(ShapeError, match="'good' was compared twice"):
         judged(["good"], [comparison("good"), comparison("good")])
+
+
+def measured(*, beyond, agreement):
+    error = OutputError(
+        output="logits",
+        elements=10,
+        max_abs=1.0,
+        relative_l2=0.1,
+        cosine=1.0,
+        sqnr_db=20.0,
+        beyond_one_lsb=beyond,
+    )
+    return comparison("int8.tflite", agreement=agreement).model_copy(update={"outputs": (error,)})
+
+
+@pytest.mark.parametrize(
+    ("beyond", "agreement", "passed"),
+    [
+        (0.001, 0.995, [True, True]),
+        (0.0011, 0.995, [False, True]),
+        (0.0, 0.99, [True, False]),
+        (None, None, [False, False]),
+    ],
+)
+def test_an_int8_file_must_be_the_network_that_it_was_made_from(beyond, agreement, passed):
+    gates = same_network_gates(
+        measured(beyond=beyond, agreement=agreement), max_beyond_one_lsb=0.001, min_agreement=0.995
+    )
+    assert [gate.name for gate in gates] == ["beyond_one_lsb", "agreement_with_int8_student"]
+    assert [gate.passed for gate in gates] == passed
+
+
+def test_a_network_that_was_trained_further_is_judged_by_its_accuracy_alone():
+    (gate,) = accuracy_gates(
+        ["int8"], [comparison("int8", drop=0.0, agreement=0.2)], max_accuracy_drop=0.01, min_agreement=None
+    )
+    assert gate.name == "accuracy_drop"
+    assert gate.passed

@@ -165,3 +165,11 @@ def test_classes_that_cannot_be_compared_are_an_error(predictions, labels, messa
 def test_a_proportion_of_nothing_is_an_error():
     with pytest.raises(ShapeError, match="0 of 0"):
         metrics.wilson_interval(0, 0)
+
+
+def test_outputs_beyond_one_step_are_counted_whole_steps_apart():
+    reference = np.array([0.0, 1.0, 2.0, 3.0]) * 0.1
+    candidate = np.array([0.0, 2.0, 4.0, 3.0]) * np.float32(0.1)
+    assert metrics.beyond_lsb(reference, candidate, scale=0.1) == 0.25
+    assert metrics.beyond_lsb(reference, candidate, scale=0.1, steps=0) == 0.5
+    assert metrics.beyond_lsb(reference, candidate, scale=0.1, steps=2) == 0

@@ -1,0 +1,435 @@
+"""The layers of a quantisation-aware network: they compute in float32 what the integer file will compute.
+
+All serialise with the network and load in Keras' safe mode.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+PACKAGE = "edgekd"
+BITS = 8
+LEARNED, MOVING_AVERAGE, FIXED = "learned", "moving_average", "fixed"
+# Layers whose kernel has one scale, and into which batch normalisation is therefore folded before rounding.
+ONE_SCALE = (keras.layers.Dense, keras.layers.Conv2DTranspose)
+_LEAST_WIDTH = 1e-6  # of a range: a scale must be positive
+
+
+class _Counting(keras.layers.Layer):
+    """A layer that knows how many training steps it has seen, and stops adapting after some."""
+
+    def __init__(self, *, freeze_after: int | None = None, **settings: Any) -> None:
+        super().__init__(dtype="float32", autocast=False, **settings)
+        self.freeze_after = freeze_after
+        self.steps = self.add_weight(shape=(), dtype="int32", initializer="zeros", trainable=False, name="steps")
+
+    def adapting(self) -> Any:
+        """Returns whether this training step still adapts, as a tensor of bool, and counts the step."""
+        steps = tf.convert_to_tensor(self.steps)
+        self.steps.assign(steps + 1)
+        return tf.constant(True) if self.freeze_after is None else steps < self.freeze_after
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        config = super().get_config()
+        config.pop("dtype", None)
+        return {**config, "freeze_after": self.freeze_after}
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
+class FakeQuantize(_Counting):
+    """Rounds an activation to the 256 values that int8 with one scale and zero point can hold.
+
+    The gradient passes through the rounding (straight-through) and not through the clipping.
+
+    Attributes:
+      minimum, maximum: the range before it is nudged so that zero is one of the values.
+
+    References:
+      Jacob et al., Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference, 2017
+      (arXiv:1712.05877), for moving averages. Esser et al., Learned Step Size Quantization, 2019 (arXiv:1902.08153),
+      and Bhalgat et al., LSQ+, 2020 (arXiv:2004.09576), for learned ranges.
+    """
+
+    def __init__(
+        self,
+        *,
+        ranges: str = MOVING_AVERAGE,
+        fixed: tuple[float, float] | None = None,
+        momentum: float = 0.99,
+        freeze_after: int | None = None,
+        **settings: Any,
+    ) -> None:
+        """Makes the layer.
+
+        Args:
+          ranges: `moving_average` follows the batches' least and largest value; `learned` trains scale and offset.
+          fixed: a range that never changes, such as a sigmoid's; then `ranges` says nothing.
+          momentum: of the moving average: the share of the old value.
+          freeze_after: training steps after which a moving average stays.
+          **settings: of the layer.
+        """
+        super().__init__(freeze_after=freeze_after, **settings)
+        self.ranges = FIXED if fixed is not None else ranges
+        self.fixed = None if fixed is None else (float(fixed[0]), float(fixed[1]))
+        self.momentum = momentum
+        self.bypassed = self.exporting = False
+        low, high = self.fixed or (-1.0, 1.0)
+        learned = self.ranges == LEARNED
+
+        def weight(name: str, value: float) -> Any:
+            initial = keras.initializers.Constant(value)
+            return self.add_weight(shape=(), initializer=initial, trainable=learned, name=name)
+
+        self.minimum, self.maximum = weight("minimum", low), weight("maximum", high)
+
+    def call(self, inputs: Any, training: bool | None = None, observe: bool = True, mean: bool = False) -> Any:
+        """Returns the rounded inputs.
+
+        Args:
+          inputs: of any shape.
+          training: whether the range adapts.
+          observe: whether it adapts to these inputs; where several arrays share a range, one of them holds all others.
+          mean: whether to round as average pooling does: in int8, halves away from zero. Means of a few whole steps
+            often end on a half.
+        """
+        if self.bypassed:
+            return inputs
+        x = ops.cast(inputs, "float32")
+        if training and self.ranges == LEARNED:
+            return _learned(x, tf.convert_to_tensor(self.minimum), tf.convert_to_tensor(self.maximum))
+        if training and observe and self.ranges == MOVING_AVERAGE:
+            adapting = self.adapting()
+            for bound, found in ((self.minimum, tf.reduce_min(x)), (self.maximum, tf.reduce_max(x))):
+                old = tf.convert_to_tensor(bound)
+                bound.assign(tf.where(adapting, old * self.momentum + found * (1.0 - self.momentum), old))
+        low, high = including_zero(tf.convert_to_tensor(self.minimum), tf.convert_to_tensor(self.maximum))
+        rounded = tf.quantization.fake_quant_with_min_max_vars(x, low, high, num_bits=BITS)
+        if mean and not training and not self.exporting:  # the converter knows the other rounding only
+            scale = (high - low) / (2**BITS - 1)
+            zero_point = tf.round(-low / scale) - 2.0 ** (BITS - 1)
+            steps = (
+                tf.round((x / scale + zero_point) * 1024) / 1024
+            )  # halves are halves again, whatever float made them
+            steps = tf.sign(steps) * tf.floor(tf.abs(steps) + 0.5)
+            rounded = (tf.clip_by_value(steps, -(2.0 ** (BITS - 1)), 2.0 ** (BITS - 1) - 1) - zero_point) * scale
+        return rounded
+
+    def set_range(self, low: float, high: float) -> None:
+        """Sets the range that training starts from; a fixed one stays."""
+        if self.fixed is None:
+            self.minimum.assign(low)
+            self.maximum.assign(high)
+
+    def scale(self) -> float:
+        """Returns the distance of neighbouring values."""
+        low, high = including_zero(float(self.minimum), float(self.maximum))
+        return (float(high) - float(low)) / (2**BITS - 1)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Returns the inputs' shape."""
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        return {**super().get_config(), "ranges": self.ranges, "fixed": self.fixed, "momentum": self.momentum}
+
+
+def including_zero(low: Any, high: Any) -> tuple[Any, Any]:
+    """Returns the range widened to hold zero, which padding needs, and to have a width."""
+    low, high = tf.minimum(low, 0.0), tf.maximum(high, 0.0)
+    return low, tf.maximum(high, low + _LEAST_WIDTH)
+
+
+def _learned(x: Any, minimum: Any, maximum: Any) -> Any:
+    """Rounds with gradients to the range that count what rounding does too (LSQ), scaled to the size of the array."""
+    low, high = including_zero(minimum, maximum)
+    levels = 2**BITS - 1
+    share = 1.0 / tf.sqrt(tf.cast(tf.size(x), "float32") * levels)
+    low, high = _scaled_gradient(low, share), _scaled_gradient(high, share)
+    scale = (high - low) / levels
+    zero_point = _straight_through(tf.clip_by_value(-low / scale, 0.0, float(levels)))
+    steps = tf.clip_by_value(x / scale + zero_point, 0.0, float(levels))
+    return (_straight_through(steps) - zero_point) * scale
+
+
+def _straight_through(x: Any) -> Any:
+    return x + tf.stop_gradient(tf.floor(x + 0.5) - x)
+
+
+def _scaled_gradient(x: Any, factor: Any) -> Any:
+    return x * factor + tf.stop_gradient(x - x * factor)
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
+class FloatBoundary(keras.layers.Layer):
+    """Passes its input on. For the converter it marks where arithmetic that is to stay in float begins and ends.
+
+    The mark is a cast to float64 and back, which `export` takes out of the file again.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(dtype="float32", **settings)
+        self.exporting = False
+
+    def call(self, inputs: Any) -> Any:
+        """Returns the inputs."""
+        return tf.cast(tf.cast(inputs, "float64"), "float32") if self.exporting else inputs
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Returns the inputs' shape."""
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        config = super().get_config()
+        config.pop("dtype", None)
+        return config
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
+class QuantizedKernel(keras.layers.Layer):
+    """A convolution or dense layer whose kernel is rounded to int8: symmetric, -127..127.
+
+    Convolutions have one scale for each output channel. Dense layers and transposed convolutions have one for the whole
+    kernel: the TFLite converter takes no other for them from a graph.
+    """
+
+    def __init__(
+        self, layer: keras.layers.Layer, *, input_range: str | None = None, norm: str | None = None, **settings: Any
+    ) -> None:
+        """Wraps a layer without activation.
+
+        Args:
+          layer: a convolution or dense layer.
+          input_range: the name of the FakeQuantize whose range its input is in; None where its calls have several.
+          norm: the name of the batch normalisation that is folded into it, if there is one.
+          **settings: of the layer.
+        """
+        super().__init__(**settings)
+        self.layer = layer
+        self.input_range, self.norm = input_range, norm
+        self.bypassed = False
+
+    def build(self, input_shape: Any) -> None:
+        """Builds the wrapped layer."""
+        if not self.layer.built:
+            self.layer.build(input_shape)
+
+    def call(self, inputs: Any) -> Any:
+        """Returns what the wrapped layer gives with the rounded kernel."""
+        if self.bypassed:
+            return self.layer(inputs)
+        kernel = tf.convert_to_tensor(self.layer.kernel)
+        if isinstance(self.layer, keras.layers.Conv1D | keras.layers.DepthwiseConv1D):
+            return _one_dimensional(self.layer, inputs, kernel)
+        with keras.StatelessScope(state_mapping=[(self.layer.kernel, rounded_kernel(self.layer, kernel))]):
+            return self.layer(inputs)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Returns the wrapped layer's output shape."""
+        return self.layer.compute_output_shape(input_shape)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        layer = keras.saving.serialize_keras_object(self.layer)
+        return {**super().get_config(), "layer": layer, "input_range": self.input_range, "norm": self.norm}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> "QuantizedKernel":
+        """Makes the layer again."""
+        layer = keras.saving.deserialize_keras_object(config["layer"])
+        return cls(layer, **{key: value for key, value in config.items() if key != "layer"})
+
+
+def _one_dimensional(layer: Any, inputs: Any, kernel: Any) -> Any:
+    """Computes a convolution over [batch, steps, channels] as one over images of one row, as the file will."""
+    padding, strides, dilation = layer.padding.upper(), layer.strides[0], layer.dilation_rate[0]
+    if padding == "CAUSAL":
+        inputs = tf.pad(inputs, [[0, 0], [dilation * (layer.kernel_size[0] - 1), 0], [0, 0]])
+        padding = "VALID"
+    image = tf.expand_dims(inputs, 1)
+    if isinstance(layer, keras.layers.DepthwiseConv1D):
+        shape = (1, *kernel.shape)
+        flat = _per_last_axis(tf.reshape(kernel, (1, shape[1], shape[2] * shape[3])))
+        outputs = tf.nn.depthwise_conv2d(
+            image, tf.reshape(flat, shape), (1, strides, strides, 1), padding, dilations=(dilation, dilation)
+        )
+    else:
+        rounded = _per_last_axis(tf.expand_dims(kernel, 0))
+        outputs = tf.nn.conv2d(image, rounded, (1, strides), padding, dilations=(1, dilation))
+    if layer.use_bias:
+        outputs = outputs + tf.convert_to_tensor(layer.bias)
+    return tf.squeeze(outputs, 1)
+
+
+def rounded_kernel(layer: keras.layers.Layer, kernel: Any) -> Any:
+    """Returns the layer's kernel rounded to int8, in float32, with the gradient of the kernel itself."""
+    if isinstance(layer, ONE_SCALE):
+        largest = tf.maximum(tf.reduce_max(tf.abs(kernel)), _LEAST_WIDTH)
+        return tf.quantization.fake_quant_with_min_max_vars(kernel, -largest, largest, num_bits=BITS, narrow_range=True)
+    shape = tuple(kernel.shape)
+    if isinstance(layer, keras.layers.DepthwiseConv2D):
+        # [..., channels, multiplier]; the converter follows this shape, and no flatter one.
+        merged = tf.reshape(kernel, (*shape[:-2], shape[-2] * shape[-1]))
+        return tf.reshape(_per_last_axis(merged), shape)
+    return _per_last_axis(kernel)
+
+
+def _per_last_axis(kernel: Any) -> Any:
+    largest = tf.reduce_max(tf.abs(kernel), axis=list(range(len(kernel.shape) - 1)))
+    largest = tf.maximum(largest, _LEAST_WIDTH)
+    return tf.quantization.fake_quant_with_min_max_vars_per_channel(
+        kernel, -largest, largest, num_bits=BITS, narrow_range=True
+    )
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
+class FreezingBatchNorm(_Counting):
+    """A batch normalisation that, after some training steps, normalises with its moving averages as the file will.
+
+    Where it follows a convolution, the converter folds it into the kernel, which is rounded before: with one scale for
+    each output channel that is the same as rounding the folded kernel.
+    """
+
+    def __init__(
+        self,
+        layer: keras.layers.BatchNormalization,
+        *,
+        standalone: bool = False,
+        input_range: str | None = None,
+        **settings: Any,
+    ) -> None:
+        """Wraps a batch normalisation.
+
+        Args:
+          layer: the batch normalisation.
+          standalone: whether it follows no convolution. It is then written as a depthwise convolution of 1x1, which
+            computes with 32 bits inside, instead of a multiplication and an addition.
+          input_range: as for QuantizedKernel, where it stands alone.
+          **settings: `freeze_after`, and those of a layer.
+        """
+        super().__init__(**settings)
+        self.layer = layer
+        self.standalone, self.input_range = standalone, input_range
+
+    def build(self, input_shape: Any) -> None:
+        """Builds the wrapped layer."""
+        if not self.layer.built:
+            self.layer.build(input_shape)
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        """Returns the normalised inputs."""
+        if training and self.layer.trainable:
+            if self.freeze_after is None:
+                return self.layer(inputs, training=True)
+            return tf.cond(
+                self.adapting(),
+                lambda: self.layer(inputs, training=True),
+                lambda: self.layer(inputs, training=False),
+            )
+        if self.standalone:
+            return per_channel_affine(inputs, *factor_and_shift(self.layer))
+        return self.layer(inputs, training=False)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Returns the inputs' shape."""
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        layer = keras.saving.serialize_keras_object(self.layer)
+        own = {"layer": layer, "standalone": self.standalone, "input_range": self.input_range}
+        return {**super().get_config(), **own}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> "FreezingBatchNorm":
+        """Makes the layer again."""
+        layer = keras.saving.deserialize_keras_object(config["layer"])
+        return cls(layer, **{key: value for key, value in config.items() if key != "layer"})
+
+
+def factor_and_shift(norm: keras.layers.BatchNormalization) -> tuple[Any, Any]:
+    """Returns what a batch normalisation multiplies by and adds in inference, [channels] each."""
+    factor = ops.rsqrt(norm.moving_variance + norm.epsilon)
+    if norm.scale:
+        factor = factor * norm.gamma
+    shift = -norm.moving_mean * factor
+    return factor, shift + norm.beta if norm.center else shift
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
+class Affine(keras.layers.Layer):
+    """Constant factors and shifts, one for each channel or one for all: what rescaling and normalisation come to."""
+
+    def __init__(
+        self,
+        factor: Any,
+        shift: Any,
+        *,
+        input_range: str | None = None,
+        output_range: str | None = None,
+        **settings: Any,
+    ) -> None:
+        """Makes the layer.
+
+        Args:
+          factor: a number, or one for each channel.
+          shift: likewise.
+          input_range: the name of the FakeQuantize whose range its input is in.
+          output_range: the name of the one that rounds its output.
+          **settings: of the layer.
+        """
+        super().__init__(dtype="float32", **settings)
+        self.factor = np.asarray(factor, np.float32).tolist()
+        self.shift = np.asarray(shift, np.float32).tolist()
+        self.input_range, self.output_range = input_range, output_range
+
+    def build(self, input_shape: Any) -> None:
+        """Makes the factors and shifts, [channels] each."""
+        for name, value in (("factors", self.factor), ("shifts", self.shift)):
+            full = np.broadcast_to(np.asarray(value, np.float32), (input_shape[-1],))
+            initial = keras.initializers.Constant(full.tolist())
+            weight = self.add_weight(shape=full.shape, initializer=initial, trainable=False, name=name)
+            setattr(self, name, weight)
+
+    def call(self, inputs: Any) -> Any:
+        """Returns inputs · factor + shift."""
+        return per_channel_affine(ops.cast(inputs, "float32"), ops.convert_to_tensor(self.factors), self.shifts)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Returns the inputs' shape."""
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        config = super().get_config()
+        config.pop("dtype", None)
+        ranges = {"input_range": self.input_range, "output_range": self.output_range}
+        return {**config, "factor": self.factor, "shift": self.shift, **ranges}
+
+
+def per_channel_affine(inputs: Any, factor: Any, shift: Any) -> Any:
+    """Returns inputs · factor + shift as a depthwise convolution of 1x1, whose int8 form loses nothing of the factors.
+
+    A kernel of one weight per channel, with a scale of its own, is exact in int8, and the shift has 32 bits.
+
+    Args:
+      inputs: [batch, ..., channels].
+      factor: [channels].
+      shift: [channels].
+    """
+    shape = ops.shape(inputs)
+    image = inputs if len(inputs.shape) == 4 else ops.reshape(inputs, (shape[0], 1, -1, inputs.shape[-1]))
+    kernel = tf.reshape(_per_last_axis(tf.reshape(factor, (1, 1, -1))), (1, 1, -1, 1))
+    outputs = tf.nn.depthwise_conv2d(image, kernel, strides=(1, 1, 1, 1), padding="VALID") + shift
+    return outputs if len(inputs.shape) == 4 else ops.reshape(outputs, (shape[0], *inputs.shape[1:]))
+
+
+def fake_quantizers(model: keras.Model) -> list[FakeQuantize]:
+    """Returns the layers of a network that round activations."""
+    return [layer for layer in model._flatten_layers() if isinstance(layer, FakeQuantize)]

@@ -1,0 +1,99 @@
+"""The ranges that activations show on calibration samples."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from edgekd.errors import DataError, ModelError
+from edgekd.quantize import ranges
+from edgekd.quantize.aware.layers import FakeQuantize, QuantizedKernel
+
+_BATCH = 64
+_BINS = 2048
+_LEAST_WIDTH = 1e-12  # of an activation that is constant
+
+
+def set_ranges(
+    network: keras.Model,
+    sites: Mapping[FakeQuantize, Any],
+    samples: np.ndarray[Any, Any],
+    *,
+    estimator: str,
+    settings: Mapping[str, Any],
+) -> None:
+    """Sets the ranges of a network's quantizers from what goes into them while nothing is rounded.
+
+    Args:
+      network: made by `quantize_aware`.
+      sites: its quantizers, each with the tensor whose range it takes.
+      samples: [samples, ...] float32.
+      estimator: a plug-in of `edgekd.quantize.ranges`.
+      settings: of the plug-in.
+
+    Raises:
+      ModelError: a network with several inputs.
+      DataError: samples of another shape, none, or ones that are not finite or all the same.
+      RecipeError: an unknown estimator or setting.
+    """
+    if len(network.inputs) != 1:
+        raise ModelError(
+            f"model {network.name!r} has {len(network.inputs)} inputs, and calibration samples are of one: quantise "
+            "the part behind one input."
+        )
+    _require_usable(network, samples)
+    estimate = ranges.estimator(estimator, settings)
+    adapting = {layer: tensor for layer, tensor in sites.items() if layer.fixed is None}
+    switched = [layer for layer in network._flatten_layers() if isinstance(layer, FakeQuantize | QuantizedKernel)]
+    for layer in switched:
+        layer.bypassed = True
+    try:
+        (images,) = network.inputs
+        observed = _observe(keras.Model(images, list(adapting.values())), samples)
+    finally:
+        for layer in switched:
+            layer.bypassed = False
+    for layer, observation in zip(adapting, observed, strict=True):
+        layer.set_range(*estimate(observation))
+
+
+def _observe(network: keras.Model, samples: np.ndarray[Any, Any]) -> list[ranges.Observation]:
+    run = tf.function(lambda images: network(images, training=False), autograph=False)
+
+    def batches() -> Any:
+        for start in range(0, len(samples), _BATCH):
+            yield [np.asarray(each) for each in keras.tree.flatten(run(samples[start : start + _BATCH]))]
+
+    lows, highs = [], []
+    for arrays in batches():
+        lows.append([float(array.min()) for array in arrays])
+        highs.append([float(array.max()) for array in arrays])
+    minima, maxima = np.array(lows), np.array(highs)
+    ends = zip(minima.min(0), maxima.max(0), strict=True)
+    edges = [np.linspace(low, high if high > low else low + _LEAST_WIDTH, _BINS + 1) for low, high in ends]
+    counts = np.zeros((len(edges), _BINS), np.int64)
+    for arrays in batches():
+        for site, array in enumerate(arrays):
+            counts[site] += np.histogram(array, edges[site])[0]
+    return [
+        ranges.Observation(minima[:, site], maxima[:, site], counts[site], edges[site]) for site in range(len(edges))
+    ]
+
+
+def _require_usable(network: keras.Model, samples: np.ndarray[Any, Any]) -> None:
+    expected = tuple(network.inputs[0].shape[1:])
+    shape = getattr(samples, "shape", None)
+    if (
+        shape is None
+        or len(shape) != len(expected) + 1
+        or any(size not in (None, given) for size, given in zip(expected, shape[1:], strict=True))
+    ):
+        raise DataError(f"calibration samples have shape {shape}, expected [samples, {', '.join(map(str, expected))}].")
+    if not len(samples):
+        raise DataError("there are no calibration samples: give some training images.")
+    if not np.isfinite(samples).all():
+        raise DataError("calibration samples contain NaN or infinity: activation ranges cannot be read from them.")
+    if samples.min() == samples.max():
+        raise DataError(f"every calibration value is {samples.flat[0]}: a constant shows no range. Give real inputs.")

@@ -1,0 +1,218 @@
+"""From a float network to one that is fake-quantised."""
+
+import contextlib
+from collections.abc import Collection, Iterator
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers
+
+from edgekd.errors import RecipeError, unknown_name
+from edgekd.quantize.aware import observing, plan
+from edgekd.quantize.aware.biases import round_biases
+from edgekd.quantize.aware.folding import fold_where_needed
+from edgekd.quantize.aware.graph import Graph, Value, trace
+from edgekd.quantize.aware.layers import (
+    LEARNED,
+    MOVING_AVERAGE,
+    Affine,
+    FakeQuantize,
+    FloatBoundary,
+    FreezingBatchNorm,
+    QuantizedKernel,
+)
+from edgekd.quantize.aware.lowering import Kind, Step
+from edgekd.quantize.aware.plan import Plan
+
+_RANGES = (MOVING_AVERAGE, LEARNED)
+
+
+def quantize_aware(
+    model: keras.Model,
+    samples: np.ndarray[Any, Any],
+    *,
+    exclude: Collection[str] = (),
+    ranges: str = MOVING_AVERAGE,
+    momentum: float = 0.99,
+    freeze_after: int | None = None,
+    calibration: str = "min_max",
+    **settings: Any,
+) -> keras.Model:
+    """Returns a network with the model's weights that computes in float32 what its int8 file will compute.
+
+    Kernels are rounded to int8, convolutions with a scale for each output channel, activations with a scale and zero
+    point for each array; the gradient passes through (straight-through). Layers keep their names. Separable
+    convolutions become a depthwise and a pointwise one. Batch normalisation after Dense and Conv2DTranspose, which have
+    one scale for the whole kernel, is folded into it from the start; all others are folded by the converter.
+
+    Args:
+      model: a built functional or sequential network, which stays as it is; nested networks and shared layers are
+        followed.
+      samples: [samples, ...] float32, preprocessed as for training: the ranges start from what they show.
+      exclude: names of layers that stay in float, with a batch normalisation or ReLU that directly follows one.
+      ranges: `moving_average` follows the training batches, `learned` trains them with the weights (LSQ).
+      momentum: of the moving average.
+      freeze_after: training steps after which moving averages, of ranges and of batch normalisations, stay. None
+        for never.
+      calibration: how the first ranges are found, a plug-in of `edgekd.quantize.ranges`.
+      **settings: of the calibration.
+
+    Raises:
+      ModelError: layers without an integer form (the message names them all), or no functional or sequential network.
+      RecipeError: an unknown layer, setting or value.
+      DataError: samples that show no range.
+
+    References:
+      Jacob et al., 2017 (arXiv:1712.05877). Krishnamoorthi, Quantizing deep convolutional networks for efficient
+      inference, 2018 (arXiv:1806.08342).
+    """
+    if ranges not in _RANGES:
+        raise RecipeError(unknown_name("kind of ranges", ranges, _RANGES))
+    if isinstance(exclude, str):
+        raise RecipeError(f"exclude is {exclude!r}: expected a list of layer names, such as [{exclude!r}].")
+    graph = trace(model)
+    found = fold_where_needed(plan.make(graph, exclude=exclude))
+    quantizer = {"ranges": ranges, "momentum": momentum, "freeze_after": freeze_after}
+    network, sites = _build(model, graph, found, quantizer=quantizer, freeze_after=freeze_after)
+    for step in found.steps:
+        if step.weights:
+            step.layer.set_weights(step.weights)
+    observing.set_ranges(network, sites, samples, estimator=calibration, settings=settings)
+    round_biases(network)
+    return network
+
+
+def check(model: keras.Model, *, exclude: Collection[str] = ()) -> None:
+    """Raises what `quantize_aware` raises for a model's layers and for excluded names, without building anything."""
+    plan.make(trace(model), exclude=exclude)
+
+
+def is_quantize_aware(model: keras.Model) -> bool:
+    """Returns whether a network was made by `quantize_aware`."""
+    return any(isinstance(layer, FakeQuantize) for layer in model._flatten_layers())
+
+
+def output_scale(model: keras.Model) -> float | None:
+    """Returns the distance of neighbouring outputs of a quantisation-aware network; None where they are floats."""
+    outputs = getattr(model, "outputs", None)
+    last = outputs[0]._keras_history.operation if outputs else None
+    return last.scale() if isinstance(last, FakeQuantize) else None
+
+
+@contextlib.contextmanager
+def exporting(model: keras.Model) -> Iterator[None]:
+    """Lets a network be traced for the converter within the block: rounded in the only way that the converter knows."""
+    switched = [layer for layer in model._flatten_layers() if isinstance(layer, FakeQuantize | FloatBoundary)]
+    for layer in switched:
+        layer.exporting = True
+    try:
+        yield
+    finally:
+        for layer in switched:
+            layer.exporting = False
+
+
+def _build(
+    model: keras.Model, graph: Graph, found: Plan, *, quantizer: dict[str, Any], freeze_after: int | None
+) -> tuple[keras.Model, dict[FakeQuantize, Any]]:
+    """Returns the network, and for each quantizer the tensor whose range it takes."""
+    inputs = [keras.Input(batch_shape=each.shape, dtype=each.dtype, name=each.name) for each in model.inputs]
+    tensors: dict[Value, Any] = {}
+    quantizers: dict[Value, FakeQuantize] = {}
+    sites: dict[FakeQuantize, Any] = {}
+    wrapped: dict[int, Any] = {}
+    ranges_of = _input_ranges(found)
+
+    owners = _owners(found, graph)
+
+    def finish(value: Value, tensor: Any, kind: Kind = Kind.SAME) -> None:
+        owner = found.origin(value)
+        if value in found.rounded or value in found.shared:
+            if kind is Kind.FLOAT:
+                tensor = FloatBoundary(name=owners[value][0].removesuffix("_range") + "_float")(tensor)
+            if owner not in quantizers:
+                name, fixed = owners[owner]
+                quantizers[owner] = FakeQuantize(fixed=fixed, name=name, **quantizer)
+            if value is owner:
+                sites[quantizers[owner]] = tensor
+            tensor = quantizers[owner](tensor, observe=value is owner, mean=kind is Kind.MEAN)
+        tensors[value] = tensor
+
+    for value, tensor in zip(graph.inputs, inputs, strict=True):
+        finish(value, tensor)
+    for step in found.steps:
+        if id(step.layer) not in wrapped:
+            names = {owners[value][0] for value in ranges_of[id(step.layer)] if value in quantizers}
+            only = names.pop() if len(names) == 1 else None
+            wrapped[id(step.layer)] = _wrapped(step, found, freeze_after, only)
+            if isinstance(step.layer, Affine):
+                step.layer.input_range, step.layer.output_range = only, owners[found.origin(step.output)][0]
+        given = _marked(step, tensors, found) if step.kind is Kind.FLOAT else tensors
+        outputs = keras.tree.flatten(_called(wrapped[id(step.layer)], step, given))
+        for value, tensor in zip(step.outputs, outputs, strict=True):
+            finish(value, tensor, step.kind)
+    outputs = [tensors[value] for value in graph.outputs]
+    ends = (inputs if len(inputs) > 1 else inputs[0], outputs if len(outputs) > 1 else outputs[0])
+    return keras.Model(*ends, name=model.name), sites
+
+
+def _marked(step: Step, tensors: dict[Value, Any], found: Plan) -> dict[Value, Any]:
+    """Returns the tensors with marks on the rounded inputs of a step in float, where that begins."""
+    marked = dict(tensors)
+    for number, value in enumerate(dict.fromkeys(step.inputs)):
+        if found.origin(value) in found.rounded:
+            name = f"{step.call.name}_float_input" + (f"_{number}" if number else "")
+            marked[value] = FloatBoundary(name=name)(tensors[value])
+    return marked
+
+
+def _owners(found: Plan, graph: Graph) -> dict[Value, tuple[str, tuple[float, float] | None]]:
+    """Returns the name of the quantizer that each array would have, and its range where it is known."""
+    owners: dict[Value, tuple[str, tuple[float, float] | None]] = {}
+    for number, value in enumerate(graph.inputs):
+        owners[value] = (f"input_{number}_range" if number else "input_range", None)
+    taken = {name for name, _ in owners.values()}
+    for step in found.steps:
+        for number, value in enumerate(step.outputs):
+            name = f"{step.name}_range" + (f"_{number}" if number else "")
+            while name in taken:  # a layer that is called several times
+                name += "_again"
+            taken.add(name)
+            owners[value] = (name, step.fixed)
+    return owners
+
+
+def _input_ranges(found: Plan) -> dict[int, set[Value]]:
+    """Returns in which arrays' ranges the inputs of each layer are, over all of its calls."""
+    ranges_of: dict[int, set[Value]] = {}
+    for step in found.steps:
+        ranges_of.setdefault(id(step.layer), set()).update(found.origin(value) for value in step.inputs)
+    return ranges_of
+
+
+def _wrapped(step: Step, found: Plan, freeze_after: int | None, input_range: str | None) -> Any:
+    if step.kind is Kind.KERNEL:
+        norm = next((each.name for each in found.folded if each.inputs[0] in step.outputs), None)
+        return QuantizedKernel(step.layer, input_range=input_range, norm=norm, name=step.name)
+    if step.kind is Kind.NORM:
+        alone = step not in found.folded
+        return FreezingBatchNorm(
+            step.layer,
+            standalone=alone,
+            input_range=input_range if alone else None,
+            freeze_after=freeze_after,
+            name=step.name,
+        )
+    return step.layer
+
+
+def _called(layer: Any, step: Step, tensors: dict[Value, Any]) -> Any:
+    if step.kind is Kind.FLOAT:
+        args, kwargs = keras.tree.map_structure(
+            lambda leaf: tensors[leaf] if isinstance(leaf, Value) else leaf, (step.call.args, step.call.kwargs)
+        )
+        return layer(*args, **kwargs)
+    inputs = [tensors[value] for value in step.inputs]
+    several = isinstance(step.layer, layers.Layer) and (len(inputs) > 1 or isinstance(step.layer, layers.Concatenate))
+    return layer(inputs if several else inputs[0])

@@ -1,0 +1,177 @@
+"""The int8 file computes what the fake-quantised network computes, for every layer and with layers left out."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
+from keras import layers
+
+from edgekd import runtime
+from edgekd.errors import ModelError
+from edgekd.export import export_model
+from edgekd.quantize import aware
+
+Tensor = keras.KerasTensor
+
+
+def squeeze_excite(x: Tensor) -> Tensor:
+    gate = layers.Conv2D(2, 1, activation="relu")(layers.GlobalAveragePooling2D(keepdims=True)(x))
+    gate = layers.Activation("hard_sigmoid")(layers.Conv2D(4, 1)(gate))
+    return layers.Multiply()([x, gate])
+
+
+def branches(x: Tensor) -> Tensor:
+    wide = layers.Concatenate()([x, layers.Conv2D(3, 1, activation="relu")(x), layers.MaxPooling2D(3, 1, "same")(x)])
+    wide = layers.Concatenate()([wide, layers.Conv2D(2, 3, padding="same")(wide)])
+    return layers.Subtract()([layers.Conv2D(4, 1)(wide), x])
+
+
+def sequence(x: Tensor) -> Tensor:
+    x = layers.Reshape((36, 4))(x)
+    x = layers.Conv1D(6, 3, padding="causal", activation="relu")(x)
+    x = layers.ReLU()(layers.BatchNormalization()(layers.Conv1D(4, 3, strides=2, padding="same")(x)))
+    x = layers.AveragePooling1D(2)(layers.DepthwiseConv1D(3)(x))
+    return layers.Dense(5, activation="relu")(layers.ZeroPadding1D(1)(x))
+
+
+def shapes(x: Tensor) -> Tensor:
+    x = layers.Cropping2D(1)(layers.ZeroPadding2D(2)(x))
+    x = layers.AveragePooling2D(2)(layers.UpSampling2D(2)(x))
+    x = layers.Permute((2, 1, 3))(layers.Conv2D(4, 3, activation="leaky_relu")(layers.MaxPooling2D(2, 1)(x)))
+    return layers.Dropout(0.5)(x)
+
+
+def curves(x: Tensor) -> Tensor:
+    x = layers.Activation("silu")(layers.BatchNormalization()(layers.SeparableConv2D(6, 3)(x)))
+    x = layers.Activation("hard_silu")(layers.Conv2D(4, 1, activation="tanh")(x))
+    return layers.Conv2D(4, 3, activation="sigmoid")(x)
+
+
+def larger(x: Tensor) -> Tensor:
+    x = layers.ReLU(6.0)(layers.BatchNormalization()(layers.Conv2DTranspose(5, 3, strides=2, padding="same")(x)))
+    x = layers.ReLU()(layers.BatchNormalization()(layers.MaxPooling2D(2)(x)))  # normalisation after no kernel
+    return layers.Conv2D(4, 3, dilation_rate=2)(layers.ReLU(1.5)(x))
+
+
+def dense(x: Tensor) -> Tensor:
+    x = layers.ReLU()(layers.BatchNormalization()(layers.Dense(12)(layers.Flatten()(x))))
+    return layers.Softmax()(layers.Dense(6)(x))
+
+
+def sums(x: Tensor) -> Tensor:
+    x = layers.Add()([x, layers.Conv2D(4, 1)(x), layers.DepthwiseConv2D(3, padding="same")(x)])
+    return keras.ops.relu(x + layers.Conv2D(4, 1)(x))
+
+
+BODIES: dict[str, Callable[[Tensor], Tensor]] = {
+    body.__name__: body for body in (squeeze_excite, branches, sequence, shapes, curves, larger, dense, sums)
+}
+
+
+def build(body: Callable[[Tensor], Tensor]) -> keras.Model:
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((12, 12, 2), name="image")
+    x = layers.Normalization(mean=[0.4, 0.6], variance=[0.08, 0.1])(layers.Rescaling(2.0, -1.0)(inputs))
+    x = layers.ReLU()(layers.BatchNormalization()(layers.Conv2D(4, 3, strides=2, padding="same")(x)))
+    x = body(x)
+    model = keras.Model(inputs, layers.Dense(8, name="logits")(layers.Flatten()(x) if len(x.shape) > 2 else x))
+    generator = np.random.default_rng(1)
+    for layer in model._flatten_layers():
+        if isinstance(layer, layers.BatchNormalization):
+            shape = layer.gamma.shape
+            low_high = ((-0.5, 1.5), (-0.3, 0.3), (-0.1, 0.1), (0.5, 2.0))
+            layer.set_weights([generator.uniform(*each, shape) for each in low_high])
+    return model
+
+
+def operators(path: Path) -> tuple[Counter[str], Counter[str]]:
+    """Returns the file's operators that compute with integers, and those that compute with floats."""
+    interpreter = Interpreter(str(path), experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES)
+    interpreter.allocate_tensors()
+    types = {each["index"]: each["dtype"] for each in interpreter.get_tensor_details()}
+    found: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
+    for operator in interpreter._get_ops_details():
+        if operator["op_name"] not in {"QUANTIZE", "DEQUANTIZE", "DELEGATE"}:
+            indices = (*operator["inputs"], *operator["outputs"])
+            found[any(types.get(index) is np.float32 for index in indices)][operator["op_name"]] += 1
+    return found
+
+
+def export(model: keras.Model, path: Path, **options: Any) -> Path:
+    arguments: Mapping[str, Any] = {"scheme": "int8", "name": "m", "source": "s", **options}
+    export_model(model, path, format=path.suffix[1:], **arguments)
+    return path
+
+
+def steps_off(model: keras.Model, path: Path, images: np.ndarray) -> np.ndarray:
+    """Returns by how many quantisation steps the file's outputs differ from the network's."""
+    with runtime.open_runner(path) as runner:
+        found = runtime.predict(runner, images)
+    scale = aware.output_scale(model)
+    assert scale is not None
+    return np.abs(found - model(images, training=False).numpy()) / scale
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_a_file_has_integer_operators_only_and_the_networks_outputs(name, samples, tmp_path):
+    model = aware.quantize_aware(build(BODIES[name]), samples)
+    path = export(model, tmp_path / "m.tflite")
+    _, floats = operators(path)
+    assert not floats
+    off = steps_off(model, path, samples)
+    assert np.mean(off > 1.01) <= 0.001
+    assert off.max() < 2.01
+
+
+def test_the_onnx_file_has_the_same_outputs(samples, tmp_path):
+    model = aware.quantize_aware(build(squeeze_excite), samples)
+    off = steps_off(model, export(model, tmp_path / "m.onnx"), samples)
+    assert np.mean(off > 1.01) <= 0.001
+
+
+def test_without_rounded_biases_some_outputs_would_differ(samples, tmp_path):
+    model = aware.quantize_aware(build(sums), samples)
+    rounded = steps_off(model, export(model, tmp_path / "rounded.tflite"), samples)
+    for layer in model._flatten_layers():
+        if isinstance(layer, layers.BatchNormalization | layers.Conv2D) and getattr(layer, "bias", None) is not None:
+            layer.bias.assign_add(1e-3 * np.random.default_rng(0).random(layer.bias.shape))
+    moved = steps_off(model, export(model, tmp_path / "moved.tflite"), samples)
+    assert np.mean(moved > 0.5) > np.mean(rounded > 0.5)
+    aware.round_biases(model)
+    again = steps_off(model, export(model, tmp_path / "again.tflite"), samples)
+    assert np.mean(again > 0.5) < np.mean(moved > 0.5)
+
+
+def test_excluded_layers_compute_with_floats_and_nothing_else_does(network, samples, tmp_path):
+    model = aware.quantize_aware(network, samples, exclude=["second_conv", "pool"])
+    with pytest.raises(ModelError, match="allow_float_operators"):
+        export(model, tmp_path / "m.tflite")
+    path = export(model, tmp_path / "m.tflite", allow_float_operators=True)
+    integers, floats = operators(path)
+    assert floats == Counter(CONV_2D=1, MEAN=1)
+    assert integers == Counter(CONV_2D=1, ADD=1, FULLY_CONNECTED=1)
+    assert steps_off(model, path, samples).max() < 1.01
+
+
+def test_a_layer_that_integers_cannot_compute_can_stay_in_float(samples, tmp_path):
+    inputs = keras.Input((12, 12, 2))
+    x = layers.LayerNormalization(name="norm")(layers.Conv2D(4, 3, name="conv")(inputs))
+    model = keras.Model(inputs, layers.Dense(5, name="logits")(layers.Flatten()(x)))
+    int8 = aware.quantize_aware(model, samples, exclude=["norm"])
+    path = export(int8, tmp_path / "m.tflite", allow_float_operators=True)
+    integers, floats = operators(path)
+    assert integers["CONV_2D"] == integers["FULLY_CONNECTED"] == 1
+    assert "CONV_2D" not in floats
+    assert steps_off(int8, path, samples).max() < 1.01
+
+
+def test_an_int8_network_is_written_as_nothing_else(network, samples, tmp_path):
+    model = aware.quantize_aware(network, samples)
+    with pytest.raises(Exception, match="fake-quantised to int8"):
+        export(model, tmp_path / "m.tflite", scheme="float32")
+    assert not list(tmp_path.iterdir())
