@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         distill_self,
         export_model,
         load_data,
+        quantize_model,
         train_model,
         verify_model,
     )
@@ -34,6 +35,7 @@ __all__ = [
     "export_model",
     "load_data",
     "load_recipe",
+    "quantize_model",
     "run",
     "train_model",
     "verify_model",

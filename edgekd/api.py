@@ -234,6 +234,55 @@ def distill_self(
     return _fit(learners, data, goal, None, training, batches, seed, strategy=strategy)
 
 
+def quantize_model(
+    model: "keras.Model",
+    data: Dataset,
+    *,
+    exclude: Sequence[str] = (),
+    calibration: str = "min_max",
+    samples: int = 512,
+    ranges: str = "moving_average",
+    freeze_after: int | None = None,
+    seed: int = 0,
+    **settings: Any,
+) -> "keras.Model":
+    """Returns the int8 network of a float one: it computes in float32 what its int8 file will compute.
+
+    Give it to `export_model` with the scheme int8, as it is or after training: `train_model` and `distill_model` train
+    it like any other network, with the rounding in place (quantisation-aware training).
+
+    Args:
+      model: a built functional or sequential network, which stays as it is.
+      data: its training split shows the ranges of activations.
+      exclude: names of layers that stay in float.
+      calibration: how ranges are found; see `edgekd list calibrations`.
+      samples: how many training samples show them.
+      ranges: in training, `moving_average` follows the batches, `learned` trains the ranges.
+      freeze_after: training steps after which moving averages stay as they are.
+      seed: chooses the samples.
+      **settings: of the calibration.
+
+    Raises:
+      RecipeError: an unknown layer, calibration or setting.
+      ModelError: layers that integers cannot compute; the message names them all.
+      DataError: unusable calibration samples.
+    """
+    from edgekd.data.calibration import calibratable, calibration_samples
+    from edgekd.quantize import aware
+
+    _require_dataset(data)
+    _, images = calibration_samples(data.train, samples=min(samples, calibratable(data.train)), seed=seed)
+    return aware.quantize_aware(
+        model,
+        images,
+        exclude=exclude,
+        calibration=calibration,
+        ranges=ranges,
+        freeze_after=freeze_after,
+        **settings,
+    )
+
+
 def export_model(
     model: "keras.Model | Path | str",
     path: Path | str,
@@ -400,6 +449,7 @@ def _fit(
 ) -> tuple[EpochRecord, ...]:
     from edgekd.data.augment import Augmentation
     from edgekd.distill.loop import fit
+    from edgekd.quantize import aware
 
     state = fit(
         student,
@@ -414,4 +464,7 @@ def _fit(
         seed=seed,
         strategy=strategy,
     )
+    for model in getattr(student, "models", (student,)):
+        if aware.is_quantize_aware(model):
+            aware.round_biases(model)
     return tuple(state.curve)

@@ -99,7 +99,7 @@ def default_taps(name: str) -> tuple[str, ...]:
 def _imported(name: str) -> Callable[..., Any]:
     function = importing.load(name, role="architecture")
     if not callable(function):
-        raise ModelError(f"architecture {name!r} names an object of type {type(function).__name__}: expected a function.")
+        raise ModelError(f"architecture {name!r} names an object of type {type(function).__name__}, not a function.")
     checked: Callable[..., Any] = function
     return checked
 

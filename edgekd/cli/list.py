@@ -15,6 +15,7 @@ KINDS = {
     "architectures": ("edgekd.architectures", "build"),
     "datasets": ("edgekd.data.sources", "load"),
     "schemes": ("edgekd.quantize.schemes", None),
+    "calibrations": ("edgekd.quantize.ranges", "estimate"),
     "formats": ("edgekd.export", "export"),
     "targets": ("edgekd.bench.targets", "measure"),
 }
@@ -27,7 +28,7 @@ KINDS = {
 def command(kind: str, as_json: bool) -> None:
     """Show what is installed of KIND.
 
-    KIND is losses, adapters, architectures, datasets, schemes, formats, targets or recipes.
+    KIND is losses, adapters, architectures, datasets, schemes, calibrations, formats, targets or recipes.
     """
     rows: dict[str, dict[str, object]]
     if kind == "recipes":

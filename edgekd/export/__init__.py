@@ -154,7 +154,7 @@ def _require_fitting(model: Any, scheme: Scheme) -> bool:
 
     if not (isinstance(model, keras.Model) and aware.is_quantize_aware(model)):
         return False
-    if scheme.name != "int8":
+    if not scheme.aware:
         raise RecipeError(
             f"model {model.name!r} is fake-quantised to int8 and cannot become {scheme.name}: export it as int8, or "
             "export the float network that it was made from."

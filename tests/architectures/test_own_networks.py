@@ -128,7 +128,7 @@ def test_the_users_dtype_policy_survives():
         ("own_networks:no_model", ModelError, "must return a keras.Model of Keras 3, received builtins.list"),
         ("own_networks:too_few", ModelError, r"must accept \(input_shape, num_classes\), but its signature is"),
         ("own_networks:fails", ModelError, "failed with ZeroDivisionError"),
-        ("own_networks:constant", ModelError, "object of type int: expected a function"),
+        ("own_networks:constant", ModelError, "object of type int, not a function"),
         ("own_networks:absent", ModelError, "no function 'absent'"),
         ("own_absent:build", ModelError, "there is no module 'own_absent' in"),
         ("own_absent.networks:build", ModelError, "there is no module 'own_absent' in"),

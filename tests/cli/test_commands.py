@@ -193,7 +193,8 @@ def test_debug_shows_the_traceback(edgekd_command: Command) -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", ["losses", "adapters", "architectures", "datasets", "schemes", "formats", "targets", "recipes"]
+    "kind",
+    ["losses", "adapters", "architectures", "datasets", "schemes", "calibrations", "formats", "targets", "recipes"],
 )
 def test_list_shows_what_is_installed(edgekd_command: Command, kind: str) -> None:
     listed = json.loads(edgekd_command("list", kind, "--json").out)
@@ -206,6 +207,7 @@ def test_list_shows_what_is_installed(edgekd_command: Command, kind: str) -> Non
         "adapters": "distill/adapters",
         "datasets": "data/sources",
         "schemes": "quantize/schemes",
+        "calibrations": "quantize/ranges",
         "formats": "export",
         "targets": "bench/targets",
     }
