@@ -48,7 +48,8 @@ LIGHT = """
     note("listing plug-ins")
     MODULES = (
         "losses", "architectures", "data", "data.sources", "quantize", "quantize.schemes", "export", "runtime",
-        "verify", "bench", "bench.worker", "report", "pipeline", "teachers", "distill.cache", "schedules", "api", "cli",
+        "verify", "bench", "bench.worker", "report", "inspect", "provenance", "flatbuffer", "pipeline",
+        "teachers", "distill.cache", "schedules", "api", "cli",
     )
     for module in MODULES:
         importlib.import_module(f"edgekd.{module}")
