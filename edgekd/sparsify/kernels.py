@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 import keras
 from keras import layers
 
-from edgekd.errors import ModelError, unknown_name
+from edgekd.errors import ModelError, RecipeError, unknown_name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,6 +78,8 @@ def _walk(model: keras.Model, prefix: str) -> Iterator[tuple[str, layers.Layer]]
 
 def require_known(names: Collection[str], known: Collection[str], *, model: str) -> None:
     """Raises ModelError for names that are no layer of the network; the message names the nearest."""
+    if isinstance(names, str):
+        raise RecipeError(f"layers are given as {names!r}: expected a list of their names, such as [{names!r}].")
     for name in names:
         if name not in known:
             raise ModelError(unknown_name(f"layer of model {model!r}:", name, known))

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgekd import storage
+from edgekd.errors import ModelError
 
 if TYPE_CHECKING:
     import keras
@@ -63,14 +64,20 @@ def kernel_contents(model: "keras.Model") -> tuple[KernelContent, ...]:
     """Returns what each kernel of a plain network holds, in the network's order.
 
     Args:
-      model: built; of a network in training, strip it first, since its kernels hold what their masks hide.
+      model: built and plain.
+
+    Raises:
+      ModelError: a network in training, whose kernels hold what their masks hide.
     """
     import numpy as np
 
     from edgekd.sparsify.kernels import kernel_of, layers_by_path, variable_of
+    from edgekd.sparsify.wrapping import Wrapped
 
     found = []
     for path, layer in layers_by_path(model).items():
+        if isinstance(layer, Wrapped):
+            raise ModelError(f"layer {path!r} of model {model.name!r} is in training: strip the network first.")
         if kernel_of(layer) is not None:
             kernel = variable_of(layer).numpy()
             found.append(KernelContent(path, kernel.size, int((kernel == 0).sum()), len(np.unique(kernel))))

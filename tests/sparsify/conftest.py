@@ -34,5 +34,20 @@ def tiny_network() -> Callable[..., keras.Model]:
 
 
 @pytest.fixture
+def dense_network() -> Callable[..., keras.Model]:
+    """The least network with normalisation and dropout: its training step is quick to trace."""
+
+    def build(*, seed: int = 0) -> keras.Model:
+        keras.utils.set_random_seed(seed)
+        images = keras.Input((8, 8, 1), name="image")
+        x = layers.Dense(8, use_bias=False, name="hidden")(layers.Flatten(name="flat")(images))
+        x = layers.ReLU(name="relu")(layers.BatchNormalization(momentum=0.9, name="norm")(x))
+        x = layers.Dropout(0.2, name="dropout")(x)
+        return keras.Model(images, layers.Dense(3, name="logits")(x), name="dense")
+
+    return build
+
+
+@pytest.fixture
 def images() -> np.ndarray:
     return np.random.default_rng(0).normal(size=(4, 8, 8, 1)).astype(np.float32)

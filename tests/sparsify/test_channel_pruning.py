@@ -47,12 +47,12 @@ def test_channels_go_by_the_schedule_coupled_ones_together(images: np.ndarray) -
 
 
 def test_trained_and_stripped_channels_are_removed_without_a_change(
-    tiny_data: Dataset, images: np.ndarray, tmp_path: Path
+    tiny_network: Build, tiny_data: Dataset, images: np.ndarray, tmp_path: Path
 ) -> None:
-    dense = resnet()
+    dense = tiny_network()
     schedule = PolynomialSchedule(end_step=6, frequency=2)
     model = prune_channels(dense, amount=0.4, divisor=2, schedule=schedule)
-    training = recipe.section(recipe.Training, {"epochs": 3, "learning_rate": 0.05})
+    training = recipe.section(recipe.Training, {"epochs": 2, "learning_rate": 0.05})
     fit(model, tiny_data, objective=Objective(), training=training, batch_size=32, seed=0)
     plain = strip(model)
     np.testing.assert_array_equal(plain(images).numpy(), model(images, training=False).numpy())

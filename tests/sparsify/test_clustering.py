@@ -50,15 +50,15 @@ def test_few_distinct_values_are_their_own_centroids() -> None:
 
 
 def test_a_kernel_holds_so_many_distinct_values_at_most_after_training(
-    tiny_network: Build, tiny_data: Dataset, images: np.ndarray
+    dense_network: Build, tiny_data: Dataset, images: np.ndarray
 ) -> None:
-    model = cluster(tiny_network(), clusters=5)
-    start = model.get_layer("conv2").centroids.numpy().copy()
+    model = cluster(dense_network(), clusters=5)
+    start = model.get_layer("hidden").centroids.numpy().copy()
     training = recipe.section(recipe.Training, {"epochs": 2})
     fit(model, tiny_data, objective=Objective(), training=training, batch_size=32, seed=0)
     plain = strip(model)
     assert max(content.distinct_values for content in kernel_contents(plain)) <= 5
-    assert (model.get_layer("conv2").centroids.numpy() != start).all()
+    assert (model.get_layer("hidden").centroids.numpy() != start).all()
     np.testing.assert_array_equal(plain(images).numpy(), model(images, training=False).numpy())
 
 
@@ -81,8 +81,8 @@ def test_a_centroid_moves_by_the_mean_gradient_of_its_weights_and_a_weight_by_it
     np.testing.assert_allclose(for_centroids.numpy(), means, rtol=1e-4, atol=1e-6)
 
 
-def test_zeros_stay_zero_and_are_one_of_the_values(tiny_network: Build, tiny_data: Dataset) -> None:
-    pruned = strip(prune(tiny_network(), sparsity=0.5, schedule=PolynomialSchedule(end_step=0)))
+def test_zeros_stay_zero_and_are_one_of_the_values(dense_network: Build, tiny_data: Dataset) -> None:
+    pruned = strip(prune(dense_network(), sparsity=0.5, schedule=PolynomialSchedule(end_step=0)))
     model = cluster(pruned, clusters=4)
     training = recipe.section(recipe.Training, {"epochs": 1})
     fit(model, tiny_data, objective=Objective(), training=training, batch_size=32, seed=0)
@@ -90,8 +90,8 @@ def test_zeros_stay_zero_and_are_one_of_the_values(tiny_network: Build, tiny_dat
     for content in kernel_contents(plain):
         assert content.sparsity >= 0.5
         assert content.distinct_values <= 4
-    zero = pruned.get_layer("conv2").kernel.numpy() == 0
-    np.testing.assert_array_equal(plain.get_layer("conv2").kernel.numpy()[zero], 0)
+    zero = pruned.get_layer("hidden").kernel.numpy() == 0
+    np.testing.assert_array_equal(plain.get_layer("hidden").kernel.numpy()[zero], 0)
 
 
 def test_two_values_of_a_pruned_kernel_are_zero_and_another(tiny_network: Build, images: np.ndarray) -> None:

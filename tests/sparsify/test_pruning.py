@@ -78,30 +78,27 @@ def test_after_the_last_change_the_mask_stays_though_weights_move(tiny_network: 
 
 
 @pytest.mark.parametrize("pattern", [{"sparsity": 0.7}, {"pattern": "2:4"}])
-@pytest.mark.parametrize("steps", [0, 4, 12])
 def test_inference_at_any_time_is_the_stripped_network(
-    tiny_network: Build, images: np.ndarray, pattern: dict[str, Any], steps: int
+    dense_network: Build, images: np.ndarray, pattern: dict[str, Any]
 ) -> None:
-    model = prune(tiny_network(), schedule=SCHEDULE, **pattern)
-    for _ in range(steps):
+    model = prune(dense_network(), schedule=SCHEDULE, **pattern)
+    for step in range(12):
+        if step in {0, 4, 11}:
+            np.testing.assert_array_equal(model(images, training=False).numpy(), strip(model)(images).numpy())
         model(images, training=True)
-    np.testing.assert_array_equal(model(images, training=False).numpy(), strip(model)(images).numpy())
 
 
-def test_a_pruned_network_begins_as_the_dense_one_and_leaves_it_alone(tiny_network: Build, images: np.ndarray) -> None:
-    dense = tiny_network()
+def test_a_pruned_network_begins_as_the_dense_one_and_leaves_it_alone(dense_network: Build, images: np.ndarray) -> None:
+    dense = dense_network()
     before = [weight.numpy().copy() for weight in dense.variables]
-    model = prune(dense, sparsity=0.9, schedule=SCHEDULE)
+    model = prune(dense, sparsity=0.9, schedule=PolynomialSchedule(begin_step=1, end_step=1))
     assert [layer.name for layer in model.layers] == [layer.name for layer in dense.layers]
-    # Dropout's state is copied too, so that both draw the same numbers.
-    np.testing.assert_array_equal(model(images, training=True).numpy(), dense(images, training=True).numpy())
-    train_like = prune(dense, sparsity=0.9, schedule=SCHEDULE)
-    for _ in range(9):
-        train_like(images, training=True)
-    after = [weight.numpy() for weight in dense.trainable_variables]
-    trainable = [value for value, weight in zip(before, dense.variables, strict=True) if weight.trainable]
-    for old, new in zip(trainable, after, strict=True):
-        np.testing.assert_array_equal(old, new)
+    first = model(images, training=True).numpy()
+    assert (model(images, training=True).numpy() != first).any()
+    for old, weight in zip(before, dense.variables, strict=True):
+        np.testing.assert_array_equal(old, weight.numpy())
+    # Dropout's state was copied too, so that both draw the same numbers.
+    np.testing.assert_array_equal(first, dense(images, training=True).numpy())
 
 
 def test_only_kept_weights_get_a_gradient(tiny_network: Build, images: np.ndarray) -> None:
@@ -184,35 +181,35 @@ class StopAt(Callback):
             self.stop.received = signal.SIGTERM
 
 
-def test_a_stopped_pruning_goes_on_to_the_same_bits(tiny_network: Build, tiny_data: Dataset, tmp_path: Path) -> None:
+def test_a_stopped_pruning_goes_on_to_the_same_bits(dense_network: Build, tiny_data: Dataset, tmp_path: Path) -> None:
     schedule = PolynomialSchedule(begin_step=1, end_step=9, frequency=2)
-    straight = prune(tiny_network(), sparsity=0.7, schedule=schedule)
+    straight = prune(dense_network(), sparsity=0.7, schedule=schedule)
     train(straight, tiny_data)
     stop = StopRequest()
     path = tmp_path / "checkpoint.npz"
     callbacks = [StopAt(stop, epoch=1, step=2)]  # between two changes of the masks
     with pytest.raises(StoppedError):
         train(
-            prune(tiny_network(), sparsity=0.7, schedule=schedule),
+            prune(dense_network(), sparsity=0.7, schedule=schedule),
             tiny_data,
             checkpoint=Checkpoint(path, "key", stop),
             callbacks=callbacks,
         )
-    resumed = prune(tiny_network(seed=77), sparsity=0.7, schedule=schedule)
+    resumed = prune(dense_network(seed=77), sparsity=0.7, schedule=schedule)
     train(resumed, tiny_data, checkpoint=Checkpoint(path, "key"))
     for mine, theirs in zip(straight.variables, resumed.variables, strict=True):
         np.testing.assert_array_equal(mine.numpy(), theirs.numpy(), err_msg=mine.path)
 
 
 def test_the_epoch_that_is_kept_has_the_whole_sparsity_even_if_it_is_the_first(
-    tiny_network: Build, tiny_data: Dataset
+    dense_network: Build, tiny_data: Dataset
 ) -> None:
-    model = prune(tiny_network(), sparsity=0.9, schedule=PolynomialSchedule(end_step=10, frequency=1))
+    model = prune(dense_network(), sparsity=0.9, schedule=PolynomialSchedule(end_step=10, frequency=1))
     # With no movement to speak of, no epoch is better than the first, in which little has been pruned yet.
     state = train(model, tiny_data, settings={"learning_rate": 1e-12})
     assert state.best_epoch == 1
     assert int(model.get_layer("logits").calls.numpy()) < 10
-    assert zeros(strip(model)) == {"conv1": 65, "conv2": 518, "logits": 346}
+    assert zeros(strip(model)) == {"hidden": 461, "logits": 22}
 
 
 def test_a_pruned_student_is_distilled_with_the_dense_ones_taps(tiny_network: Build, tiny_data: Dataset) -> None:
@@ -225,18 +222,18 @@ def test_a_pruned_student_is_distilled_with_the_dense_ones_taps(tiny_network: Bu
             {"loss": "soft_logits"},
             {"loss": "attention_transfer", "taps": [["stage1", "stage1"], ["conv2", "conv2"]]},
         ],
-        epochs=2,
+        epochs=1,
         batch_size=32,
     )
-    assert len(curve) == 2
+    assert len(curve) == 1
     assert zeros(strip(student)) == {"conv1": 36, "conv2": 288, "logits": 192}
 
 
-def test_pruning_works_in_half_precision_and_with_xla(tiny_network: Build, tiny_data: Dataset) -> None:
-    model = prune(tiny_network(), sparsity=0.5, schedule=PolynomialSchedule(end_step=2, frequency=1))
+def test_pruning_works_in_half_precision_and_with_xla(dense_network: Build, tiny_data: Dataset) -> None:
+    model = prune(dense_network(), sparsity=0.5, schedule=PolynomialSchedule(end_step=2, frequency=1))
     train(model, tiny_data, settings={"epochs": 1, "precision": "mixed_float16", "xla": True})
     assert {weight.dtype for weight in model.trainable_variables} == {"float32"}
-    assert zeros(strip(model)) == {"conv1": 36, "conv2": 288, "logits": 192}
+    assert zeros(strip(model)) == {"hidden": 256, "logits": 12}
 
 
 def test_what_a_step_changes_can_be_collected_by_a_scope_around_it(tiny_network: Build, images: np.ndarray) -> None:
@@ -258,6 +255,7 @@ def test_what_a_step_changes_can_be_collected_by_a_scope_around_it(tiny_network:
         ({"sparsity": {"conv2": 1.5}}, RecipeError, r"layer 'conv2' is 1.5"),
         ({}, RecipeError, "give a sparsity for unstructured pruning"),
         ({"sparsity": 0.5, "pattern": "2:4"}, RecipeError, "none for n:m"),
+        ({"sparsity": 0.5, "exclude": "conv1"}, RecipeError, r"expected a list of their names, such as \['conv1'\]"),
         ({"sparsity": 0.5, "exclude": ["conv3"]}, ModelError, r"'conv3'. Did you mean 'conv\d'"),
         ({"sparsity": {"logit": 0.5}}, ModelError, r"'logit'. Did you mean 'logits'"),
         ({"sparsity": {"flat": 0.5}}, ModelError, r"layer 'flat' \(Flatten\).*no kernel"),

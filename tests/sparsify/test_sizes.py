@@ -11,7 +11,7 @@ from keras import layers
 
 import edgekd
 from edgekd import architectures
-from edgekd.errors import StorageError
+from edgekd.errors import ModelError, StorageError
 from edgekd.sparsify.clustering import cluster
 from edgekd.sparsify.pruning import prune
 from edgekd.sparsify.schedule import PolynomialSchedule
@@ -38,6 +38,12 @@ def test_kernels_are_counted() -> None:
     assert kernel_contents(model) == (KernelContent("dense", weights=6, zeros=3, distinct_values=3),)
     assert kernel_contents(model)[0].sparsity == 0.5
     assert nonzero_parameters(model) == 3 + 1 + 2 + 1 + 2
+
+
+def test_a_network_in_training_is_not_counted() -> None:
+    model = keras.Sequential([keras.Input((3,)), layers.Dense(2, name="dense")])
+    with pytest.raises(ModelError, match=r"layer 'dense' .* strip the network first"):
+        kernel_contents(prune(model, sparsity=0.5, schedule=PolynomialSchedule(end_step=0)))
 
 
 def test_the_exported_file_holds_the_zeros_and_compresses_smaller(tmp_path: Path) -> None:

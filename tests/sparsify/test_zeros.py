@@ -13,6 +13,8 @@ from edgekd.data.dataset import Dataset
 from edgekd.distill.loop import fit
 from edgekd.distill.objective import Objective
 from edgekd.errors import ModelError
+from edgekd.quantize.aware import quantize_aware
+from edgekd.sparsify.kernels import kernel_of
 from edgekd.sparsify.pruning import prune
 from edgekd.sparsify.schedule import PolynomialSchedule
 from edgekd.sparsify.stripping import strip
@@ -26,21 +28,20 @@ def pruned(build: Build) -> keras.Model:
 
 
 def kernels(model: keras.Model) -> list[np.ndarray]:
-    return [model.get_layer(name).kernel.numpy() for name in ("conv1", "conv2", "logits")]
+    return [layer.kernel.numpy() for layer in model.layers if isinstance(layer, layers.Dense)]
 
 
 @pytest.mark.parametrize(
     "settings",
     [
         {"optimizer": "sgd", "momentum": 0.9, "nesterov": True},
-        {"optimizer": "adamw", "learning_rate": 0.01},
-        {"accumulation_steps": 2, "precision": "mixed_float16"},
+        {"optimizer": "adamw", "learning_rate": 0.01, "accumulation_steps": 2, "precision": "mixed_float16"},
     ],
 )
 def test_zeros_survive_training_and_the_other_weights_move(
-    tiny_network: Build, tiny_data: Dataset, settings: dict[str, object]
+    dense_network: Build, tiny_data: Dataset, settings: dict[str, object]
 ) -> None:
-    start = pruned(tiny_network)
+    start = pruned(dense_network)
     model = keep_zeros(start)
     training = recipe.section(recipe.Training, {"epochs": 2, **settings})
     fit(model, tiny_data, objective=Objective(), training=training, batch_size=32, seed=0)
@@ -49,8 +50,19 @@ def test_zeros_survive_training_and_the_other_weights_move(
         assert (after[before != 0] != before[before != 0]).mean() > 0.9
 
 
+def test_zeros_survive_quantisation_aware_training(tiny_network: Build, tiny_data: Dataset, images: np.ndarray) -> None:
+    start = pruned(tiny_network)
+    model = quantize_aware(keep_zeros(start), images)
+    training = recipe.section(recipe.Training, {"epochs": 1})
+    fit(model, tiny_data, objective=Objective(), training=training, batch_size=32, seed=0)
+    trained = {layer.name: layer for layer in model._flatten_layers() if kernel_of(layer) is not None}
+    for name in ("conv1", "conv2", "logits"):
+        before, after = start.get_layer(name).kernel.numpy(), trained[name].kernel.numpy()
+        np.testing.assert_array_equal(after[before == 0], 0)
+        assert (after[before != 0] != before[before != 0]).mean() > 0.9
+
+
 def test_zeros_survive_in_a_layer_that_another_wraps(tiny_network: Build, images: np.ndarray) -> None:
-    """Quantisation-aware training clones layers by their configuration and puts another kernel into their forward."""
     inner = keep_zeros(pruned(tiny_network)).get_layer("conv2")
     copy = type(inner).from_config(inner.get_config())
     inputs = keras.Input((8, 8, 8))
