@@ -12,11 +12,7 @@ from edgekd.quantize.legacy import _copying, _tfmot
 _PRESERVABLE = ("sparsity", "clusters")
 # The layers whose weights tfmot can hold to a pattern while it quantises them, by the weight's attribute. It splits
 # separable convolutions; of a Conv2DTranspose, which it can prune and cluster too, it would lose the pattern.
-_KERNELS = {
-    "Conv2D": "kernel",
-    "Dense": "kernel",
-    "SeparableConv2D": "pointwise_kernel",
-}
+_KERNELS = {"Conv2D": "kernel", "Dense": "kernel", "SeparableConv2D": "pointwise_kernel"}
 # The kinds that tfmot does not know as such, but takes in some places of a graph.
 _CHANGED = ("BatchNormalization", "SeparableConv2D", "SyncBatchNormalization")
 # The kinds whose kernels it quantises.

@@ -58,8 +58,12 @@ def load(path: Path) -> Any:
             f"{str(path)!r} is no tf_keras network that edgekd has saved, or is damaged: {error}."
         ) from error
     _refuse_code(config, str(path))
-    with _tfmot.scope():
-        return tf_keras.models.load_model(path, compile=False)
+    try:
+        with _tfmot.scope():
+            return tf_keras.models.load_model(path, compile=False)
+    except (OSError, KeyError, ValueError, TypeError, AttributeError, IndexError) as error:
+        reason = " ".join(str(error).split())[:500]
+        raise ModelError(f"{str(path)!r} cannot be loaded: {type(error).__name__}: {reason}. Save it again.") from error
 
 
 def _refuse_code(config: Any, what: str) -> None:
@@ -68,7 +72,7 @@ def _refuse_code(config: Any, what: str) -> None:
         module = str(part.get("module") or "keras").partition(".")[0]
         if part.get("class_name") in _CODE or module not in _MODULES:
             raise ModelError(
-                f"{what} holds code ({part['class_name']}), which edgekd neither saves nor runs: build the network "
+                f"{what} holds code ({part.get('class_name')}), which edgekd neither saves nor runs: build the network "
                 "from standard layers."
             )
 

@@ -1,5 +1,6 @@
 """Quantisation-aware training by tensorflow-model-optimization, up to the int8 file."""
 
+import h5py
 import numpy as np
 import pytest
 import tf_keras
@@ -169,6 +170,11 @@ def test_only_h5_files_are_written_and_only_networks_are_read(quantised, tmp_pat
     with pytest.raises(ModelError, match="damaged"):
         load(tmp_path / "text.h5")
     assert [path.name for path in tmp_path.iterdir()] == ["text.h5"]
+    save(quantised, tmp_path / "network.h5")
+    with h5py.File(tmp_path / "network.h5", "a") as file:
+        del file["model_weights"]["quant_conv"]
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        load(tmp_path / "network.h5")
 
 
 def test_code_in_a_file_is_neither_written_nor_run(tmp_path):
