@@ -17,7 +17,7 @@ from edgekd.pipeline import load_data, preflight
 from edgekd.pipeline.stage import STUDENT_DISTILLED
 
 ROOT = Path(__file__).parents[1]
-GUIDE = (ROOT / "docs" / "distillation.md").read_text(encoding="utf-8")
+GUIDES = {name: (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8") for name in ("distillation", "quantisation")}
 
 # What a reader puts a fragment into; the sizes of the error messages' shapes are those of its data.
 BASE: dict[str, Any] = {
@@ -27,8 +27,9 @@ BASE: dict[str, Any] = {
 }
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", GUIDE, flags=re.DOTALL)
+def blocks(language: str, *guides: str) -> list[str]:
+    texts = [GUIDES[name] for name in guides or GUIDES]
+    return [found for text in texts for found in re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)]
 
 
 def commands() -> list[list[str]]:
@@ -37,7 +38,7 @@ def commands() -> list[list[str]]:
 
 
 def refusals() -> list[tuple[str, str]]:
-    (table,) = re.findall(r"\| fragment \| what it says \|\n\|---\|---\|\n((?:\|.*\|\n)+)", GUIDE)
+    (table,) = re.findall(r"\| fragment \| what it says \|\n\|---\|---\|\n((?:\|.*\|\n)+)", GUIDES["distillation"])
     return re.findall(r"\| `(.*)` \| (.*) \|\n", table)
 
 
@@ -90,8 +91,9 @@ def test_every_command_exists_with_its_options_and_settings(arguments: list[str]
         assert found is not None, name
         group = found
     options = group.make_context(group.name, list(arguments), parent=context).params
-    if options.get("recipe"):
-        recipe.load(options["recipe"], overrides=options["overrides"])
+    name = options.get("recipe") or options.get("recipe_or_model")
+    if name and not name.endswith(".keras"):
+        recipe.load(name, overrides=options["overrides"])
 
 
 @pytest.mark.parametrize(("fragment", "message"), refusals())
@@ -102,10 +104,12 @@ def test_what_is_refused_is_refused_in_these_words(fragment: str, message: str) 
 
 
 @pytest.mark.slow
-def test_the_python_examples_run_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("guide", GUIDES)
+def test_the_python_examples_run_in_order(guide: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("EDGEKD_CACHE_DIR", str(tmp_path / "cache"))
     names: dict[str, Any] = {}
-    for example in blocks("python"):
-        exec(compile(example, "distillation.md", "exec"), names)  # noqa: S102 - our own page
-    assert list((tmp_path / "cache").iterdir())
+    for example in blocks("python", guide):
+        exec(compile(example, f"{guide}.md", "exec"), names)  # noqa: S102 - our own page
+    made = {"distillation": tmp_path / "cache", "quantisation": tmp_path / "student-int8.tflite"}
+    assert made[guide].exists()
