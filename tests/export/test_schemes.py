@@ -254,6 +254,16 @@ def test_an_operator_without_integer_kernel_is_named_and_stays_float_only_when_a
     assert metrics.sqnr_db(model(samples()).numpy(), received) > 12
 
 
+@pytest.mark.parametrize("dtype", ["float32", "own"])
+@pytest.mark.parametrize("scheme", ["int8", "int16x8", "int8x4"])
+def test_allowing_float_operators_changes_nothing_where_none_is_needed(scheme, dtype, exported, tmp_path):
+    dtype = quantize.scheme(scheme).dtypes[1] if dtype == "own" else dtype
+    path = tmp_path / "allowed.tflite"
+    options = {"scheme": scheme, "input_dtype": dtype, "output_dtype": dtype}
+    assert tflite.export(network(), path, images(), allow_float_operators=True, **options) == ()
+    assert path.read_bytes() == exported(scheme, dtype=dtype).read_bytes()
+
+
 def test_the_operators_whose_weights_dynamic_int8_left_in_float_are_named(tmp_path):
     model = functional(
         layers.Conv2D(4, 3, name="tiny"),  # 108 weights

@@ -1,6 +1,7 @@
 """Weights are stored as int4 (per channel), activations are quantised to int8 while running: no calibration.
 
-Depthwise and transposed convolutions have no 4-bit kernels: their weights are int8.
+Depthwise and transposed convolutions have no 4-bit kernels: their weights are int8. It saves space, not time: LiteRT
+unpacks 4-bit weights while running.
 """
 
 WEIGHT_BITS = 4

@@ -1,6 +1,6 @@
 """Weights are stored as int4 (per channel) and dequantised to float32 before use: an eighth of the size.
 
-Depthwise and transposed convolutions have no 4-bit kernels: their weights are int8.
+Depthwise and transposed convolutions have no 4-bit kernels: their weights are int8. It saves space, not time.
 """
 
 WEIGHT_BITS = 4
