@@ -24,19 +24,21 @@ _TYPES = {code: name.lower() for name, code in vars(schema.TensorType).items() i
 def read(content: bytes) -> Any:
     """Returns a TFLite file as a `schema.ModelT`, whose arrays are views of `content`.
 
+    Data that the file keeps behind the flatbuffer, as large files do, is joined to its buffers.
+
     Raises:
-      ModelError: it is no TFLite file, is damaged, or keeps buffers outside the flatbuffer (2 GiB and more).
+      ModelError: it is no TFLite file, or is damaged.
     """
     if content[4:8] != IDENTIFIER:
         raise ModelError(f"this is not a TFLite model: its file identifier {IDENTIFIER.decode()!r} is missing.")
     try:
         model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
+        for buffer in model.buffers or ():
+            if buffer.offset > 1:  # 1 stands for "not known yet" in files that are being written
+                buffer.data = np.frombuffer(content, np.uint8, buffer.size, buffer.offset)
+                buffer.offset = buffer.size = 0
     except Exception as error:  # whatever the reader stumbles over in damaged bytes: struct.error, IndexError, ...
         raise ModelError(f"the TFLite model is damaged: {type(error).__name__}: {error}") from error
-    if any(buffer.offset > 1 for buffer in model.buffers or ()):
-        raise ModelError(
-            "the TFLite model keeps its weights outside the flatbuffer (2 GiB or more): use a smaller one."
-        )
     return model
 
 
@@ -67,6 +69,30 @@ def with_metadata(content: bytes, name: str, value: bytes) -> bytes:
     entry.name, entry.buffer = name.encode(), len(model.buffers)
     model.buffers.append(buffer)
     model.metadata = [*kept, entry]
+    return pack(model)
+
+
+def with_signature_names(content: bytes) -> bytes:
+    """Returns the file with its inputs and outputs called as its first signature calls them.
+
+    Not every reader knows signatures. A tensor inside that has such a name gets another one.
+
+    Raises:
+      ModelError: as `read`.
+    """
+    model = read(content)
+    signature = model.signatureDefs[0]
+    tensors = model.subgraphs[signature.subgraphIndex].tensors
+    wanted = {entry.tensorIndex: entry.name for entry in (*signature.inputs, *signature.outputs)}
+    if all(tensors[index].name == name for index, name in wanted.items()):
+        return content
+    taken = set(wanted.values())
+    for index, tensor in enumerate(tensors):
+        name, number = wanted.get(index, tensor.name), 1
+        while index not in wanted and name in taken:
+            name, number = tensor.name + b"_%d" % number, number + 1
+        tensor.name = name
+        taken.add(name)
     return pack(model)
 
 

@@ -65,11 +65,45 @@ def test_a_truncated_flatbuffer_is_refused():
         flatbuffer.read(packed[:20])
 
 
-def test_weights_outside_the_flatbuffer_are_refused():
-    made = model(b"a")
-    made.buffers[1].offset = 4096
-    with pytest.raises(ModelError, match="outside the flatbuffer"):
-        flatbuffer.read(flatbuffer.pack(made))
+def outside(content):
+    """Returns a file that keeps its buffer of 20 letters behind the flatbuffer, as files of 2 GiB must."""
+    made = model(b"")
+    made.buffers[1].data = None
+    made.buffers[1].offset, made.buffers[1].size = 512, len(content)
+    return flatbuffer.pack(made).ljust(512, b"\0") + content
+
+
+def test_weights_behind_the_flatbuffer_are_joined_to_it():
+    found = flatbuffer.read(outside(b"a" * 20))
+    assert bytes(found.buffers[1].data) == b"a" * 20
+    again = schema.Model.GetRootAs(flatbuffer.pack(found), 0).Buffers(1)
+    assert (again.DataAsNumpy().tobytes(), again.Offset(), again.Size()) == (b"a" * 20, 0, 0)
+
+
+def test_weights_that_are_cut_off_are_refused():
+    with pytest.raises(ModelError, match="damaged"):
+        flatbuffer.read(outside(b"a" * 20)[:-1])
+
+
+def test_inputs_and_outputs_are_called_as_the_signature_calls_them():
+    made = model()
+    graph, signature = schema.SubGraphT(), schema.SignatureDefT()
+    graph.tensors, graph.operators, graph.inputs, graph.outputs = [], [], np.int32([0]), np.int32([2])
+    for name in (b"image", b"logits", b"logits_dequant"):
+        tensor = schema.TensorT()
+        tensor.name, tensor.shape = name, np.int32([1])
+        graph.tensors.append(tensor)
+
+    def entry(name, index):
+        made_entry = schema.TensorMapT()
+        made_entry.name, made_entry.tensorIndex = name, index
+        return [made_entry]
+
+    signature.signatureKey, signature.inputs, signature.outputs = b"a", entry(b"image", 0), entry(b"logits", 2)
+    made.subgraphs, made.signatureDefs = [graph], [signature]
+    named = flatbuffer.with_signature_names(flatbuffer.pack(made))
+    assert [tensor.name for tensor in flatbuffer.read(named).subgraphs[0].tensors] == [b"image", b"logits_1", b"logits"]
+    assert flatbuffer.with_signature_names(named) == named
 
 
 def test_operators_have_their_schema_names():

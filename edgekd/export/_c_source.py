@@ -86,7 +86,8 @@ def write_c_source(path: Path | str, folder: Path | str, *, name: str | None = N
 
 def _operators(content: bytes) -> list[str]:
     model = flatbuffer.read(content)
-    return [flatbuffer.operator_name(code) for code in model.operatorCodes or ()]
+    names = [flatbuffer.operator_name(code) for code in model.operatorCodes or ()]
+    return [names[operator.opcodeIndex] for graph in model.subgraphs for operator in graph.operators or ()]
 
 
 def _header(found: CSource) -> str:

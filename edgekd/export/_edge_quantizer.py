@@ -72,8 +72,10 @@ def quantise(
         except (ValueError, RuntimeError, NotImplementedError) as error:
             reason = " ".join(str(error).split())
             raise ModelError(f"ai-edge-quantizer cannot write scheme {scheme.name!r}: {reason}") from error
-    # It keeps buffers outside the flatbuffer from 256 KiB on, where few readers look for them: reading joins them.
-    return flatbuffer.pack(tfl_flatbuffer_utils.read_model(result.quantized_model))
+    # It keeps buffers outside the flatbuffer from 256 KiB on, where few readers look for them: reading joins them. And
+    # it calls a float output of integer arithmetic NAME_dequant.
+    packed = flatbuffer.pack(tfl_flatbuffer_utils.read_model(result.quantized_model))
+    return flatbuffer.with_signature_names(packed)
 
 
 def _add_rules(rules: Any, scheme: Scheme) -> None:

@@ -9,6 +9,7 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 from keras import layers
 
+from edgekd import quantize
 from edgekd.errors import ModelError, RecipeError
 from edgekd.export import export_model
 from edgekd.runtime import open_runner
@@ -93,6 +94,19 @@ def test_the_signature_has_the_names_and_binds_them_to_the_right_tensors(model, 
     outputs = interpreter.get_signature_runner("serving_default")(offset=arrays["scalar"], picture=arrays["image"])
     np.testing.assert_allclose(outputs["doubled"], 2 * arrays["image"].mean(axis=1), atol=1e-6)
     np.testing.assert_allclose(outputs["weighted"], model([arrays["image"], arrays["scalar"]])[0], atol=1e-6)
+
+
+def test_every_scheme_keeps_the_names(tmp_path):
+    image = keras.Input((16,), name="image")
+    network = keras.Model(image, layers.Dense(80, name="dense")(image))  # large enough for every scheme
+    samples = np.random.default_rng(0).random((8, 16), np.float32)
+    schemes = [scheme for scheme in quantize.all_schemes() if "tflite" in scheme.formats]
+    assert len(schemes) > 5
+    for scheme in schemes:
+        calibration = samples if scheme.needs_calibration else None
+        names = {"input_names": ["features"], "output_names": ["scores"]}
+        artifact = export(network, tmp_path / "m.tflite", scheme=scheme.name, calibration=calibration, **names)
+        assert [spec.name for spec in (*artifact.inputs, *artifact.outputs)] == ["features", "scores"], scheme.name
 
 
 def test_dictionaries_of_inputs_and_outputs_are_taken_by_name(arrays, tmp_path):
