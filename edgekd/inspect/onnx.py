@@ -35,7 +35,8 @@ def inspect(path: Path) -> Inspection:
     except (
         DecodeError,
         onnx.shape_inference.InferenceError,
-        IndexError,
+        AttributeError,
+        LookupError,
         TypeError,
         ValueError,
     ) as error:

@@ -26,7 +26,7 @@ def inspect(path: Path) -> Inspection:
         return _inspection(model, content, path)
     except ModelError as error:
         raise ModelError(f"{str(path)!r}: {error}") from error
-    except (AttributeError, IndexError, TypeError, ValueError, OverflowError) as error:
+    except (AttributeError, LookupError, OverflowError, TypeError, ValueError) as error:
         raise ModelError(
             f"{str(path)!r} is damaged ({type(error).__name__}: {error}): copy, download or export it again."
         ) from error

@@ -172,6 +172,29 @@ def test_a_truncated_file_is_an_error(name, kept, files, tmp_path):
         inspect_model(tmp_path / name)
 
 
+@pytest.mark.parametrize("name", ["int8.tflite", "float32.onnx"])
+@pytest.mark.parametrize("seed", range(2))
+def test_flipped_bytes_are_shown_or_refused(name, seed, files, tmp_path):
+    rng = np.random.default_rng(seed)
+    content = np.frombuffer((files / name).read_bytes(), np.uint8).copy()
+    content[rng.integers(8, 900, 40)] = rng.integers(0, 256, 40)
+    (tmp_path / name).write_bytes(content.tobytes())
+    try:
+        found = inspect_model(tmp_path / name)
+    except ModelError as error:
+        assert name in str(error)  # noqa: PT017 - a file that can still be read is as good
+    else:
+        assert found.size_bytes == len(content)
+
+
+def test_metadata_that_is_no_text_is_an_error(files, tmp_path):
+    content = (files / "float32.onnx").read_bytes()
+    assert content.count(b"student_distilled") == 1
+    (tmp_path / "m.onnx").write_bytes(content.replace(b"student_distilled", b"\xff\xfe\xfddent_distilled"))
+    with pytest.raises(ModelError, match=r"m\.onnx"):
+        inspect_model(tmp_path / "m.onnx")
+
+
 @pytest.mark.parametrize("name", ["m.tflite", "m.onnx", "m.keras"])
 @pytest.mark.parametrize("content", [b"", b"not a model at all, only some text"], ids=["empty", "text"])
 def test_a_file_that_is_no_model_is_an_error(name, content, tmp_path):
