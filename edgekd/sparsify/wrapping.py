@@ -1,7 +1,7 @@
 """What the layers around other layers share: their state, their file format, and how they put other weights in."""
 
 import contextlib
-import math
+import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -88,12 +88,7 @@ class Scheduled(Wrapped):
 
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
-        schedule = {
-            "end_step": self.schedule.end_step,
-            "begin_step": self.schedule.begin_step,
-            "frequency": self.schedule.frequency,
-            "initial": self.schedule.initial,
-        }
+        schedule = dataclasses.asdict(self.schedule)
         return {**super().get_config(), "schedule": schedule, "calls_per_step": self.calls_per_step}
 
     def step(self) -> tuple[Any, Any]:
@@ -123,14 +118,9 @@ class Scheduled(Wrapped):
         return tf.cast(tf.floor(sparsity * tf.cast(sizes, tf.float64) + 0.5), tf.int32)
 
 
-def nearest(sparsity: float, size: int) -> int:
-    """Returns how many of `size` a sparsity means: the nearest whole number, halves upwards."""
-    return math.floor(sparsity * size + 0.5)
-
-
 @contextlib.contextmanager
 def substituted(layer: keras.layers.Layer, values: list[tuple[keras.Variable, Any]]) -> Iterator[None]:
-    """Lets a layer see other values of some of its variables; what it assigns to the others is assigned.
+    """Lets a layer see other values of some of its variables; what it assigns to the others, and its losses, stay.
 
     Args:
       layer: the layer that is called in the block.
@@ -140,10 +130,12 @@ def substituted(layer: keras.layers.Layer, values: list[tuple[keras.Variable, An
     others = [variable for variable in layer.variables if id(variable) not in replaced]
     # Keras looks into the innermost scope only, and there may be an outer one: its values go with this one.
     read = [(variable, tf.convert_to_tensor(variable)) for variable in others]
-    with keras.StatelessScope(state_mapping=[*values, *read]) as scope:
+    with keras.StatelessScope(state_mapping=[*values, *read], collect_losses=True) as scope:
         before = dict(scope.state_mapping)
         yield
     for variable in others:
         value = scope.get_current_value(variable)
         if value is not before[id(variable)]:
             variable.assign(value)
+    for loss in scope.losses:
+        layer.add_loss(loss)

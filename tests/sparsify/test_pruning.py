@@ -134,6 +134,18 @@ def test_a_shared_layer_changes_its_mask_once_a_step() -> None:
     assert removed == [0, 16, 18, 18]  # 36 · 0.5 · (1 − 0.5³) = 15.75
 
 
+def test_regularisers_of_a_pruned_layer_count(images: np.ndarray) -> None:
+    inputs = keras.Input((8,))
+    dense = layers.Dense(4, activity_regularizer="l2", kernel_regularizer="l1", name="dense")
+    model = keras.Model(inputs, dense(inputs))
+    pruned = prune(model, sparsity=0.5, schedule=PolynomialSchedule(begin_step=9, end_step=9))
+    rows = images[0, :, :, 0]
+    for network in (model, pruned):
+        network(rows, training=True)
+    assert len(model.losses) == 2
+    np.testing.assert_allclose(sorted(pruned.losses), sorted(model.losses), rtol=1e-6)
+
+
 def test_nested_networks_are_pruned_by_path() -> None:
     inner_input = keras.Input((4,))
     inner = keras.Model(inner_input, layers.Dense(4, name="deep")(inner_input), name="inner")

@@ -17,8 +17,8 @@ from edgekd.sparsify.layer_kinds import DEPTHWISE, PARAMETRIC, TRANSPOSED
 from edgekd.sparsify.selection import groups, select
 from edgekd.sparsify.shrinking import shrink, without_channels
 
-# As small as each family can be built and still shrink.
-ARCHITECTURES: dict[str, dict[str, Any]] = {
+# As small as each family can be built and still shrink; others are built as they are.
+SMALL: dict[str, dict[str, Any]] = {
     "autoencoder": {"input_shape": (20,), "width": 16},
     "deep_cnn": {"input_shape": (8, 8, 1)},
     "ds_cnn": {"input_shape": (10, 8, 1), "filters": 16, "blocks": 2},
@@ -92,17 +92,13 @@ def assert_exact(model: keras.Model, *, amount: float = 0.3, **settings: Any) ->
     return small
 
 
-def test_every_architecture_is_in_these_tests() -> None:
-    assert sorted(ARCHITECTURES) == sorted(registry.discover("edgekd.architectures"))
-
-
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("name", registry.discover("edgekd.architectures"))
 def test_a_shrunk_network_is_the_large_one_with_zeros(name: str) -> None:
-    assert_exact(network(name, **ARCHITECTURES[name]))
+    assert_exact(network(name, **SMALL.get(name, {"input_shape": (32, 32, 3)})))
 
 
 def test_a_global_budget_is_exact_too_and_its_arithmetic_is_known() -> None:
-    model = network("ds_cnn", **ARCHITECTURES["ds_cnn"])
+    model = network("ds_cnn", **SMALL["ds_cnn"])
     coupling = coupled(model)
     kept = select(coupling, 0.3, divisor=4, scope="global").kept
     assert macs(coupling, np.ones_like(kept)) == count_macs(model)
