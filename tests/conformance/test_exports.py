@@ -108,14 +108,14 @@ def frozen(name):
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
-    """Exports each file once. Of TFLite files int8 goes through the door; tracing is most of what that costs."""
+    """Exports each file once; the TFLite files of a family share one trace, which is most of what they cost."""
     folder = tmp_path_factory.mktemp("exports")
 
     @functools.cache
     def export(name, format_name, scheme):
         model, samples, _ = settled(name)
         path = folder / f"{name}_{scheme}.{format_name}"
-        if format_name == "onnx" or scheme == "int8":
+        if format_name == "onnx":
             export_model(
                 model, path, format=format_name, scheme=scheme, name=name, source=name, calibration=samples, batch=None
             )
