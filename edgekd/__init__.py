@@ -14,10 +14,12 @@ if TYPE_CHECKING:
         distill_peers,
         distill_self,
         export_model,
+        inspect_model,
         load_data,
         quantize_model,
         train_model,
         verify_model,
+        write_c_source,
     )
     from edgekd.errors import EdgekdError
     from edgekd.pipeline import run
@@ -33,12 +35,14 @@ __all__ = [
     "distill_peers",
     "distill_self",
     "export_model",
+    "inspect_model",
     "load_data",
     "load_recipe",
     "quantize_model",
     "run",
     "train_model",
     "verify_model",
+    "write_c_source",
 ]
 
 _ELSEWHERE = {

@@ -23,6 +23,8 @@ if TYPE_CHECKING:  # importing it would import TensorFlow, which happens when wo
     from edgekd.distill.learners import Learners
     from edgekd.distill.objective import Objective
     from edgekd.distill.teacher import TeacherSource
+    from edgekd.export import CSource
+    from edgekd.inspect import Inspection
 
 
 def load_data(dataset: str = "embedded", **options: Any) -> Dataset:
@@ -284,7 +286,7 @@ def quantize_model(
 
 
 def export_model(
-    model: "keras.Model | Path | str",
+    model: Any,
     path: Path | str,
     *,
     scheme: str = "float32",
@@ -296,28 +298,31 @@ def export_model(
     """Writes a model as TFLite or ONNX, by the path's suffix, opens the file in its runtime and returns its record.
 
     Args:
-      model: a network, or the path of a saved one.
+      model: a network of Keras 3 or tf_keras, a TensorFlow function with a signature, or the path of a .keras or .h5
+        file or of a SavedModel folder.
       path: ends in .tflite or .onnx.
-      scheme: float32, float16, dynamic_int8 or int8; see `edgekd list schemes`.
-      data: its training split calibrates int8.
+      scheme: such as float32 or int8; see `edgekd list schemes`.
+      data: its training split calibrates schemes that need it.
       samples: how many training samples calibrate.
       seed: chooses them.
-      **options: `batch` (None for dynamic), `input_dtype`, `output_dtype`, and the format's own.
+      **options: `batch` (None for dynamic), `shape` of a sample, `input_names`, `output_names`, `input_dtype`,
+        `output_dtype`, `origin`, and the format's own.
 
     Raises:
       RecipeError: an unknown scheme, format or option, or one that does not fit.
       DataError: int8 without data, or unusable calibration samples.
       ModelError: the model cannot be converted.
     """
-    from edgekd import architectures, quantize
+    from edgekd import quantize
     from edgekd.data.calibration import calibratable, calibration_samples
     from edgekd.export import export_model as export_file
+    from edgekd.teachers.exportable import open_model
 
     path = Path(path)
     calibration = None
     if data is not None and quantize.scheme(scheme).needs_calibration:
         _, calibration = calibration_samples(data.train, samples=min(samples, calibratable(data.train)), seed=seed)
-    network = architectures.load_model(Path(model)) if isinstance(model, Path | str) else model
+    network = open_model(model) if isinstance(model, Path | str) else model
     return export_file(
         network,
         path,
@@ -328,6 +333,35 @@ def export_model(
         calibration=calibration,
         **options,
     )
+
+
+def inspect_model(path: Path | str) -> "Inspection":
+    """Returns what is in a TFLite, ONNX or Keras file: operators, sizes, arithmetic, memory, scales, provenance.
+
+    Raises:
+      StorageError: there is no such file.
+      ModelError: it is damaged or of another kind.
+    """
+    from edgekd.inspect import inspect_model as inspect
+
+    return inspect(path)
+
+
+def write_c_source(path: Path | str, folder: Path | str, *, name: str | None = None) -> "CSource":
+    """Writes a TFLite file as C for microcontrollers: the array, the operators to register, the arena's size.
+
+    Args:
+      path: a .tflite file; tflite-micro must be installed (`pip install edgekd[microcontroller]`).
+      folder: where NAME.h, NAME.c and NAME_resolver.h go.
+      name: of the array; by default the file's.
+
+    Raises:
+      RecipeError: a name that C cannot take.
+      ModelError: TFLM lacks an operator, or cannot run the file.
+    """
+    from edgekd.export import write_c_source as write
+
+    return write(path, folder, name=name)
 
 
 def verify_model(

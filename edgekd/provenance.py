@@ -23,8 +23,9 @@ _PACKAGES = ("edgekd", "keras", "tensorflow", "ai-edge-quantizer", "onnx", "tf2o
 class Origin(Record):
     """What whoever calls export knows of the network; None where it is not known.
 
-    `recipe_sha256` is over the whole recipe, `data_fingerprint` over every sample and label of the data that trained
-    the network, `validation_accuracy` its top-1 fraction on the validation split, before it was converted.
+    `recipe_sha256` is over all of a recipe that decides the file (gates and measuring do not), `data_fingerprint` over
+    every sample and label of the data that trained the network, `validation_accuracy` its top-1 fraction on the
+    validation split, before it was converted.
     """
 
     recipe_sha256: str | None = None

@@ -18,6 +18,7 @@ from edgekd.cli import _options
 @click.option("--batch", help="For a model: a fixed batch size, or dynamic.  [default: 1]")
 @click.option("--input-dtype", help="For a model: float32, int8 or uint8.  [default: float32]")
 @click.option("--output-dtype", help="For a model: float32, int8 or uint8.  [default: float32]")
+@click.option("--c-source", is_flag=True, help="For a model: write every TFLite file as C for microcontrollers, too.")
 @_options.json_option
 @_options.debug_option
 def command(
@@ -33,9 +34,12 @@ def command(
     batch: str | None,
     input_dtype: str | None,
     output_dtype: str | None,
+    c_source: bool,
     as_json: bool,
 ) -> None:
-    """Write TFLite and ONNX files of RECIPE_OR_MODEL: a recipe's distilled student, or a saved .keras or .h5 model.
+    """Write TFLite and ONNX files of RECIPE_OR_MODEL: a recipe's student, or a saved model.
+
+    That is a .keras or .h5 file or a SavedModel folder.
 
     A model's files go to the folder --out, by default the model's own. Every file is opened again in its runtime.
     """
@@ -47,8 +51,9 @@ def command(
         "--batch": batch,
         "--input-dtype": input_dtype,
         "--output-dtype": output_dtype,
+        "--c-source": c_source,
     }
-    if Path(recipe_or_model).suffix not in {".keras", ".h5"}:
+    if not _is_model(Path(recipe_or_model)):
         from edgekd.cli import _recipes
         from edgekd.pipeline.stage import EXPORT
 
@@ -95,9 +100,25 @@ def command(
         )
         for spec in specs
     ]
+    written = [
+        api.write_c_source(artifact.path, Path(artifact.path).parent)
+        for artifact in artifacts
+        if c_source and artifact.format == "tflite"
+    ]
     if as_json:
-        document = {"schema_version": 1, "artifacts": [artifact.model_dump(mode="json") for artifact in artifacts]}
+        document = {
+            "schema_version": 1,
+            "artifacts": [artifact.model_dump(mode="json") for artifact in artifacts],
+            "c_sources": [each.model_dump(mode="json") for each in written],
+        }
         click.echo(json.dumps(document, indent=2))
         return
     for artifact in artifacts:
         click.echo(f"{artifact.path}  {artifact.size_bytes:,} bytes  sha256 {artifact.sha256[:16]}…")
+    for each in written:
+        names = ", ".join((each.header, each.source, each.resolver))
+        click.echo(f"{names}  arena of {each.arena_bytes:,} bytes  {', '.join(each.operators)}")
+
+
+def _is_model(path: Path) -> bool:
+    return path.suffix in {".keras", ".h5"} or (path / "saved_model.pb").is_file()

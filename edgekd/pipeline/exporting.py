@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from edgekd.pipeline.results import ExportResult
+from edgekd.pipeline.results import ExportResult, TrainingResult
 from edgekd.pipeline.stage import (
     EXPORT,
     MODEL_FILE,
@@ -13,6 +13,7 @@ from edgekd.pipeline.stage import (
     Stage,
     Work,
 )
+from edgekd.provenance import Origin
 from edgekd.recipe import Export, Recipe
 
 
@@ -57,11 +58,22 @@ def _export(work: Work) -> list[Path]:
             batch=None if export.batch == "dynamic" else export.batch,
             input_dtype=export.input_dtype,
             output_dtype=export.output_dtype,
+            origin=_origin(work, source),
             **_options(recipe, export, source),
         )
         artifacts.append(artifact.model_copy(update={"path": path.relative_to(work.run).as_posix()}))
     ExportResult(artifacts=tuple(artifacts)).write(work.folder / RECORD_FILE)
     return [work.folder / RECORD_FILE, *(work.run / artifact.path for artifact in artifacts)]
+
+
+def _origin(work: Work, source: str) -> Origin:
+    trained = TrainingResult.read(work.run / source / RECORD_FILE).model
+    return Origin(
+        recipe_sha256=work.key,
+        data_fingerprint=work.data.fingerprint,
+        seed=work.recipe.seed,
+        validation_accuracy=trained.validation_accuracy,
+    )
 
 
 def _options(recipe: Recipe, export: Export, source: str) -> dict[str, Any]:
