@@ -91,7 +91,8 @@ class Artifact(Record):
     """One exported file. `accuracy`, `accuracy_drop` and `agreement` are None until it has been verified.
 
     `accuracy_drop` is the reference model's accuracy minus this file's; `agreement` is the fraction of test samples
-    on which both predict the same class.
+    on which both predict the same class. `float_operators` are those that the scheme left in float, each with the
+    name of its output.
     """
 
     name: str
@@ -103,6 +104,7 @@ class Artifact(Record):
     sha256: str
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+    float_operators: tuple[str, ...] = ()
     accuracy: float | None = None
     accuracy_drop: float | None = None
     agreement: float | None = None

@@ -19,7 +19,13 @@ if TYPE_CHECKING:
 _EARLIEST = (1980, 1, 1, 0, 0, 0)  # the first date that a zip archive can hold
 _UNKNOWN_OBJECT = re.compile(r"(?:Could not locate (?:class|function)|Unknown [a-z ]+:) '([^']+)'")
 # Where the layers of edgekd are that a saved network may hold. They register themselves with Keras when imported.
-_OWN_LAYERS = ("edgekd.quantize.aware.layers",)
+_OWN_LAYERS = (
+    "edgekd.quantize.aware.layers",
+    "edgekd.sparsify.channel_pruning",
+    "edgekd.sparsify.clustering",
+    "edgekd.sparsify.pruning",
+    "edgekd.sparsify.zeros",
+)
 _VALUE_MODULES = {"keras.initializers", "keras.regularizers", "keras.constraints"}
 
 

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["CSource", "Origin", "export_model", "source_of", "write_c_source"]
 
-_DTYPES = ("float32", "int8", "uint8")
-
 
 def source_of(model: Any) -> "Source":
     """Returns a model as `export_model` sees it; that takes this too.
@@ -120,7 +118,7 @@ def export_model(
     sample = [generator.random((1, *_source.sample_shape(spec)), np.float32) for spec in network.inputs]
     exporter = registry.load(__name__, format)
     with storage.atomic_path(path) as partial, _traceable(model if aware else None):
-        exporter.export(
+        left_in_float = exporter.export(
             network,
             partial,
             samples,
@@ -143,6 +141,7 @@ def export_model(
         sha256=sha256,
         inputs=inputs,
         outputs=outputs,
+        float_operators=left_in_float,
     )
 
 
@@ -249,10 +248,11 @@ def _check_choice(
     if batch is not None and (type(batch) is not int or batch < 1):
         raise ModelError(f"batch must be a positive whole number, or None for one that may vary, not {batch!r}.")
     for key, dtype in dtypes.items():
-        if dtype not in _DTYPES:
-            raise RecipeError(unknown_name(key, dtype, _DTYPES))
-        if dtype != "float32" and scheme.activation_bits != 8:
+        known = sorted({each for other in quantize.all_schemes() for each in other.dtypes})
+        if dtype not in known:
+            raise RecipeError(unknown_name(key, dtype, known))
+        if dtype not in scheme.dtypes:
             raise RecipeError(
-                f"{key} {dtype!r} needs integer activations, which scheme {scheme.name!r} does not have: "
-                "use scheme int8, or float32."
+                f"{key} {dtype!r} does not go with scheme {scheme.name!r}, whose files can have "
+                f"{' or '.join(scheme.dtypes)}."
             )

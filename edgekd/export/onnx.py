@@ -13,9 +13,9 @@ import onnx
 import tf2onnx.convert
 import tf2onnx.utils
 
-from edgekd import quantize
+from edgekd import flatbuffer, quantize
 from edgekd.errors import ModelError
-from edgekd.export import _reopen
+from edgekd.export import _outcome, _reopen
 from edgekd.export._graph import frozen_function
 from edgekd.export._onnx_order import canonical
 from edgekd.export._onnx_transposes import without_stray_transposes
@@ -41,8 +41,10 @@ def export(
     output_name: str = "logits",
     opset: int = 17,
     allow_float_operators: bool = False,
-) -> None:
-    """Writes the model to `path`; `edgekd.export.export_model` is the checked way here.
+) -> tuple[str, ...]:
+    """Writes the model to `path`, and returns the operators that int8 left in float32.
+
+    `edgekd.export.export_model` is the checked way here.
 
     float32 goes from the TensorFlow graph to ONNX. int8 goes through the int8 TFLite file, whose integers and scales
     it keeps (QuantizeLinear and DequantizeLinear around float operators): both files then round alike.
@@ -66,6 +68,7 @@ def export(
         raise ModelError(f"opset {opset!r} cannot be written: choose {_LOWEST_OPSET} to {_HIGHEST_OPSET}.")
     chosen = quantize.scheme(scheme)
     function = frozen_function(model, batch=batch, output_name=output_name)
+    left_in_float: tuple[str, ...] = ()
     if chosen.weight_bits == 32:
         proto = _from_graph(function, opset=opset)
     else:
@@ -79,10 +82,12 @@ def export(
             allow_float_operators=allow_float_operators,
         )
         proto = _from_tflite(content, opset=opset)
+        left_in_float = _outcome.float_operators(flatbuffer.read(content), chosen)
     _name_batch(proto)
     _check(proto)
     proto = without_stray_transposes(proto)
     path.write_bytes(canonical(proto).SerializeToString(deterministic=True))
+    return left_in_float
 
 
 def embed(path: Path, key: str, text: str) -> None:

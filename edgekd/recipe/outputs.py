@@ -47,12 +47,11 @@ class Export(Section):
                 f"format {self.format!r} cannot carry scheme {self.scheme!r}; it can be written as: "
                 f"{', '.join(scheme.constants['FORMATS'])}."
             )
-        if self.input_dtype != "float32" or self.output_dtype != "float32":
-            bits = scheme.constants["ACTIVATION_BITS"]
-            if bits != 8:
+        for key, dtype in (("input_dtype", self.input_dtype), ("output_dtype", self.output_dtype)):
+            if dtype not in scheme.constants["DTYPES"]:
                 raise invalid(
-                    f"input_dtype {self.input_dtype!r} / output_dtype {self.output_dtype!r} need quantised "
-                    f"activations, but scheme {self.scheme!r} keeps them in floating point. Use scheme int8 or float32."
+                    f"{key} {dtype!r} does not go with scheme {self.scheme!r}, whose files can have "
+                    f"{' or '.join(scheme.constants['DTYPES'])}."
                 )
         return self
 

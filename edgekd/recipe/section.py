@@ -25,7 +25,7 @@ Positive = Annotated[int, pydantic.Field(gt=0)]
 NonNegative = Annotated[int, pydantic.Field(ge=0)]
 NonNegativeFloat = Annotated[float, pydantic.Field(ge=0.0)]
 PositiveFloat = Annotated[float, pydantic.Field(gt=0.0)]
-Dtype = Literal["float32", "int8", "uint8"]
+Dtype = Literal["float32", "int8", "uint8", "int16"]
 
 Item = TypeVar("Item")
 # YAML and JSON have lists only; a frozen section holds tuples.
