@@ -261,7 +261,7 @@ def quantize_model(
       samples: how many training samples show them.
       ranges: in training, `moving_average` follows the batches, `learned` trains the ranges.
       freeze_after: training steps after which moving averages stay as they are.
-      seed: chooses the samples.
+      seed: chooses the samples, and is that of dropout without a seed of its own.
       **settings: of the calibration.
 
     Raises:
@@ -279,6 +279,7 @@ def quantize_model(
         images,
         exclude=exclude,
         calibration=calibration,
+        seed=seed,
         ranges=ranges,
         freeze_after=freeze_after,
         **settings,
@@ -485,6 +486,11 @@ def _fit(
     from edgekd.distill.loop import fit
     from edgekd.quantize import aware
 
+    models = getattr(student, "models", (student,))
+    if training.precision != "float32" and any(aware.is_quantize_aware(model) for model in models):
+        raise RecipeError(
+            f"precision is {training.precision!r}, but rounding to int8 must be computed in float32: remove precision."
+        )
     state = fit(
         student,
         data,
@@ -498,7 +504,7 @@ def _fit(
         seed=seed,
         strategy=strategy,
     )
-    for model in getattr(student, "models", (student,)):
+    for model in models:
         if aware.is_quantize_aware(model):
             aware.round_biases(model)
     return tuple(state.curve)

@@ -56,6 +56,10 @@ def convert(
     batch = function.inputs[0].shape[0] or 1
     quantised_later = _edge_quantizer.is_written_by_it(scheme)
     if _holds_ranges(function):
+        if not scheme.aware:
+            raise ModelError(
+                f"the network is fake-quantised to int8, so it cannot become {scheme.name}: export it as int8."
+            )
         # A fake-quantised network, see `quantize.aware`: the converter takes the ranges from it.
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.inference_input_type = tf.as_dtype(input_dtype)

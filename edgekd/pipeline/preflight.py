@@ -43,9 +43,27 @@ def check(recipe: Recipe, data: Dataset, *, stages: Collection[str]) -> None:
     if distils:
         _check_distillation(recipe, data, teachers)
     if recipe.quantize is not None and (distils or STUDENT_QUANTIZED in stages):
-        from edgekd.quantize import aware
+        _check_int8(recipe, data)
 
-        aware.check(networks.build(recipe.student, data, seed=recipe.seed), exclude=recipe.quantize.exclude)
+
+def _check_int8(recipe: Recipe, data: Dataset) -> None:
+    """Makes the int8 network of the untrained student, and tries the taps and the optimizer of its training."""
+    import numpy as np
+
+    from edgekd.data.batches import steps_per_epoch
+    from edgekd.distill import objective, optimizers
+    from edgekd.distill.learners import Student
+    from edgekd.pipeline import quantizing
+
+    assert recipe.quantize is not None  # noqa: S101 - asked by the caller
+    images = np.random.default_rng(0).random((2, *data.input_shape), np.float32)
+    student = networks.build(recipe.student, data, seed=recipe.seed)
+    network = quantizing.transformed(student, images, recipe.quantize, steps=1, seed=recipe.seed)
+    if recipe.quantize.aware is not None:
+        goal = objective.from_recipe(quantizing.objective_section(recipe), label_smoothing=0.0)
+        Student(network, goal.student_taps).shapes(data.input_shape)
+        steps = steps_per_epoch(data.train, batch_size=recipe.data.batch_size)
+        optimizers.build(recipe.quantize.aware, network.trainable_variables, steps_per_epoch=steps)
 
 
 def _checked_teacher(section: Teacher, data: Dataset, *, batch_size: int) -> Any:

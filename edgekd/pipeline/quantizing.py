@@ -75,7 +75,7 @@ def _quantize(work: Work) -> list[Path]:
     student = teaching.saved(work, STUDENT_DISTILLED)
     samples = min(work.recipe.calibration.samples, calibratable(work.data.train))
     _, images = calibration_samples(work.data.train, samples=samples, seed=work.recipe.seed)
-    network = transformed(student, images, section_, steps=_steps(work))
+    network = transformed(student, images, section_, steps=_steps(work), seed=work.recipe.seed)
     states: dict[str, TrainingState] = {}
     if section_.aware is not None:
         states[""] = _train(work, student, network)
@@ -85,7 +85,7 @@ def _quantize(work: Work) -> list[Path]:
 
 
 def transformed(
-    student: "keras.Model", images: "np.ndarray[Any, Any]", quantize: Quantize, *, steps: int
+    student: "keras.Model", images: "np.ndarray[Any, Any]", quantize: Quantize, *, steps: int, seed: int
 ) -> "keras.Model":
     """Returns the student with its arithmetic rounded.
 
@@ -94,6 +94,7 @@ def transformed(
       images: [samples, ...] float32 for calibration.
       quantize: the section.
       steps: of the training that follows.
+      seed: of the run.
     """
     from edgekd.quantize import aware
 
@@ -109,6 +110,7 @@ def transformed(
         images,
         exclude=quantize.exclude,
         calibration=quantize.calibration,
+        seed=seed,
         **training_settings,
         **quantize.arguments,
     )

@@ -59,7 +59,7 @@ def _verify(work: Work) -> list[Path]:
         if artifact.source == STUDENT_QUANTIZED:
             found_gates += gates.same_network_gates(
                 comparisons[-1],
-                max_beyond_one_lsb=work.recipe.verify.max_beyond_one_lsb,
+                max_beyond_one_lsb=work.recipe.verify.max_beyond_one_lsb if STUDENT_QUANTIZED in steps else None,
                 min_agreement=work.recipe.verify.min_agreement_with_int8_student,
             )
     result = VerifyResult(

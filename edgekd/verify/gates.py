@@ -6,35 +6,39 @@ from edgekd.errors import ShapeError
 from edgekd.records import Comparison, Gate
 
 
-def same_network_gates(comparison: Comparison, *, max_beyond_one_lsb: float, min_agreement: float) -> tuple[Gate, ...]:
+def same_network_gates(
+    comparison: Comparison, *, max_beyond_one_lsb: float | None, min_agreement: float
+) -> tuple[Gate, ...]:
     """Returns the gates for an integer file against the network that computes what it should: little may differ.
 
     Args:
       comparison: of the fake-quantised network with its file.
-      max_beyond_one_lsb: the fraction of outputs that may be off by more than one step of the file's output.
+      max_beyond_one_lsb: the fraction of outputs that may be off by more than one step of the file's output. None where
+        the outputs are floats, which have no steps: then there is no such gate.
       min_agreement: the fraction of samples with the same predicted class must be at least this.
     """
     beyond = [error.beyond_one_lsb for error in comparison.outputs if error.beyond_one_lsb is not None]
     worst = max(beyond) if len(beyond) == len(comparison.outputs) > 0 else None
     same = comparison.agreement.value if comparison.agreement else None
-    return (
-        Gate(
-            name="beyond_one_lsb",
-            passed=worst is not None and worst <= max_beyond_one_lsb,
-            observed=worst,
-            limit=max_beyond_one_lsb,
-            relation="<=",
-            subject=comparison.candidate,
-        ),
-        Gate(
-            name="agreement_with_int8_student",
-            passed=same is not None and same >= min_agreement,
-            observed=same,
-            limit=min_agreement,
-            relation=">=",
-            subject=comparison.candidate,
-        ),
+    agreement = Gate(
+        name="agreement_with_int8_student",
+        passed=same is not None and same >= min_agreement,
+        observed=same,
+        limit=min_agreement,
+        relation=">=",
+        subject=comparison.candidate,
     )
+    if max_beyond_one_lsb is None:
+        return (agreement,)
+    steps = Gate(
+        name="beyond_one_lsb",
+        passed=worst is not None and worst <= max_beyond_one_lsb,
+        observed=worst,
+        limit=max_beyond_one_lsb,
+        relation="<=",
+        subject=comparison.candidate,
+    )
+    return steps, agreement
 
 
 def accuracy_gates(

@@ -87,6 +87,12 @@ def test_an_int8_file_must_be_the_network_that_it_was_made_from(beyond, agreemen
     assert [gate.passed for gate in gates] == passed
 
 
+def test_outputs_that_are_floats_have_no_steps_to_be_judged_by():
+    (gate,) = same_network_gates(measured(beyond=None, agreement=1.0), max_beyond_one_lsb=None, min_agreement=0.995)
+    assert gate.name == "agreement_with_int8_student"
+    assert gate.passed
+
+
 def test_a_network_that_was_trained_further_is_judged_by_its_accuracy_alone():
     (gate,) = accuracy_gates(
         ["int8"], [comparison("int8", drop=0.0, agreement=0.2)], max_accuracy_drop=0.01, min_agreement=None

@@ -33,7 +33,7 @@ def fold_where_needed(plan: Plan) -> Plan:
         apart.add(norm)
         replaced[id(kernel)] = _with_norm(kernel, norm)
         passing = layers.Activation("linear", name=norm.name)
-        replaced[id(norm)] = dataclasses.replace(norm, kind=Kind.TRAINING, layer=passing, weights=())
+        replaced[id(norm)] = dataclasses.replace(norm, kind=Kind.PASSED, layer=passing, weights=())
     steps = tuple(replaced.get(id(step), step) for step in plan.steps)
     rounded = plan.rounded | {norm.inputs[0] for norm in unfolded}
     return dataclasses.replace(plan, steps=steps, rounded=rounded, folded=plan.folded - unfolded - apart)

@@ -72,7 +72,10 @@ def _recording(calls: list[Call], prefix: str) -> Callable[[keras.Operation], Ca
             if isinstance(operation, keras.Model):
                 inner = _functional(operation)
                 return inner._run_through_graph(args[0], operation_fn=_recording(calls, f"{name}."))
-            given = {key: value for key, value in kwargs.items() if value is not None and key != "training"}
+            # training=False says what a copy does anyway; training=True would change what the network computes.
+            given = {
+                key: value for key, value in kwargs.items() if value is not None and (key, value) != ("training", False)
+            }
             count = len(keras.tree.flatten(operation._inbound_nodes[0].outputs))
             call = Call(operation, name, args, given, tuple(Value() for _ in range(count)))
             calls.append(call)
@@ -83,7 +86,12 @@ def _recording(calls: list[Call], prefix: str) -> Callable[[keras.Operation], Ca
     return recorder
 
 
-def _functional(model: keras.Model) -> Any:
+def _functional(model: Any) -> Any:
+    if not isinstance(model, keras.Model):
+        raise ModelError(
+            f"a {type(model).__module__}.{type(model).__name__} is no Keras 3 network: load it first, or carry it to "
+            "Keras 3 with edgekd.quantize.legacy.from_tf_keras."
+        )
     if isinstance(model, keras.Sequential) and model.built:
         return model._functional
     if isinstance(model, keras.Function) and model.built:
@@ -92,6 +100,11 @@ def _functional(model: keras.Model) -> Any:
         f"{model.name!r} is a {type(model).__name__}: only built functional and sequential networks can be trained "
         "quantisation-aware. Build it as keras.Model(inputs, outputs), or give a sequential network an Input."
     )
+
+
+def outputs_of(model: keras.Model) -> Any:
+    """Returns a network's output tensors in the structure in which it gives them."""
+    return _functional(model)._outputs_struct
 
 
 def operations(model: keras.Model) -> Iterator[tuple[str, keras.Operation]]:

@@ -87,13 +87,14 @@ class FakeQuantize(_Counting):
 
         self.minimum, self.maximum = weight("minimum", low), weight("maximum", high)
 
-    def call(self, inputs: Any, training: bool | None = None, observe: bool = True, mean: bool = False) -> Any:
+    def call(self, inputs: Any, training: bool | None = None, observe: str = "follow", mean: bool = False) -> Any:
         """Returns the rounded inputs.
 
         Args:
           inputs: of any shape.
           training: whether the range adapts.
-          observe: whether it adapts to these inputs; where several arrays share a range, one of them holds all others.
+          observe: how a moving average adapts to these inputs: `follow`; `widen` only, where other arrays share the
+            range; or `ignore`.
           mean: whether to round as average pooling does: in int8, halves away from zero. Means of a few whole steps
             often end on a half.
         """
@@ -102,11 +103,13 @@ class FakeQuantize(_Counting):
         x = ops.cast(inputs, "float32")
         if training and self.ranges == LEARNED:
             return _learned(x, tf.convert_to_tensor(self.minimum), tf.convert_to_tensor(self.maximum))
-        if training and observe and self.ranges == MOVING_AVERAGE:
+        if training and observe != "ignore" and self.ranges == MOVING_AVERAGE:
             adapting = self.adapting()
-            for bound, found in ((self.minimum, tf.reduce_min(x)), (self.maximum, tf.reduce_max(x))):
+            bounds = ((self.minimum, tf.reduce_min(x), tf.minimum), (self.maximum, tf.reduce_max(x), tf.maximum))
+            for bound, found, wider in bounds:
                 old = tf.convert_to_tensor(bound)
-                bound.assign(tf.where(adapting, old * self.momentum + found * (1.0 - self.momentum), old))
+                new = old * self.momentum + found * (1.0 - self.momentum)
+                bound.assign(tf.where(adapting, wider(new, old) if observe == "widen" else new, old))
         low, high = including_zero(tf.convert_to_tensor(self.minimum), tf.convert_to_tensor(self.maximum))
         rounded = tf.quantization.fake_quant_with_min_max_vars(x, low, high, num_bits=BITS)
         if mean and not training and not self.exporting:  # the converter knows the other rounding only
@@ -219,6 +222,7 @@ class QuantizedKernel(keras.layers.Layer):
         """Builds the wrapped layer."""
         if not self.layer.built:
             self.layer.build(input_shape)
+        self.least = _least_weight(self, scales_shape(self.layer))
 
     def call(self, inputs: Any) -> Any:
         """Returns what the wrapped layer gives with the rounded kernel."""
@@ -226,8 +230,9 @@ class QuantizedKernel(keras.layers.Layer):
             return self.layer(inputs)
         kernel = tf.convert_to_tensor(self.layer.kernel)
         if isinstance(self.layer, keras.layers.Conv1D | keras.layers.DepthwiseConv1D):
-            return _one_dimensional(self.layer, inputs, kernel)
-        with keras.StatelessScope(state_mapping=[(self.layer.kernel, rounded_kernel(self.layer, kernel))]):
+            return _one_dimensional(self.layer, inputs, kernel, self.least)
+        rounded = rounded_kernel(self.layer, kernel, self.least)
+        with keras.StatelessScope(state_mapping=[(self.layer.kernel, rounded)]):
             return self.layer(inputs)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
@@ -246,7 +251,7 @@ class QuantizedKernel(keras.layers.Layer):
         return cls(layer, **{key: value for key, value in config.items() if key != "layer"})
 
 
-def _one_dimensional(layer: Any, inputs: Any, kernel: Any) -> Any:
+def _one_dimensional(layer: Any, inputs: Any, kernel: Any, least: Any) -> Any:
     """Computes a convolution over [batch, steps, channels] as one over images of one row, as the file will."""
     padding, strides, dilation = layer.padding.upper(), layer.strides[0], layer.dilation_rate[0]
     if padding == "CAUSAL":
@@ -255,34 +260,55 @@ def _one_dimensional(layer: Any, inputs: Any, kernel: Any) -> Any:
     image = tf.expand_dims(inputs, 1)
     if isinstance(layer, keras.layers.DepthwiseConv1D):
         shape = (1, *kernel.shape)
-        flat = _per_last_axis(tf.reshape(kernel, (1, shape[1], shape[2] * shape[3])))
+        flat = _per_last_axis(tf.reshape(kernel, (1, shape[1], shape[2] * shape[3])), least)
         outputs = tf.nn.depthwise_conv2d(
             image, tf.reshape(flat, shape), (1, strides, strides, 1), padding, dilations=(dilation, dilation)
         )
     else:
-        rounded = _per_last_axis(tf.expand_dims(kernel, 0))
+        rounded = _per_last_axis(tf.expand_dims(kernel, 0), least)
         outputs = tf.nn.conv2d(image, rounded, (1, strides), padding, dilations=(1, dilation))
     if layer.use_bias:
         outputs = outputs + tf.convert_to_tensor(layer.bias)
     return tf.squeeze(outputs, 1)
 
 
-def rounded_kernel(layer: keras.layers.Layer, kernel: Any) -> Any:
-    """Returns the layer's kernel rounded to int8, in float32, with the gradient of the kernel itself."""
+def scales_shape(layer: keras.layers.Layer) -> tuple[int, ...]:
+    """Returns the shape of a built layer's kernel scales: one for each output channel, or () for one in all."""
+    shape = layer.kernel.shape
     if isinstance(layer, ONE_SCALE):
-        largest = tf.maximum(tf.reduce_max(tf.abs(kernel)), _LEAST_WIDTH)
+        return ()
+    depthwise = isinstance(layer, keras.layers.DepthwiseConv1D | keras.layers.DepthwiseConv2D)
+    return (shape[-2] * shape[-1],) if depthwise else (shape[-1],)
+
+
+def _least_weight(layer: keras.layers.Layer, shape: tuple[int, ...]) -> Any:
+    """Adds the least magnitudes that kernels are taken to have, so that biases beside small ones fit 32 bits."""
+    initial = keras.initializers.Constant(_LEAST_WIDTH)
+    return layer.add_weight(shape=shape, initializer=initial, trainable=False, name="least")
+
+
+def rounded_kernel(layer: keras.layers.Layer, kernel: Any, least: Any = _LEAST_WIDTH) -> Any:
+    """Returns the layer's kernel rounded to int8, in float32, with the gradient of the kernel itself.
+
+    Args:
+      layer: whose kernel it is.
+      kernel: its value.
+      least: magnitudes that the largest weights are taken to have at least: of shape `scales_shape`, or one for all.
+    """
+    if isinstance(layer, ONE_SCALE):
+        largest = tf.maximum(tf.reduce_max(tf.abs(kernel)), tf.convert_to_tensor(least))
         return tf.quantization.fake_quant_with_min_max_vars(kernel, -largest, largest, num_bits=BITS, narrow_range=True)
     shape = tuple(kernel.shape)
     if isinstance(layer, keras.layers.DepthwiseConv2D):
         # [..., channels, multiplier]; the converter follows this shape, and no flatter one.
         merged = tf.reshape(kernel, (*shape[:-2], shape[-2] * shape[-1]))
-        return tf.reshape(_per_last_axis(merged), shape)
-    return _per_last_axis(kernel)
+        return tf.reshape(_per_last_axis(merged, least), shape)
+    return _per_last_axis(kernel, least)
 
 
-def _per_last_axis(kernel: Any) -> Any:
+def _per_last_axis(kernel: Any, least: Any = _LEAST_WIDTH) -> Any:
     largest = tf.reduce_max(tf.abs(kernel), axis=list(range(len(kernel.shape) - 1)))
-    largest = tf.maximum(largest, _LEAST_WIDTH)
+    largest = tf.maximum(largest, tf.convert_to_tensor(least))
     return tf.quantization.fake_quant_with_min_max_vars_per_channel(
         kernel, -largest, largest, num_bits=BITS, narrow_range=True
     )
@@ -321,19 +347,25 @@ class FreezingBatchNorm(_Counting):
         """Builds the wrapped layer."""
         if not self.layer.built:
             self.layer.build(input_shape)
+        if self.standalone:
+            self.least = _least_weight(self, (input_shape[-1],))
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """Returns the normalised inputs."""
         if training and self.layer.trainable:
             if self.freeze_after is None:
                 return self.layer(inputs, training=True)
-            return tf.cond(
-                self.adapting(),
-                lambda: self.layer(inputs, training=True),
-                lambda: self.layer(inputs, training=False),
-            )
+            # Both ways, and then one of them: a layer in a branch of its own could not talk to other replicas.
+            adapting = self.adapting()
+            averages = (self.layer.moving_mean, self.layer.moving_variance)
+            before = [tf.convert_to_tensor(each) for each in averages]
+            frozen = self.layer(inputs, training=False)
+            moving = self.layer(inputs, training=True)
+            for average, old in zip(averages, before, strict=True):
+                average.assign(tf.where(adapting, tf.convert_to_tensor(average), old))
+            return tf.where(adapting, moving, frozen)
         if self.standalone:
-            return per_channel_affine(inputs, *factor_and_shift(self.layer))
+            return per_channel_affine(inputs, *factor_and_shift(self.layer), least=self.least)
         return self.layer(inputs, training=False)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
@@ -413,7 +445,7 @@ class Affine(keras.layers.Layer):
         return {**config, "factor": self.factor, "shift": self.shift, **ranges}
 
 
-def per_channel_affine(inputs: Any, factor: Any, shift: Any) -> Any:
+def per_channel_affine(inputs: Any, factor: Any, shift: Any, *, least: Any = _LEAST_WIDTH) -> Any:
     """Returns inputs · factor + shift as a depthwise convolution of 1x1, whose int8 form loses nothing of the factors.
 
     A kernel of one weight per channel, with a scale of its own, is exact in int8, and the shift has 32 bits.
@@ -422,14 +454,10 @@ def per_channel_affine(inputs: Any, factor: Any, shift: Any) -> Any:
       inputs: [batch, ..., channels].
       factor: [channels].
       shift: [channels].
+      least: as for `rounded_kernel`.
     """
     shape = ops.shape(inputs)
     image = inputs if len(inputs.shape) == 4 else ops.reshape(inputs, (shape[0], 1, -1, inputs.shape[-1]))
-    kernel = tf.reshape(_per_last_axis(tf.reshape(factor, (1, 1, -1))), (1, 1, -1, 1))
+    kernel = tf.reshape(_per_last_axis(tf.reshape(factor, (1, 1, -1)), least), (1, 1, -1, 1))
     outputs = tf.nn.depthwise_conv2d(image, kernel, strides=(1, 1, 1, 1), padding="VALID") + shift
     return outputs if len(inputs.shape) == 4 else ops.reshape(outputs, (shape[0], *inputs.shape[1:]))
-
-
-def fake_quantizers(model: keras.Model) -> list[FakeQuantize]:
-    """Returns the layers of a network that round activations."""
-    return [layer for layer in model._flatten_layers() if isinstance(layer, FakeQuantize)]

@@ -2,7 +2,8 @@
 
 import dataclasses
 import enum
-from collections.abc import Callable, Sequence
+import zlib
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import keras
@@ -26,6 +27,7 @@ class Kind(enum.Enum):
     BETWEEN = "values between the input's values, in the input's range"
     JOIN = "several arrays in one range"
     TRAINING = "its input, except in training"
+    PASSED = "its input, not rounded yet"
     FLOAT = "left in float"
 
 
@@ -117,7 +119,13 @@ _UNCHANGED: tuple[tuple[set[Any], Kind], ...] = (
         Kind.TRAINING,
     ),
 )
+# Layers after which an array is in the range that it was in before.
+KEEPS_RANGE = frozenset().union(
+    *(kinds for kinds, kind in _UNCHANGED if kind in (Kind.SAME, Kind.TRAINING)), [layers.Activation]
+)
 _MERGES = {"Add": layers.Add, "Multiply": layers.Multiply, "Subtract": layers.Subtract}
+_KERAS_OPERATIONS = "keras.src.ops."
+_KERAS_FUNCTIONS = ("keras.src.activations.", _KERAS_OPERATIONS)
 _KNOWN = {"linear", "relu", "sigmoid", "tanh", "softmax", "silu", "hard_silu", "hard_sigmoid"}
 # Operations of keras.ops that a functional network may hold.
 _OPERATIONS = {
@@ -136,18 +144,28 @@ _OPERATIONS = {
 class Lowering:
     """Turns calls into steps. What a layer becomes is made once, so that its calls go on sharing weights."""
 
-    def __init__(self) -> None:
+    def __init__(self, names: Iterable[str], *, seed: int) -> None:
+        """Starts with nothing made.
+
+        Args:
+          names: that layers have already.
+          seed: of what acts at random in training.
+        """
         self._made: dict[tuple[int, str], Any] = {}
+        self._names, self._seed = set(names), seed
 
     def left_in_float(self, call: Call) -> list[Step]:
         """Returns a call as one step as it is."""
-        return _Chain(self._made, call).whole(Kind.FLOAT).steps()
+        return self._chain(call).whole(Kind.FLOAT).steps()
+
+    def _chain(self, call: Call) -> "_Chain":
+        return _Chain(self._made, self._names, call, seed=self._seed)
 
     def steps(self, call: Call) -> list[Step] | None:
         """Returns the steps of a call, or None where it has no integer form."""
         if len(call.outputs) != 1 or not _takes_arrays_alone(call):
             return None
-        chain = _Chain(self._made, call)
+        chain = self._chain(call)
         return chain.steps() if _lower(call.operation, chain) else None
 
 
@@ -171,11 +189,18 @@ def _lower(operation: Any, chain: "_Chain") -> bool:
     elif kind in KERNELS or kind in _SEPARABLE:
         (_kernel if kind in KERNELS else _separable)(operation, chain)
         fits = _lower_activation(operation.activation, chain)
-    elif kind.__name__ in _MERGES and len(chain.inputs) > 1:
-        _merge(_MERGES[kind.__name__], chain)
+    elif _merge_of(kind) is not None and len(chain.inputs) > 1:
+        _merge(_merge_of(kind), chain)
     else:
         fits = _lower_activation(operation, chain)
-    return fits
+    # Losses on activities would be computed before the activation, or not at all.
+    return fits and getattr(operation, "activity_regularizer", None) is None
+
+
+def _merge_of(kind: type) -> Any:
+    """Returns the merging layer that a layer or an operation of Keras is; the user's own are something else."""
+    own = _MERGES.get(kind.__name__)
+    return own if kind is own or kind.__module__.startswith(_KERAS_OPERATIONS) else None
 
 
 def _kernel(layer: keras.Layer, chain: "_Chain") -> None:
@@ -200,6 +225,7 @@ def _separable(layer: Any, chain: "_Chain") -> None:
             dilation_rate=layer.dilation_rate,
             depth_multiplier=layer.depth_multiplier,
             use_bias=False,
+            trainable=layer.trainable,
             depthwise_regularizer=layer.depthwise_regularizer,
             depthwise_constraint=layer.depthwise_constraint,
             name=name,
@@ -215,6 +241,9 @@ def _separable(layer: Any, chain: "_Chain") -> None:
             layer.filters,
             ones,
             use_bias=layer.use_bias,
+            trainable=layer.trainable,
+            bias_regularizer=layer.bias_regularizer,
+            bias_constraint=layer.bias_constraint,
             kernel_regularizer=layer.pointwise_regularizer,
             kernel_constraint=layer.pointwise_constraint,
             name=name,
@@ -285,19 +314,22 @@ def _hard_sigmoid(chain: "_Chain") -> Value:
 
 def _activation(given: Any) -> tuple[str | None, float, float | None]:
     """Returns an activation's name (None: there is no integer form), its negative slope and its largest value."""
-    if isinstance(given, layers.Activation):
+    if type(given) is layers.Activation:
         given = given.activation
     name, slope, most = getattr(given, "__name__", None), 0.2, None  # the slope is keras.activations.leaky_relu's
-    if isinstance(given, layers.ReLU):
+    if type(given) is layers.ReLU:
         slope, most = float(given.negative_slope), None if given.max_value is None else float(given.max_value)
         name = None if given.threshold or (slope and most is not None) else "leaky_relu"
-    elif isinstance(given, layers.LeakyReLU):
+    elif type(given) is layers.LeakyReLU:
         name, slope = "leaky_relu", float(given.negative_slope)
-    elif isinstance(given, layers.Softmax):
+    elif type(given) is layers.Softmax:
         name = "softmax" if given.axis == -1 else None
     elif isinstance(given, keras.Operation):
-        name = _OPERATIONS.get(type(given).__name__) if getattr(given, "axis", -1) == -1 else None
+        own = type(given).__module__.startswith(_KERAS_OPERATIONS) and getattr(given, "axis", -1) == -1
+        name = _OPERATIONS.get(type(given).__name__) if own else None
         slope = float(getattr(given, "negative_slope", 0.0))
+    elif not f"{getattr(given, '__module__', '')}.".startswith(_KERAS_FUNCTIONS):
+        name = None  # the user's own function, whatever it is called
     if name == "leaky_relu":
         return "relu", slope, most
     if name == "relu6":
@@ -308,8 +340,8 @@ def _activation(given: Any) -> tuple[str | None, float, float | None]:
 class _Chain:
     """The steps of one call, each on the output of the one before unless it says otherwise."""
 
-    def __init__(self, made: dict[tuple[int, str], Any], call: Call) -> None:
-        self._made, self._call = made, call
+    def __init__(self, made: dict[tuple[int, str], Any], names: set[str], call: Call, *, seed: int) -> None:
+        self._made, self._names, self._call, self._seed = made, names, call, seed
         self._parts: list[dict[str, Any]] = []
         self.inputs = call.inputs
         self.end = call.inputs[0]
@@ -321,7 +353,9 @@ class _Chain:
         """Adds the call's own operation."""
         operation = self._call.operation
         weights = operation.get_weights() if isinstance(operation, keras.Layer) else ()
-        self.add(kind, lambda name: _copied(operation, name=name), self.inputs, weights=weights)
+        self.add(
+            kind, lambda name: _copied(operation, name=name, **self._fresh_seed(name)), self.inputs, weights=weights
+        )
         return self
 
     def add(
@@ -349,15 +383,22 @@ class _Chain:
         self._parts.append({"step": {**step, "outputs": (self.end,)}, "make": make, "part": part})
         return self.end
 
+    def _fresh_seed(self, name: str) -> dict[str, Any]:
+        """Returns a seed for a layer that would else draw one of its own, another one each time."""
+        config = self._call.operation.get_config() if isinstance(self._call.operation, keras.Layer) else {}
+        unseeded = "seed" in config and config["seed"] is None
+        return {"seed": (self._seed + zlib.crc32(name.encode())) & 0x7FFFFFFF} if unseeded else {}
+
     def steps(self) -> list[Step]:
         """Returns the steps; the last has the call's name and output."""
         found = []
         for number, each in enumerate(self._parts):
             last = number == len(self._parts) - 1
-            name = self._call.name if last else f"{self._call.name}_{each['part']}"
             key = (id(self._call.operation), "" if last else each["part"])
             if key not in self._made:
+                name = self._call.name if last else fresh(f"{self._call.name}_{each['part']}", self._names)
                 self._made[key] = each["make"](name)
+            name = self._call.name if last else self._made[key].name
             outputs = {"outputs": self._call.outputs} if last else {}
             found.append(Step(layer=self._made[key], name=name, call=self._call, **{**each["step"], **outputs}))
         return found
@@ -367,7 +408,15 @@ def _copied(operation: Any, *, name: str, **changes: Any) -> Any:
     """Returns a new layer of the same settings; an operation of keras.ops, which has no state, is used as it is."""
     if not isinstance(operation, keras.Layer):
         return operation
-    return type(operation).from_config({**operation.get_config(), "name": name, **changes})
+    return type(operation).from_config({**operation.get_config(), "name": name, "dtype": "float32", **changes})
+
+
+def fresh(name: str, taken: set[str]) -> str:
+    """Returns the name, or with underscores the next that is not taken, and takes it."""
+    while name in taken:
+        name += "_"
+    taken.add(name)
+    return name
 
 
 def _takes_arrays_alone(call: Call) -> bool:

@@ -18,7 +18,7 @@ _LEAST_WIDTH = 1e-12  # of an activation that is constant
 
 def set_ranges(
     network: keras.Model,
-    sites: Mapping[FakeQuantize, Any],
+    sites: Mapping[FakeQuantize, list[Any]],
     samples: np.ndarray[Any, Any],
     *,
     estimator: str,
@@ -28,7 +28,7 @@ def set_ranges(
 
     Args:
       network: made by `quantize_aware`.
-      sites: its quantizers, each with the tensor whose range it takes.
+      sites: its quantizers, each with the tensors whose range it takes.
       samples: [samples, ...] float32.
       estimator: a plug-in of `edgekd.quantize.ranges`.
       settings: of the plug-in.
@@ -45,18 +45,23 @@ def set_ranges(
         )
     _require_usable(network, samples)
     estimate = ranges.estimator(estimator, settings)
-    adapting = {layer: tensor for layer, tensor in sites.items() if layer.fixed is None}
+    tensors = [(layer, tensor) for layer, found in sites.items() if layer.fixed is None for tensor in found]
+    if not tensors:
+        return
     switched = [layer for layer in network._flatten_layers() if isinstance(layer, FakeQuantize | QuantizedKernel)]
     for layer in switched:
         layer.bypassed = True
     try:
         (images,) = network.inputs
-        observed = _observe(keras.Model(images, list(adapting.values())), samples)
+        observed = _observe(keras.Model(images, [tensor for _, tensor in tensors]), samples)
     finally:
         for layer in switched:
             layer.bypassed = False
-    for layer, observation in zip(adapting, observed, strict=True):
-        layer.set_range(*estimate(observation))
+    ranges_of: dict[FakeQuantize, list[tuple[float, float]]] = {}
+    for (layer, _), observation in zip(tensors, observed, strict=True):
+        ranges_of.setdefault(layer, []).append(estimate(observation))
+    for layer, found in ranges_of.items():
+        layer.set_range(min(low for low, _ in found), max(high for _, high in found))
 
 
 def _observe(network: keras.Model, samples: np.ndarray[Any, Any]) -> list[ranges.Observation]:

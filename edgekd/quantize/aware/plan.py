@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from keras import layers
 
 from edgekd.errors import ModelError, RecipeError, unknown_name
-from edgekd.quantize.aware.graph import Graph, Value
+from edgekd.quantize.aware.graph import Call, Graph, Value
 from edgekd.quantize.aware.layers import Affine
 from edgekd.quantize.aware.lowering import KERNELS, SUPPORTED, Kind, Lowering, Step
 
@@ -35,19 +35,22 @@ class Plan:
         return _origin(value, makers, self.shared)
 
 
-def make(graph: Graph, *, exclude: Collection[str] = ()) -> Plan:
+def make(graph: Graph, *, exclude: Collection[str] = (), seed: int = 0) -> Plan:
     """Returns the plan for a network.
 
     Args:
       graph: the network.
       exclude: names of layers that stay in float; the batch normalisation and the ReLU that would be computed together
         with such a layer stay with it.
+      seed: of what acts at random in training.
 
     Raises:
       ModelError: layers have no integer form; the message names them all.
-      RecipeError: there is no layer of an excluded name.
+      RecipeError: there is no layer of an excluded name, or nothing is left to quantise.
     """
-    steps = _lowered(graph, _names(graph, exclude))
+    steps = _lowered(graph, _names(graph, exclude), seed=seed)
+    if all(step.kind in (Kind.FLOAT, Kind.TRAINING) for step in steps):
+        raise RecipeError("nothing is left to quantise: every layer is excluded.")
     return _rounding(steps, graph)
 
 
@@ -59,8 +62,8 @@ def _names(graph: Graph, exclude: Collection[str]) -> set[str]:
     return names
 
 
-def _lowered(graph: Graph, exclude: set[str]) -> list[Step]:
-    lowering = Lowering()
+def _lowered(graph: Graph, exclude: set[str], *, seed: int) -> list[Step]:
+    lowering = Lowering((call.name for call in graph.calls), seed=seed)
     steps: list[Step] = []
     refused: list[str] = []
     for call in graph.calls:
@@ -86,12 +89,25 @@ def _with_companions(steps: list[Step], graph: Graph) -> list[Step]:
     left: set[Value] = set()
     for step in steps:
         joined = step.kind in (Kind.NORM, Kind.RELU) and step.inputs[0] in left
-        current = dataclasses.replace(step, kind=Kind.FLOAT) if joined else step
+        current = _in_float(step) if joined else step
         computes = type(step.layer) in KERNELS or joined
         if current.kind is Kind.FLOAT and computes and _sole(step.outputs[0], uses, graph) is not None:
             left.add(step.outputs[0])
         found.append(current)
     return found
+
+
+def _in_float(step: Step) -> Step:
+    if step.fixed is None:
+        return dataclasses.replace(step, kind=Kind.FLOAT, call=_alone(step))
+    # Its largest value was left to the rounding.
+    clipping = layers.ReLU(step.fixed[1], name=step.name)
+    return dataclasses.replace(step, kind=Kind.FLOAT, layer=clipping, fixed=None, call=_alone(step))
+
+
+def _alone(step: Step) -> Call:
+    """Returns the call of a step's own layer: what it is a part of may have taken other arrays."""
+    return dataclasses.replace(step.call, args=step.inputs, kwargs={})
 
 
 def _uses(steps: Sequence[Step]) -> dict[Value, list[Step]]:
@@ -131,7 +147,7 @@ def _rounding(steps: list[Step], graph: Graph) -> Plan:
                 folded.add(taker)
             elif taker is not None and taker.kind is Kind.RELU and _computes_relu(step):
                 pass  # in 32 bits until the ReLU is done
-            elif step.kind in (Kind.MEAN, Kind.BETWEEN):
+            elif step.kind in (Kind.MEAN, Kind.BETWEEN) or _is_relu_of_mean(step, makers):
                 shared[value] = _origin(step.inputs[0], makers, shared)
             elif step.kind in (Kind.SAME, Kind.TRAINING):
                 pass  # on its input's grid already
@@ -145,14 +161,24 @@ def _rounding(steps: list[Step], graph: Graph) -> Plan:
 def _join(step: Step, joined: Value, makers: Mapping[Value, Step], shared: dict[Value, Value]) -> None:
     """Brings what is joined into the joined array's range from the start, so that nothing is rounded twice.
 
-    An array that is joined with others elsewhere keeps the range that it has there, and so does one of a known range:
-    the file rounds them once more.
+    An array that is joined with others elsewhere too keeps the range that it has there, and so does one of a known
+    range: the file rounds them once more.
     """
     for value in step.inputs:
-        own = _origin(value, makers, {})
-        known = own in makers and makers[own].fixed is not None
-        if not known and own not in shared:
-            shared[own] = joined
+        root = _origin(value, makers, shared)
+        maker = makers.get(root)
+        known = maker is not None and maker.fixed is not None
+        elsewhere = maker is not None and maker.kind is Kind.JOIN and _origin(value, makers, {}) is not root
+        if root is not joined and not known and not elsewhere:
+            shared[root] = joined
+
+
+def _is_relu_of_mean(step: Step, makers: Mapping[Value, Step]) -> bool:
+    """Whether a ReLU follows a mean, whose operator computes it along without another range."""
+    if step.kind is not Kind.RELU or step.fixed is not None:
+        return False
+    maker = makers.get(_origin(step.inputs[0], makers, {}))
+    return maker is not None and maker.kind in (Kind.MEAN, Kind.BETWEEN)
 
 
 def _computes_relu(step: Step) -> bool:

@@ -1,6 +1,7 @@
 """From a float network to one that is fake-quantised."""
 
 import contextlib
+from collections import Counter
 from collections.abc import Collection, Iterator
 from typing import Any
 
@@ -8,11 +9,11 @@ import keras
 import numpy as np
 from keras import layers
 
-from edgekd.errors import RecipeError, unknown_name
+from edgekd.errors import ModelError, RecipeError, unknown_name
 from edgekd.quantize.aware import observing, plan
 from edgekd.quantize.aware.biases import round_biases
 from edgekd.quantize.aware.folding import fold_where_needed
-from edgekd.quantize.aware.graph import Graph, Value, trace
+from edgekd.quantize.aware.graph import Graph, Value, outputs_of, trace
 from edgekd.quantize.aware.layers import (
     LEARNED,
     MOVING_AVERAGE,
@@ -22,7 +23,7 @@ from edgekd.quantize.aware.layers import (
     FreezingBatchNorm,
     QuantizedKernel,
 )
-from edgekd.quantize.aware.lowering import Kind, Step
+from edgekd.quantize.aware.lowering import KEEPS_RANGE, Kind, Step, fresh
 from edgekd.quantize.aware.plan import Plan
 
 _RANGES = (MOVING_AVERAGE, LEARNED)
@@ -37,6 +38,7 @@ def quantize_aware(
     momentum: float = 0.99,
     freeze_after: int | None = None,
     calibration: str = "min_max",
+    seed: int = 0,
     **settings: Any,
 ) -> keras.Model:
     """Returns a network with the model's weights that computes in float32 what its int8 file will compute.
@@ -56,6 +58,7 @@ def quantize_aware(
       freeze_after: training steps after which moving averages, of ranges and of batch normalisations, stay. None
         for never.
       calibration: how the first ranges are found, a plug-in of `edgekd.quantize.ranges`.
+      seed: of layers that act at random in training and have no seed of their own, such as Dropout.
       **settings: of the calibration.
 
     Raises:
@@ -71,9 +74,13 @@ def quantize_aware(
         raise RecipeError(unknown_name("kind of ranges", ranges, _RANGES))
     if isinstance(exclude, str):
         raise RecipeError(f"exclude is {exclude!r}: expected a list of layer names, such as [{exclude!r}].")
-    graph = trace(model)
-    found = fold_where_needed(plan.make(graph, exclude=exclude))
-    quantizer = {"ranges": ranges, "momentum": momentum, "freeze_after": freeze_after}
+    if not 0 <= momentum < 1:
+        raise RecipeError(f"momentum is {momentum}: expected 0 to below 1.")
+    if freeze_after is not None and freeze_after < 0:
+        raise RecipeError(f"freeze_after is {freeze_after}: expected a number of training steps, or None.")
+    graph = _traced(model)
+    found = fold_where_needed(plan.make(graph, exclude=exclude, seed=seed))
+    quantizer = {"ranges": ranges, "momentum": momentum}
     network, sites = _build(model, graph, found, quantizer=quantizer, freeze_after=freeze_after)
     for step in found.steps:
         if step.weights:
@@ -85,7 +92,14 @@ def quantize_aware(
 
 def check(model: keras.Model, *, exclude: Collection[str] = ()) -> None:
     """Raises what `quantize_aware` raises for a model's layers and for excluded names, without building anything."""
-    plan.make(trace(model), exclude=exclude)
+    plan.make(_traced(model), exclude=exclude)
+
+
+def _traced(model: keras.Model) -> Graph:
+    graph = trace(model)
+    if is_quantize_aware(model):
+        raise ModelError(f"model {model.name!r} is fake-quantised to int8 already: train it or export it as it is.")
+    return graph
 
 
 def is_quantize_aware(model: keras.Model) -> bool:
@@ -96,8 +110,16 @@ def is_quantize_aware(model: keras.Model) -> bool:
 def output_scale(model: keras.Model) -> float | None:
     """Returns the distance of neighbouring outputs of a quantisation-aware network; None where they are floats."""
     outputs = getattr(model, "outputs", None)
-    last = outputs[0]._keras_history.operation if outputs else None
-    return last.scale() if isinstance(last, FakeQuantize) else None
+    if not outputs:
+        return None
+    tensor = outputs[0]
+    while True:
+        last = tensor._keras_history.operation
+        if isinstance(last, FakeQuantize):
+            return last.scale()
+        if type(last) not in KEEPS_RANGE or len(keras.tree.flatten(last.input)) != 1:
+            return None
+        tensor = last.input
 
 
 @contextlib.contextmanager
@@ -115,28 +137,34 @@ def exporting(model: keras.Model) -> Iterator[None]:
 
 def _build(
     model: keras.Model, graph: Graph, found: Plan, *, quantizer: dict[str, Any], freeze_after: int | None
-) -> tuple[keras.Model, dict[FakeQuantize, Any]]:
-    """Returns the network, and for each quantizer the tensor whose range it takes."""
+) -> tuple[keras.Model, dict[FakeQuantize, list[Any]]]:
+    """Returns the network, and for each quantizer the tensors whose range it takes."""
     inputs = [keras.Input(batch_shape=each.shape, dtype=each.dtype, name=each.name) for each in model.inputs]
     tensors: dict[Value, Any] = {}
     quantizers: dict[Value, FakeQuantize] = {}
-    sites: dict[FakeQuantize, Any] = {}
+    sites: dict[FakeQuantize, list[Any]] = {}
     wrapped: dict[int, Any] = {}
     ranges_of = _input_ranges(found)
 
-    owners = _owners(found, graph)
+    taken = {call.name for call in graph.calls} | {step.name for step in found.steps} | {each.name for each in inputs}
+    owners = _owners(found, graph, taken)
+    members = Counter(found.origin(value) for value in found.rounded)
 
     def finish(value: Value, tensor: Any, kind: Kind = Kind.SAME) -> None:
         owner = found.origin(value)
         if value in found.rounded or value in found.shared:
             if kind is Kind.FLOAT:
-                tensor = FloatBoundary(name=owners[value][0].removesuffix("_range") + "_float")(tensor)
+                tensor = FloatBoundary(name=fresh(f"{owners[value][0]}_float", taken))(tensor)
             if owner not in quantizers:
                 name, fixed = owners[owner]
-                quantizers[owner] = FakeQuantize(fixed=fixed, name=name, **quantizer)
-            if value is owner:
-                sites[quantizers[owner]] = tensor
-            tensor = quantizers[owner](tensor, observe=value is owner, mean=kind is Kind.MEAN)
+                # Each of the arrays that share a range counts a step.
+                frozen = None if freeze_after is None else freeze_after * members[owner]
+                quantizers[owner] = FakeQuantize(fixed=fixed, name=name, freeze_after=frozen, **quantizer)
+            observe = "ignore"
+            if value in found.rounded:
+                sites.setdefault(quantizers[owner], []).append(tensor)
+                observe = "follow" if members[owner] == 1 else "widen"
+            tensor = quantizers[owner](tensor, observe=observe, mean=kind is Kind.MEAN)
         tensors[value] = tensor
 
     for value, tensor in zip(graph.inputs, inputs, strict=True):
@@ -145,41 +173,38 @@ def _build(
         if id(step.layer) not in wrapped:
             names = {owners[value][0] for value in ranges_of[id(step.layer)] if value in quantizers}
             only = names.pop() if len(names) == 1 else None
-            wrapped[id(step.layer)] = _wrapped(step, found, freeze_after, only)
+            calls = sum(each.layer is step.layer for each in found.steps)
+            frozen = None if freeze_after is None else freeze_after * calls
+            wrapped[id(step.layer)] = _wrapped(step, found, frozen, only)
             if isinstance(step.layer, Affine):
                 step.layer.input_range, step.layer.output_range = only, owners[found.origin(step.output)][0]
-        given = _marked(step, tensors, found) if step.kind is Kind.FLOAT else tensors
+        given = _marked(step, tensors, found, taken) if step.kind is Kind.FLOAT else tensors
         outputs = keras.tree.flatten(_called(wrapped[id(step.layer)], step, given))
         for value, tensor in zip(step.outputs, outputs, strict=True):
             finish(value, tensor, step.kind)
-    outputs = [tensors[value] for value in graph.outputs]
-    ends = (inputs if len(inputs) > 1 else inputs[0], outputs if len(outputs) > 1 else outputs[0])
-    return keras.Model(*ends, name=model.name), sites
+    outputs = keras.tree.pack_sequence_as(outputs_of(model), [tensors[value] for value in graph.outputs])
+    return keras.Model(inputs if len(inputs) > 1 else inputs[0], outputs, name=model.name), sites
 
 
-def _marked(step: Step, tensors: dict[Value, Any], found: Plan) -> dict[Value, Any]:
+def _marked(step: Step, tensors: dict[Value, Any], found: Plan, taken: set[str]) -> dict[Value, Any]:
     """Returns the tensors with marks on the rounded inputs of a step in float, where that begins."""
     marked = dict(tensors)
-    for number, value in enumerate(dict.fromkeys(step.inputs)):
+    for value in dict.fromkeys(step.inputs):
         if found.origin(value) in found.rounded:
-            name = f"{step.call.name}_float_input" + (f"_{number}" if number else "")
+            name = fresh(f"{step.name}_float_input", taken)
             marked[value] = FloatBoundary(name=name)(tensors[value])
     return marked
 
 
-def _owners(found: Plan, graph: Graph) -> dict[Value, tuple[str, tuple[float, float] | None]]:
+def _owners(found: Plan, graph: Graph, taken: set[str]) -> dict[Value, tuple[str, tuple[float, float] | None]]:
     """Returns the name of the quantizer that each array would have, and its range where it is known."""
     owners: dict[Value, tuple[str, tuple[float, float] | None]] = {}
     for number, value in enumerate(graph.inputs):
-        owners[value] = (f"input_{number}_range" if number else "input_range", None)
-    taken = {name for name, _ in owners.values()}
+        owners[value] = (fresh(f"input_{number}_range" if number else "input_range", taken), None)
     for step in found.steps:
         for number, value in enumerate(step.outputs):
             name = f"{step.name}_range" + (f"_{number}" if number else "")
-            while name in taken:  # a layer that is called several times
-                name += "_again"
-            taken.add(name)
-            owners[value] = (name, step.fixed)
+            owners[value] = (fresh(name, taken), step.fixed)
     return owners
 
 

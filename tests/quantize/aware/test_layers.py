@@ -47,6 +47,18 @@ def test_in_training_a_range_follows_the_batches_until_it_is_frozen(values):
     assert int(layer.steps) == 4
 
 
+def test_a_range_that_is_shared_only_widens(values):
+    layer = FakeQuantize(momentum=0.5)
+    layer.set_range(-1.0, 1.0)
+    layer(values * 0.1, training=True, observe="widen")
+    assert [float(layer.minimum), float(layer.maximum)] == [-1.0, 1.0]
+    layer(values, training=True, observe="widen")
+    expected = [0.5 * -1 + 0.5 * values.min(), 0.5 * 1 + 0.5 * values.max()]
+    assert [float(layer.minimum), float(layer.maximum)] == pytest.approx(expected)
+    layer(values * 9, training=True, observe="ignore")
+    assert [float(layer.minimum), float(layer.maximum)] == pytest.approx(expected)
+
+
 def test_inference_changes_no_range(values):
     layer = FakeQuantize()
     layer.set_range(-1.0, 1.0)

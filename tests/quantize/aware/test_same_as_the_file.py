@@ -12,8 +12,8 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from keras import layers
 
 from edgekd import runtime
-from edgekd.errors import ModelError
-from edgekd.export import export_model
+from edgekd.errors import ModelError, RecipeError
+from edgekd.export import export_model, source_of
 from edgekd.quantize import aware
 
 Tensor = keras.KerasTensor
@@ -68,8 +68,30 @@ def sums(x: Tensor) -> Tensor:
     return keras.ops.relu(x + layers.Conv2D(4, 1)(x))
 
 
+def bare_norms(x: Tensor) -> Tensor:
+    """Normalisations with no ReLU behind, after kernels that have one scale."""
+    x = layers.BatchNormalization()(layers.Conv2DTranspose(3, 3, strides=2)(x))
+    x = layers.Activation("tanh")(layers.Conv2D(4, 3)(x))
+    x = layers.BatchNormalization()(layers.Dense(6)(layers.Flatten()(x)))
+    return layers.Activation("silu")(x)
+
+
+def pools(x: Tensor) -> Tensor:
+    joined = layers.Concatenate()([layers.AveragePooling2D(3, 1, "same")(x), layers.Conv2D(3, 1)(x)])
+    return layers.ReLU()(layers.AveragePooling2D(2)(layers.Conv2D(4, 1)(joined)))
+
+
+def with_zeros(x: Tensor) -> Tensor:
+    """Channels of zeros in every kind of kernel, and a normalisation that has been switched off."""
+    x = layers.Conv2D(4, 3, padding="same", name="zeroed_conv")(x)
+    x = layers.BatchNormalization(name="zeroed_bn")(layers.DepthwiseConv2D(3, padding="same", name="zeroed_depthwise")(x))
+    x = layers.BatchNormalization(name="zeroed_alone")(layers.MaxPooling2D(2)(x))
+    return layers.Dense(6, name="zeroed_dense")(layers.Flatten()(x))
+
+
 BODIES: dict[str, Callable[[Tensor], Tensor]] = {
-    body.__name__: body for body in (squeeze_excite, branches, sequence, shapes, curves, larger, dense, sums)
+    body.__name__: body
+    for body in (squeeze_excite, branches, sequence, shapes, curves, larger, dense, sums, bare_norms, pools, with_zeros)
 }
 
 
@@ -86,6 +108,17 @@ def build(body: Callable[[Tensor], Tensor]) -> keras.Model:
             shape = layer.gamma.shape
             low_high = ((-0.5, 1.5), (-0.3, 0.3), (-0.1, 0.1), (0.5, 2.0))
             layer.set_weights([generator.uniform(*each, shape) for each in low_high])
+        if layer.name.startswith("zeroed_"):
+            first, *others = layer.get_weights()
+            first[..., 1:2] = 0  # of a kernel the second channel; of a normalisation its factor
+            if isinstance(layer, layers.DepthwiseConv2D):
+                first[:, :, 1] = 1e-8
+            if isinstance(layer, layers.Dense):
+                first[:] = 0
+                others[0][:] = 1.0
+            elif not isinstance(layer, layers.BatchNormalization):
+                others[0][:] = 0.5
+            layer.set_weights([first, *others])
     return model
 
 
@@ -170,8 +203,29 @@ def test_a_layer_that_integers_cannot_compute_can_stay_in_float(samples, tmp_pat
     assert steps_off(int8, path, samples).max() < 1.01
 
 
+def test_a_clip_stays_when_its_convolution_is_left_in_float(samples, tmp_path):
+    inputs = keras.Input((12, 12, 2))
+    x = layers.ReLU(0.2, name="clip")(layers.Conv2D(4, 3, name="conv")(inputs))
+    x = layers.LayerNormalization(name="norm")(x)
+    model = keras.Model(inputs, layers.Dense(3)(layers.Flatten()(x)))
+    int8 = aware.quantize_aware(model, samples, exclude=["conv", "norm"])
+    clipped = keras.Model(int8.inputs[0], int8.get_layer("clip").output)
+    assert clipped(samples).numpy().max() == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("last", [layers.Reshape((2, 4)), layers.Activation("linear"), layers.Dropout(0.1)])
+def test_the_step_of_the_outputs_is_known_whatever_layer_comes_last(last, samples):
+    inputs = keras.Input((12, 12, 2))
+    model = keras.Model(inputs, last(layers.Dense(8, name="logits")(layers.Flatten()(inputs))))
+    int8 = aware.quantize_aware(model, samples)
+    assert aware.output_scale(int8) == int8.get_layer("logits_range").scale()
+    assert aware.output_scale(aware.quantize_aware(model, samples, exclude=["logits", last.name])) is None
+
+
 def test_an_int8_network_is_written_as_nothing_else(network, samples, tmp_path):
     model = aware.quantize_aware(network, samples)
-    with pytest.raises(Exception, match="fake-quantised to int8"):
+    with pytest.raises(RecipeError, match="fake-quantised to int8"):
         export(model, tmp_path / "m.tflite", scheme="float32")
+    with pytest.raises(ModelError, match="fake-quantised to int8"):
+        export(source_of(model), tmp_path / "m.tflite", scheme="float16")
     assert not list(tmp_path.iterdir())

@@ -84,7 +84,7 @@ def test_nested_networks_are_opened_and_shared_layers_stay_shared(fake_quantised
     model = keras.Model(inputs, layers.Flatten()(shared(block(x))))
     found = fake_quantised(model)
     names = [layer.name for layer in found.layers]
-    assert {"block.inner", "block.inner_range", "block.inner_range_again"} <= set(names)
+    assert {"block.inner", "block.inner_range", "block.inner_range_"} <= set(names)
     assert sum(name in {"shared", "block.shared"} for name in names) == 1
     assert len(found.trainable_variables) == len(model.trainable_variables)
 
@@ -142,3 +142,86 @@ def test_a_subclassed_network_is_refused(samples):
 def test_samples_that_show_no_range_are_refused(network, samples, change, words):
     with pytest.raises(DataError, match=words):
         aware.quantize_aware(network, change(samples))
+
+
+def test_what_only_has_the_name_of_a_layer_or_function_is_refused(samples):
+    def leaky_relu(x):
+        return keras.ops.leaky_relu(x, 0.01)
+
+    class Add(layers.Layer):
+        def call(self, inputs):
+            return inputs[0] + 2 * inputs[1]
+
+    class Own(layers.ReLU):
+        def call(self, inputs):
+            return -inputs
+
+    inputs = keras.Input((12, 12, 2))
+    x = layers.Conv2D(2, 1, activation=leaky_relu, name="bent")(inputs)
+    x = Own(name="own")(Add(name="sum")([x, inputs]))
+    model = keras.Model(inputs, layers.Flatten()(layers.Dropout(0.5, name="always")(x, training=True)))
+    with pytest.raises(ModelError, match=r"exclude: \[bent, sum, own, always\]"):
+        aware.check(model)
+
+
+def test_frozen_layers_stay_frozen(fake_quantised):
+    inputs = keras.Input((12, 12, 2))
+    x = layers.SeparableConv2D(4, 3, trainable=False)(inputs)
+    x = layers.Conv2D(4, 3, trainable=False)(x)
+    model = keras.Model(inputs, layers.Dense(3)(layers.Flatten()(x)))
+    assert len(fake_quantised(model).trainable_variables) == len(model.trainable_variables) == 2
+
+
+def test_names_that_the_transform_would_give_may_be_taken(fake_quantised):
+    inputs = keras.Input((12, 12, 2))
+    x = layers.ReLU(name="input_range")(inputs)
+    x = layers.Conv2D(3, 1, activation="tanh", name="a")(x)
+    x = layers.Conv2D(3, 1, name="a_kernel")(layers.Conv2D(3, 1, name="a_range")(x))
+    found = fake_quantised(keras.Model(inputs, layers.Flatten()(x)))
+    assert {"input_range", "a", "a_kernel", "a_range"} <= {layer.name for layer in found.layers}
+
+
+def test_the_structure_of_the_outputs_stays(fake_quantised, samples):
+    inputs = keras.Input((12, 12, 2))
+    x = layers.Flatten()(inputs)
+    model = keras.Model(inputs, {"z": layers.Dense(2, name="z1")(x), "a": layers.Dense(3, name="a1")(x)})
+    outputs = fake_quantised(model)(samples)
+    assert {name: tuple(array.shape) for name, array in outputs.items()} == {"z": (128, 2), "a": (128, 3)}
+
+
+def test_dropout_without_a_seed_gets_one_from_the_seed(fake_quantised):
+    inputs = keras.Input((12, 12, 2))
+    model = keras.Model(inputs, layers.Dense(2)(layers.Flatten()(layers.Dropout(0.5, name="drop")(inputs))))
+    seeds = [fake_quantised(model, seed=seed).get_layer("drop").seed for seed in (0, 0, 1)]
+    assert seeds[0] == seeds[1] != seeds[2]
+
+
+def test_a_network_in_mixed_precision_becomes_one_in_float32(fake_quantised, samples):
+    inputs = keras.Input((12, 12, 2))
+    x = layers.Conv2D(2, 3, dtype="mixed_float16")(inputs)
+    model = keras.Model(inputs, layers.Dense(3, dtype="mixed_float16")(layers.Flatten()(x)))
+    assert fake_quantised(model)(samples).dtype == "float32"
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "words"),
+    [
+        ({"momentum": 1.5}, RecipeError, "momentum is 1.5"),
+        ({"freeze_after": -1}, RecipeError, "freeze_after is -1"),
+        ({"ranges": "lerned"}, RecipeError, "learned"),
+        ({"exclude": ["image", "x"]}, RecipeError, "unknown layer"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(network, samples, settings, error, words):
+    with pytest.raises(error, match=words):
+        aware.quantize_aware(network, samples, **settings)
+
+
+def test_what_is_no_float_network_is_refused(network, samples, fake_quantised):
+    with pytest.raises(ModelError, match="no Keras 3 network"):
+        aware.quantize_aware("model.keras", samples)
+    with pytest.raises(ModelError, match="fake-quantised to int8 already"):
+        aware.quantize_aware(fake_quantised(network), samples)
+    everything = [layer.name for layer in network.layers[1:]]
+    with pytest.raises(RecipeError, match="nothing is left to quantise"):
+        aware.quantize_aware(network, samples, exclude=everything)
