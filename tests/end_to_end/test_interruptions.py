@@ -88,16 +88,15 @@ def wait_for(condition: Callable[[], bool], process: subprocess.Popen[bytes]) ->
         time.sleep(0.01)
 
 
-def test_the_same_weights_after_kill_9_at_four_random_moments(
+def test_the_same_weights_after_kill_9_at_random_moments(
     command: list[str], tmp_path: Path, cache: Path, finished: RunResult
 ) -> None:
-    """Teacher, filling of the cache, student with its adapter and schedule, export."""
+    """Filling of the cache, student with its adapter and schedule, export; another test stops the teacher."""
     out = tmp_path / "run"
     seed = int(time.time())
     print(f"random moments of seed {seed}")  # noqa: T201 - shown when the test fails
     moments = random.Random(seed)  # noqa: S311
     for place, begun in (
-        (out, "teacher/checkpoint.npz"),
         (cache, "**/rows-*.npy"),
         (out, "student_distilled/checkpoint.npz"),
         (out, "export/*.tflite"),

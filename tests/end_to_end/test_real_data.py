@@ -33,6 +33,9 @@ def test_the_road_on_fashion_mnist_through_tfds(
 ) -> None:
     tiny_recipe["data"] = {"dataset": "tfds:fashion_mnist", "data_dir": str(prepared_fashion_mnist)}
     limits = [f"data.{split}_limit=300" for split in ("train", "validation", "test")]
+    for role in ("teacher", "student"):
+        tiny_recipe[role] = {"architecture": "lab_cnn", "filters": [8, 8], "epochs": 1}
+    tiny_recipe["distill"] = {"losses": [{"loss": "soft_logits"}]}
     overrides = [*limits, "bench.targets=[]", "export=[{format: tflite, scheme: int8}]"]
     result = run(recipe.from_document(tiny_recipe, overrides=overrides), out=tmp_path / "run")
     data = result.summary.data

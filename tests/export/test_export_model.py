@@ -30,7 +30,7 @@ REFUSED = {
         "option of format 'tflite' allow_select_tf_ops must be true or false, got 'no'",
     ),
     "unknown dtype": ({"input_dtype": "int64"}, RecipeError, "unknown input_dtype 'int64'"),
-    "integers with a float scheme": ({"output_dtype": "int8"}, RecipeError, "output_dtype 'int8' needs integer"),
+    "integers with a float scheme": ({"output_dtype": "int8"}, RecipeError, "'int8' does not go with scheme"),
     "batch of zero": ({"batch": 0}, ModelError, "batch must be a positive whole number.*not 0"),
     "no calibration": ({"scheme": "int8"}, DataError, "calibration samples are missing"),
 }

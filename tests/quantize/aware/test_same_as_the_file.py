@@ -84,7 +84,8 @@ def pools(x: Tensor) -> Tensor:
 def with_zeros(x: Tensor) -> Tensor:
     """Channels of zeros in every kind of kernel, and a normalisation that has been switched off."""
     x = layers.Conv2D(4, 3, padding="same", name="zeroed_conv")(x)
-    x = layers.BatchNormalization(name="zeroed_bn")(layers.DepthwiseConv2D(3, padding="same", name="zeroed_depthwise")(x))
+    x = layers.DepthwiseConv2D(3, padding="same", name="zeroed_depthwise")(x)
+    x = layers.BatchNormalization(name="zeroed_bn")(x)
     x = layers.BatchNormalization(name="zeroed_alone")(layers.MaxPooling2D(2)(x))
     return layers.Dense(6, name="zeroed_dense")(layers.Flatten()(x))
 
