@@ -142,7 +142,7 @@ def test_a_missing_section_is_named(problem, section):
         ("distill: {losses: [{weight: 1}]}", "distill.losses.0.loss: this key is required"),
         ("export: tflite", "export: expected a list; got a string 'tflite'."),
         ("export: [{format: tflite, batch: many}]", "export.0.batch: expected a whole number or 'dynamic'; got"),
-        ("export: [{format: tflite, input_dtype: float64}]", "input_dtype: expected 'float32', 'int8', 'uint8' or"),
+        ("export: [{format: tflite, input_dtype: float64}]", "export.0.input_dtype: expected 'float32', 'int8',"),
         ("bench: {threads: []}", "bench: threads is empty"),
         ("bench: {threads: [1, 2, 1]}", "bench: threads is [1, 2, 1]: give each once"),
         ("bench: {targets: [local, local]}", "bench: targets is ['local', 'local']: give each once"),
