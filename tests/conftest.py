@@ -1,15 +1,18 @@
 """What all tests share."""
 
+import contextlib
 import copy
 import dataclasses
+import json
 import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import filelock
 import pytest
 
 if TYPE_CHECKING:
@@ -53,13 +56,26 @@ def fashion_mnist_files() -> Path:
     return _FASHION_MNIST
 
 
+@contextlib.contextmanager
+def _made_once(tmp_path_factory: pytest.TempPathFactory, name: str) -> Iterator[tuple[Path, bool]]:
+    """Yields a folder that all test processes of this session share, and whether this one is to fill it."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    with filelock.FileLock(f"{folder}.lock"):
+        mark = folder.with_suffix(".done")
+        yield folder, not mark.exists()
+        mark.touch()
+
+
 @pytest.fixture(scope="session")
 def prepared_fashion_mnist(tmp_path_factory: pytest.TempPathFactory, fashion_mnist_files: Path) -> Path:
     """A TFDS data folder in which fashion_mnist is prepared from the official files."""
     from edgekd.data.tfds_import import import_dataset
 
-    data_dir = tmp_path_factory.mktemp("tfds")
-    import_dataset("fashion_mnist", source=fashion_mnist_files, data_dir=data_dir)
+    with _made_once(tmp_path_factory, "tfds") as (data_dir, to_fill):
+        if to_fill:
+            data_dir.mkdir()
+            import_dataset("fashion_mnist", source=fashion_mnist_files, data_dir=data_dir)
     return data_dir
 
 
@@ -74,16 +90,17 @@ TINY_RECIPE: dict[str, Any] = {
         "batch_size": 32,
         "augment": {"shift": 1},
     },
-    "teacher": {"architecture": "resnet", "width": 8, "epochs": 3, "optimizer": "adam", "learning_rate": 0.01},
+    # Plain convolutions, since making graphs costs more than running them; the student has batch normalisation.
+    "teacher": {"architecture": "lab_cnn", "filters": [8, 8], "epochs": 3, "optimizer": "adam", "learning_rate": 0.01},
     "student": {"architecture": "resnet", "width": 4, "epochs": 3, "optimizer": "adam", "learning_rate": 0.01},
     "distill": {
         "losses": [
             {"loss": "soft_logits", "weight": 0.9},
-            {"loss": "attention_transfer", "weight": 10.0, "taps": [["stage2", "stage2"]]},
+            {"loss": "attention_transfer", "weight": 10.0, "taps": [["stage2", "relu2"]]},
             {
                 "loss": "fitnet_hint",
                 "weight": {"schedule": "linear", "from": 0.0, "to": 1.0, "end_epoch": 2},
-                "taps": [["stage1", "stage1"]],
+                "taps": [["stage1", "relu1"]],
             },
         ],
         "cache": {"views": 2},
@@ -109,10 +126,17 @@ def tiny_recipe() -> dict[str, Any]:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> "RunResult":
     """A finished run of the tiny recipe; tests read it, and copy its folder before they change anything."""
     from edgekd import recipe
-    from edgekd.pipeline import run
+    from edgekd.pipeline import RunResult, run
+    from edgekd.records import Summary
 
-    folder = tmp_path_factory.mktemp("finished") / "run"
-    return run(recipe.from_document(copy.deepcopy(TINY_RECIPE)), out=folder)
+    with _made_once(tmp_path_factory, "finished") as (folder, to_fill):
+        worked = folder / "worked.json"
+        if to_fill:
+            result = run(recipe.from_document(copy.deepcopy(TINY_RECIPE)), out=folder / "run")
+            worked.write_text(json.dumps(result.worked))
+            return result
+    summary = Summary.read(folder / "run" / "summary.json")
+    return RunResult(summary=summary, folder=folder / "run", worked=tuple(json.loads(worked.read_text())))
 
 
 @pytest.fixture
