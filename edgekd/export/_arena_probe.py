@@ -70,5 +70,4 @@ def _inputs(content: bytes) -> list[tuple[Any, Any]]:
 
 
 if __name__ == "__main__":
-    child_process.limit_memory()
     child_process.answer(_measured, Path(sys.argv[1]))

@@ -14,5 +14,4 @@ def main(path: Path) -> Any:
 
 
 if __name__ == "__main__":
-    child_process.limit_memory()
     child_process.answer(main, Path(sys.argv[1]))

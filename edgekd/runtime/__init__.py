@@ -5,27 +5,38 @@ malformed file may crash it), and defines `open_runner(path, *, num_threads=1) -
 imports no engine.
 """
 
-import functools
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
-from edgekd import child_process, registry, storage
+from edgekd import registry, storage
 from edgekd.errors import ModelError, unknown_name
+from edgekd.runtime.isolated import IsolatedRunner
 from edgekd.runtime.prediction import predict, predict_outputs
 from edgekd.runtime.quantisation import dequantise, quantise
 from edgekd.runtime.runner import Runner
 
-__all__ = ["Runner", "dequantise", "engine_of", "open_runner", "predict", "predict_outputs", "quantise"]
+__all__ = [
+    "IsolatedRunner",
+    "Runner",
+    "dequantise",
+    "engine_of",
+    "open_runner",
+    "predict",
+    "predict_outputs",
+    "quantise",
+]
 
 
-def open_runner(path: Path | str, *, num_threads: int = 1, check: bool = True) -> Runner:
+def open_runner(path: Path | str, *, num_threads: int = 1, check: bool = True, **options: Any) -> Runner:
     """Returns a runner for a model file; the suffix chooses the engine.
 
     Args:
       path: a `.tflite`, `.onnx` or `.keras` file.
       num_threads: threads that the engine may use.
-      check: whether a file for a native parser is first opened and run once in a child process (about half a
-        second), so that a file that crashes the parser raises here instead of ending this process.
+      check: whether a file for a native parser is opened and run in a child process with limits of time and memory
+        (about half a second to start, and a copy of the arrays for each run), so that a file that crashes it raises
+        here instead of ending this process. False is for files that this program made itself.
+      **options: further arguments of the engine's `open_runner`, of JSON's types, such as `xnnpack=False`.
 
     Raises:
       StorageError: the file does not exist or cannot be read.
@@ -39,8 +50,8 @@ def open_runner(path: Path | str, *, num_threads: int = 1, check: bool = True) -
     if path.stat().st_size == 0:
         raise ModelError(f"{str(path)!r} is empty: export it again.")
     if check and registry.describe(__name__, engine, entry="open_runner").constants["NATIVE_PARSER"]:
-        _require_openable(path.resolve(), sha256=storage.sha256_file(path))
-    runner = registry.load(__name__, engine).open_runner(path, num_threads=num_threads)
+        return IsolatedRunner(path, num_threads=num_threads, options=options)
+    runner = registry.load(__name__, engine).open_runner(path, num_threads=num_threads, **options)
     return cast(Runner, runner)
 
 
@@ -64,10 +75,3 @@ def _engines() -> dict[str, str]:
                 raise ModelError(f"the engines {found[suffix]!r} and {name!r} both claim {suffix} files.")
             found[suffix] = name
     return found
-
-
-@functools.lru_cache(maxsize=256)
-def _require_openable(path: Path, *, sha256: str) -> None:  # noqa: ARG001 - the hash is part of the cache's key
-    child_process.require_passes(
-        path, module="edgekd.runtime.probe", hint=" (open_runner(check=False) skips this test)"
-    )

@@ -18,7 +18,6 @@ def main(path: Path) -> None:
     if path.is_dir():
         child_process.answer(_run_saved_model, path)
     else:
-        child_process.limit_memory()
         child_process.answer(_read_hdf5, path)
 
 

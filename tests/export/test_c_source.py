@@ -225,4 +225,4 @@ def test_the_measuring_process_says_what_is_missing(tflite_file):
     child = subprocess.run(
         [sys.executable, "-m", _arena_probe.__name__, str(tflite_file)], capture_output=True, text=True, check=True
     )
-    assert re.fullmatch(r'\{"error": null, "result": \d+\}', child.stdout.strip())
+    assert re.fullmatch(r'\{"error": null, "kind": null, "result": \d+\}', child.stdout.strip())

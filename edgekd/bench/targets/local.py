@@ -18,7 +18,7 @@ from typing import IO, Any, TypeVar, cast
 import numpy as np
 import pydantic
 
-from edgekd import storage
+from edgekd import child_process, storage
 from edgekd.bench import worker
 from edgekd.bench.samples import ProcessSamples
 from edgekd.errors import ModelError, RecipeError
@@ -220,7 +220,8 @@ class _Worker:
         if status < 0:
             return (
                 f"cannot measure {str(self._path)!r}: its process was killed by {signal.Signals(-status).name} in step "
-                f"{step!r} (last message: {last}). The file may be damaged, or memory ran out: export it again."
+                f"{step!r} (last message: {last}). The file may be damaged, or need more memory than a "
+                "child process may use: export it again."
             )
         if status == worker.REFUSED_STATUS:
             return f"cannot measure {str(self._path)!r}: {last.removesuffix('.')}."
@@ -246,6 +247,8 @@ def _started(path: Path, job: dict[str, Any], timeout_seconds: float) -> Iterato
             encoding="utf-8",
             start_new_session=True,  # the terminal's Ctrl-C goes to this process alone, which ends its workers
         )
+        with contextlib.suppress(ProcessLookupError):  # it has ended already
+            child_process.limit_memory(process.pid)
         with contextlib.closing(_Worker(process, errors, path, timeout_seconds)) as started:
             started.answer("load")
             yield started

@@ -130,6 +130,19 @@ def test_an_interruption_leaves_no_process_behind(dense_tflite, dense_onnx):
     assert children() == []
 
 
+def test_a_model_that_needs_more_memory_than_a_child_may_use_is_an_error(tmp_path, monkeypatch):
+    import onnx
+
+    value, kind, shape = onnx.helper.make_tensor_value_info, onnx.TensorProto.FLOAT, [1 << 13, 1 << 13]
+    node = onnx.helper.make_node("Exp", ["a"], ["b"])
+    graph = onnx.helper.make_graph([node], "g", [value("a", kind, shape)], [value("b", kind, shape)])
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, tmp_path / "large.onnx")
+    monkeypatch.setenv("EDGEKD_CHILD_MEMORY_GIB", "0.4")
+    with pytest.raises(ModelError, match=r"cannot measure .*large\.onnx"):
+        local.measure([tmp_path / "large.onnx"], processes=1)
+
+
 def test_the_workers_of_a_killed_caller_end_by_themselves(dense_tflite, tmp_path):
     script = tmp_path / "caller.py"
     script.write_text(

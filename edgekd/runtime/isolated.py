@@ -1,0 +1,58 @@
+"""A model that runs in a child process: one that crashes, hangs or swells there is an error here."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from edgekd.child_process import Child, Limits
+from edgekd.errors import ModelError
+from edgekd.records import TensorSpec
+from edgekd.runtime.runner import Array, ClosingRunner, check_arrays
+
+_HINT = " (open_runner(check=False) opens it in this process, without limits)"
+
+
+class IsolatedRunner(ClosingRunner):
+    """The runner of any engine, in a child process; arrays are copied to it and back."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        num_threads: int = 1,
+        options: Mapping[str, Any] | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        """Opens the file in a new child, which also runs it once on zeros where its inputs' shapes tell how.
+
+        Args:
+          path: the file.
+          num_threads: threads that the engine may use.
+          options: further arguments of the engine's `open_runner`, of JSON's types.
+          limits: of the child, for opening and for each run; by default `child_process.default_limits`.
+
+        Raises:
+          ModelError: it is damaged, cannot be run, crashed the child, or exceeded a limit.
+        """
+        self.name = path.name
+        self._path = path
+        self._child = Child("edgekd.runtime.probe", limits=limits)
+        try:
+            question = {"path": str(path.resolve()), "num_threads": num_threads, "options": dict(options or {})}
+            found, _ = self._child.ask(question, path=path, doing="opened", hint=_HINT)
+        except BaseException:
+            self._child.close()
+            raise
+        self.inputs, self.outputs = (
+            tuple(TensorSpec.model_validate(spec) for spec in found[side]) for side in ("inputs", "outputs")
+        )
+
+    def run(self, arrays: Sequence[Array]) -> tuple[Array, ...]:
+        if not self._child.is_alive:
+            raise ModelError(f"{self.name!r} is closed, or crashed its process: open it again.")
+        check_arrays(self.name, self.inputs, arrays)
+        _, outputs = self._child.ask("run", arrays, path=self._path, doing="run", hint=_HINT)
+        return outputs
+
+    def close(self) -> None:
+        self._child.close()
