@@ -336,16 +336,21 @@ def export_model(
     )
 
 
-def inspect_model(path: Path | str) -> "Inspection":
+def inspect_model(path: Path | str, *, delegates: bool = True, arena: bool = False) -> "Inspection":
     """Returns what is in a TFLite, ONNX or Keras file: operators, sizes, arithmetic, memory, scales, provenance.
+
+    Args:
+      path: the file.
+      delegates: whether LiteRT prepares a TFLite file, in a child process, to see which operators its delegate takes.
+      arena: whether TFLM runs a TFLite file to find the smallest tensor arena; it needs the package tflite-micro.
 
     Raises:
       StorageError: there is no such file.
-      ModelError: it is damaged or of another kind.
+      ModelError: it is damaged or of another kind; for `arena`, TFLM is missing or cannot run it.
     """
     from edgekd.inspect import inspect_model as inspect
 
-    return inspect(path)
+    return inspect(path, delegates=delegates, arena=arena)
 
 
 def write_c_source(path: Path | str, folder: Path | str, *, name: str | None = None) -> "CSource":

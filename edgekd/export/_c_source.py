@@ -3,9 +3,8 @@
 import re
 from pathlib import Path
 
-from edgekd import flatbuffer, storage
+from edgekd import flatbuffer, microcontroller, storage
 from edgekd.errors import ModelError, RecipeError
-from edgekd.export import _arena, _tflm
 from edgekd.records import Record
 
 _IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
@@ -62,7 +61,7 @@ def write_c_source(path: Path | str, folder: Path | str, *, name: str | None = N
         raise RecipeError(f"{chosen!r} cannot name an array in C: give a name of letters, digits and _, such as model.")
     content = path.read_bytes()
     try:
-        operators = _tflm.methods(_operators(content))
+        operators = microcontroller.methods(_operators(content))
     except ModelError as error:
         raise ModelError(f"{str(path)!r}: {error}") from error
     found = CSource(
@@ -71,7 +70,7 @@ def write_c_source(path: Path | str, folder: Path | str, *, name: str | None = N
         source=f"{chosen}.c",
         resolver=f"{chosen}_resolver.h",
         operators=operators,
-        arena_bytes=_arena.arena_bytes(path),
+        arena_bytes=microcontroller.arena_bytes(path),
         size_bytes=len(content),
         sha256=storage.sha256_file(path),
     )

@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import TypeVar
 
 from edgekd.inspect.records import Memory
@@ -11,7 +12,7 @@ Key = TypeVar("Key", str, int)
 
 METHOD = (
     "operators in file order; a tensor lives from the operator that makes it to the last one that reads it, inputs "
-    "from the start, outputs to the end; no sharing in place, scratch memory or alignment"
+    "from the start, outputs to the end, variables always; no sharing in place, scratch memory or alignment"
 )
 
 
@@ -21,6 +22,8 @@ def estimate(
     *,
     inputs: Sequence[Key],
     outputs: Sequence[Key],
+    variables: Sequence[Key] = (),
+    always: int = 0,
 ) -> Memory | None:
     """Returns the estimate for a graph, or None where the size of a tensor is not known.
 
@@ -29,28 +32,38 @@ def estimate(
       sizes: bytes of every tensor that counts; others, such as constants, are left out of it.
       inputs: of the graph.
       outputs: of the graph.
+      variables: tensors that live from the first operator to the last.
+      always: bytes of what lives always and is no tensor of the graph.
     """
-    born = {key: 0 for key in inputs if key in sizes}
+    always_there = list(variables)
+    born = {key: 0 for key in list(inputs) + always_there if key in sizes}
     dies = dict(born)
     for position, (read, made) in enumerate(steps):
         for key in made:
             if key in sizes:
                 born.setdefault(key, position)
-                dies[key] = position
+                dies[key] = max(position, dies.get(key, position))
         for key in read:
             if key in born:
                 dies[key] = position
-    for key in outputs:
+    for key in list(outputs) + always_there:
         if key in born:
             dies[key] = len(steps)
     known = {key: size for key in born if (size := sizes[key]) is not None}
     if len(known) < len(born):
         return None
-    live = [
-        sum(size for key, size in known.items() if born[key] <= position <= dies[key])
-        for position in range(max(len(steps), 1))
-    ]
-    return Memory(activations_bytes=sum(known.values()), peak_bytes=max(live), method=METHOD)
+    changes = [0] * (len(steps) + 2)
+    for key, size in known.items():
+        changes[born[key]] += size
+        changes[dies[key] + 1] -= size
+    live = [always + size for size in accumulate(changes[: max(len(steps), 1)])]
+    return Memory(
+        activations_bytes=always + sum(known.values()),
+        peak_bytes=max(live),
+        peak_operator=live.index(max(live)) if steps else None,
+        live_bytes=tuple(live[: len(steps)]),
+        method=METHOD,
+    )
 
 
 def tensor_bytes(shape: Sequence[int], dtype: str) -> int | None:

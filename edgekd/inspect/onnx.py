@@ -1,7 +1,6 @@
 """ONNX files, read without being run."""
 
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,11 @@ from edgekd import provenance as origins
 from edgekd import storage
 from edgekd.errors import ModelError
 from edgekd.inspect import _memory
+from edgekd.inspect._attributes import plain
+from edgekd.inspect._contents import Content
+from edgekd.inspect._counting import count, unknown_arithmetic
 from edgekd.inspect._onnx_arithmetic import is_free, macs
-from edgekd.inspect.records import Inspection, OperatorCount, Quantisation, Tensor
+from edgekd.inspect.records import Inspection, Memory, Operator, Quantisation, Subgraph, Tensor
 from edgekd.records import TensorSpec
 
 SUFFIXES = (".onnx",)
@@ -26,17 +28,36 @@ _Shape = tuple[int | None, ...]
 
 def inspect(path: Path) -> Inspection:
     """Returns what an ONNX file holds; see `edgekd.inspect.inspect_model`."""
+    return _inspect(path, with_contents=False)[0]
+
+
+def inspect_with_contents(path: Path) -> tuple[Inspection, tuple[Content, ...]]:
+    """Returns what an ONNX file holds, and what is stored for each of its tensors.
+
+    Data that the file keeps in other files is not read.
+
+    Raises:
+      ModelError: it is no ONNX file, or is damaged.
+    """
+    return _inspect(path, with_contents=True)
+
+
+def _inspect(path: Path, *, with_contents: bool) -> tuple[Inspection, tuple[Content, ...]]:
     try:
         proto = onnx.load_model(path, load_external_data=False)
         if not proto.graph.output:
             raise ModelError(f"{str(path)!r} is not an ONNX model: it has no graph with outputs.")
-        inferred = onnx.shape_inference.infer_shapes(_with_batch_of_one(proto))
-        return _Graph(proto, inferred.graph).inspection(path)
+        inferred = onnx.shape_inference.infer_shapes(_with_batch_of_one(proto), data_prop=True)
+        graph = _Graph(proto, inferred.graph)
+        return graph.inspection(path), graph.contents() if with_contents else ()
     except (
         DecodeError,
         onnx.shape_inference.InferenceError,
         AttributeError,
         LookupError,
+        OverflowError,
+        RecursionError,
+        RuntimeError,
         TypeError,
         ValueError,
     ) as error:
@@ -64,12 +85,25 @@ class _Graph:
         self._types.update({name: (tuple(each.dims), _dtype(each.data_type)) for name, each in self._constants.items()})
         self._inputs = [value.name for value in graph.input if value.name not in self._constants]
         self._outputs = [value.name for value in graph.output]
+        for node in self._nodes:
+            for name in node.output:
+                if name:
+                    self._types.setdefault(name, (None, "undefined"))  # shape inference does not know it
+        self._positions = {name: position for position, name in enumerate(self._types)}
+        self._opsets = {each.domain: each.version for each in proto.opset_import}
         self._quantised = self._quantisations()
 
     def inspection(self, path: Path) -> Inspection:
         metadata = {entry.key: entry.value for entry in self._proto.metadata_props}
         document = metadata.get(origins.KEY)
-        counts, unknown = self._operators()
+        memory = self._activations()
+        lives = [None] * len(self._nodes) if memory is None else memory.live_bytes
+        nodes = [self._operator(node, live) for node, live in zip(self._nodes, lives, strict=True)]
+        unknown = unknown_arithmetic(nodes)
+        bodies = [
+            Subgraph(name=f"{node.name or node.op_type}/{attribute.name}", operators=len(attribute.g.node))
+            for node, attribute in _bodies(self._proto.graph)
+        ]
         opsets = ", ".join(
             f"opset {each.version}" if each.domain in _OWN_DOMAINS else f"{each.domain} {each.version}"
             for each in sorted(self._proto.opset_import, key=lambda each: each.domain)
@@ -85,31 +119,53 @@ class _Graph:
             metadata={key: len(value.encode()) for key, value in sorted(metadata.items())},
             inputs=tuple(self._spec(value) for value in self._proto.graph.input if value.name not in self._constants),
             outputs=tuple(self._spec(value) for value in self._proto.graph.output),
-            operators=counts,
-            macs=None if unknown else sum(each.macs or 0 for each in counts),
+            subgraphs=(Subgraph(name=self._proto.graph.name, operators=len(nodes)), *bodies),
+            operators=count(nodes),
+            macs=None if unknown else sum(node.macs or 0 for node in nodes),
             macs_note=f"the arithmetic of {', '.join(unknown)} is not known" if unknown else None,
-            memory=self._activations(),
+            memory=memory,
+            nodes=tuple(nodes),
             tensors=tuple(self._tensor(name) for name in self._types),
             provenance=None if document is None else origins.Provenance.from_json(document, name=path.name),
         )
 
-    def _operators(self) -> tuple[tuple[OperatorCount, ...], list[str]]:
-        counts: Counter[str] = Counter()
-        totals: Counter[str] = Counter()
-        unknown = set()
-        for node in self._nodes:
-            own = node.domain in _OWN_DOMAINS
-            name = node.op_type if own else f"{node.domain}.{node.op_type}"
-            counts[name] += 1
-            made = self._macs(node) if own else None
-            if made is None:
-                unknown.add(name)
-            else:
-                totals[name] += made
-        return tuple(
-            OperatorCount(operator=name, count=count, macs=None if name in unknown else totals[name])
-            for name, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-        ), sorted(unknown)
+    def contents(self) -> tuple[Content, ...]:
+        return tuple(self._content(name) for name in self._types)
+
+    def _content(self, name: str) -> Content:
+        constant = self._constants.get(name)
+        if constant is None or constant.data_location == onnx.TensorProto.EXTERNAL:
+            return None
+        elements: Content = onnx.numpy_helper.to_array(constant)
+        return elements
+
+    def _operator(self, node: Any, live_bytes: int | None) -> Operator:
+        own = node.domain in _OWN_DOMAINS
+        sizes = [self._size(name) for name in node.output if name]
+        return Operator(
+            operator=node.op_type if own else f"{node.domain}.{node.op_type}",
+            version=self._version(node),
+            name=node.name or None,
+            inputs=tuple(self._positions.get(name) if name else None for name in node.input),
+            outputs=tuple(self._positions.get(name) if name else None for name in node.output),
+            attributes={each.name: _attribute(each) for each in sorted(node.attribute, key=lambda each: each.name)},
+            macs=self._macs(node) if own else None,
+            weights_bytes=sum(self._size(name) or 0 for name in set(node.input) if name in self._constants),
+            made_bytes=None if None in sizes else sum(size or 0 for size in sizes),
+            live_bytes=live_bytes,
+        )
+
+    def _version(self, node: Any) -> int | None:
+        """Returns the opset in which the operator that this file means was defined."""
+        own = node.domain in _OWN_DOMAINS
+        opset = max((version for domain, version in self._opsets.items() if domain in _OWN_DOMAINS), default=0)
+        try:
+            schema = onnx.defs.get_schema(
+                node.op_type, opset if own else self._opsets.get(node.domain, 0), "" if own else node.domain
+            )
+            return int(schema.since_version)
+        except onnx.defs.SchemaError:
+            return None  # of a domain that ONNX does not know
 
     def _macs(self, node: Any) -> int | None:
         if is_free(node.op_type):
@@ -130,7 +186,7 @@ class _Graph:
         sizes = tuple(size for size in shape if size is not None)
         return sizes if len(sizes) == len(shape) else None
 
-    def _activations(self) -> Any:
+    def _activations(self) -> Memory | None:
         made = {name for node in self._nodes for name in node.output if name}
         sizes = {name: self._size(name) for name in (*self._inputs, *made)}
         steps = [([*node.input], [*node.output]) for node in self._nodes]
@@ -197,6 +253,28 @@ class _Graph:
         return found
 
 
+def _bodies(graph: Any) -> Iterator[tuple[Any, Any]]:
+    """Yields every graph inside a graph, with the operator that has it."""
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                yield node, attribute
+                yield from _bodies(attribute.g)
+
+
+def _attribute(attribute: Any) -> Any:
+    if attribute.type == onnx.AttributeProto.TENSOR:
+        return plain(onnx.numpy_helper.to_array(attribute.t))
+    if attribute.type in (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS):
+        return "graph"
+    value = onnx.helper.get_attribute_value(attribute)
+    if attribute.type in (onnx.AttributeProto.INT, onnx.AttributeProto.FLOAT, onnx.AttributeProto.STRING):
+        return plain(value)
+    if attribute.type in (onnx.AttributeProto.INTS, onnx.AttributeProto.FLOATS, onnx.AttributeProto.STRINGS):
+        return plain(list(value))
+    return onnx.AttributeProto.AttributeType.Name(attribute.type).lower()
+
+
 def _with_batch_of_one(proto: Any) -> Any:
     """Returns the model with 1 wherever the first dimension of an input, where that is open, stands."""
     fixed = onnx.ModelProto()
@@ -211,6 +289,9 @@ def _with_batch_of_one(proto: Any) -> Any:
         for dim in value.type.tensor_type.shape.dim:
             if dim.dim_param in batches and dim.dim_param:
                 dim.dim_value = 1
+    for dim in (dim for value in graph.output for dim in value.type.tensor_type.shape.dim):
+        if not dim.HasField("dim_value"):
+            dim.Clear()  # for inference to fill in: a name of its own would stay
     return fixed
 
 

@@ -62,8 +62,9 @@ def test_tensors_are_listed_when_asked_for(edgekd_command: Command, model_file: 
 def test_programs_get_one_document(edgekd_command: Command, model_file: Path) -> None:
     done = edgekd_command("inspect", model_file, "--json")
     document = json.loads(done.out)
-    assert document["schema_version"] == 1
+    assert document["schema_version"] == 2
     assert document["macs"] == 18
+    assert {"nodes", "tensors", "memory", "delegation", "microcontroller", "subgraphs", "variables"} <= set(document)
     assert document["provenance"]["scheme"] == "int8"
     assert document["inputs"][0]["zero_point"] == -128
     assert {each["operator"] for each in document["operators"]} >= {"FULLY_CONNECTED"}

@@ -12,7 +12,8 @@ from keras import layers
 
 from edgekd import architectures
 from edgekd.errors import ModelError, RecipeError, StorageError
-from edgekd.export import _arena_probe, _tflm, export_model, write_c_source
+from edgekd.export import export_model, write_c_source
+from edgekd.microcontroller import arena_probe, methods
 
 
 @pytest.fixture(scope="module")
@@ -218,11 +219,11 @@ SPELLED = {
 
 @pytest.mark.parametrize("operator", SPELLED)
 def test_methods_are_spelled_as_tflm_spells_them(operator):
-    assert _tflm.methods([operator, operator]) == (SPELLED[operator],)
+    assert methods([operator, operator]) == (SPELLED[operator],)
 
 
 def test_the_measuring_process_says_what_is_missing(tflite_file):
     child = subprocess.run(
-        [sys.executable, "-m", _arena_probe.__name__, str(tflite_file)], capture_output=True, text=True, check=True
+        [sys.executable, "-m", arena_probe.__name__, str(tflite_file)], capture_output=True, text=True, check=True
     )
     assert re.fullmatch(r'\{"error": null, "kind": null, "result": \d+\}', child.stdout.strip())

@@ -1,4 +1,4 @@
-"""Runs a TFLite file in TFLM, in a process of its own: `python -m edgekd.export._arena_probe FILE`.
+"""Runs a TFLite file in TFLM, in a process of its own: `python -m edgekd.microcontroller.arena_probe FILE`.
 
 In an arena that is too small TFLM may end its process, so each size is tried in a process of its own.
 """

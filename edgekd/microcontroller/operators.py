@@ -27,7 +27,7 @@ _IRREGULAR = {
 }
 
 
-def unknown(operators: Iterable[str]) -> list[str]:
+def lacking(operators: Iterable[str]) -> list[str]:
     """Returns those of the operators that TFLM does not have, sorted."""
     return sorted(set(operators) - _OPERATORS)
 
@@ -42,7 +42,7 @@ def methods(operators: Iterable[str]) -> tuple[str, ...]:
       ModelError: TFLM does not have some of them.
     """
     names = set(operators)
-    missing = unknown(names)
+    missing = lacking(names)
     if missing:
         raise ModelError(
             f"TensorFlow Lite for Microcontrollers has no operator {', '.join(missing)}: rebuild the model with other "

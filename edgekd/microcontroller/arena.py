@@ -22,4 +22,4 @@ def arena_bytes(path: Path) -> int:
             "the package tflite-micro, which finds the arena's size, is not installed: pip install "
             "'edgekd[microcontroller]'."
         )
-    return int(child_process.require_passes(path, module="edgekd.export._arena_probe"))
+    return int(child_process.require_passes(path, module="edgekd.microcontroller.arena_probe"))
