@@ -64,12 +64,28 @@ class Interval(Record):
     confidence: float = 0.95
 
 
+class KernelValues(Record):
+    """What the kernels of a network or file hold, those of its convolutions and dense layers taken together.
+
+    `sparsity` is the share of `zeros` among the `weights`. `distinct_values` is the most that one kernel has,
+    `distinct_per_channel` the most that one output channel of a kernel has: in a file, batch normalisation is folded
+    into kernels, and gives every channel a factor of its own.
+    """
+
+    weights: int
+    zeros: int
+    sparsity: float
+    distinct_values: int
+    distinct_per_channel: int
+
+
 class ModelRecord(Record):
     """One Keras model of a run. Accuracies are top-1 fractions; the test split is read once, after training.
 
     `training_seconds` is the time spent in training steps, over all the processes that it took. A `foreign` model
     is a teacher from outside that is not a Keras file: it has neither parameters nor MACs, `weights_sha256` is over
-    everything that determines its outputs, None where that cannot be known, and `path` is where it lies.
+    everything that determines its outputs, None where that cannot be known, and `path` is where it lies. `kernels` is
+    told of a sparse student.
     """
 
     role: str
@@ -85,6 +101,7 @@ class ModelRecord(Record):
     weights_sha256: str | None
     foreign: bool = False
     training_seconds: float | None = None
+    kernels: KernelValues | None = None
 
 
 class Artifact(Record):
@@ -92,7 +109,7 @@ class Artifact(Record):
 
     `accuracy_drop` is the reference model's accuracy minus this file's; `agreement` is the fraction of test samples
     on which both predict the same class. `float_operators` are those that the scheme left in float, each with the
-    name of its output.
+    name of its output. `gzip_bytes` is the size after gzip at its highest level; `kernels` are those that are stored.
     """
 
     name: str
@@ -101,10 +118,12 @@ class Artifact(Record):
     scheme: str
     path: str
     size_bytes: int
+    gzip_bytes: int | None = None
     sha256: str
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     float_operators: tuple[str, ...] = ()
+    kernels: KernelValues | None = None
     accuracy: float | None = None
     accuracy_drop: float | None = None
     agreement: float | None = None

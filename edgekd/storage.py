@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import gzip
 import hashlib
 import os
 import re
@@ -91,6 +92,12 @@ def sha256_file(path: Path) -> str:
         while chunk := file.read(_CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def gzip_size(path: Path) -> int:
+    """Returns how many bytes of a file are left after gzip at its highest level; the same for the same content."""
+    with storage_errors(path):
+        return len(gzip.compress(path.read_bytes(), 9, mtime=0))
 
 
 def require_file(path: Path, what: str) -> Path:

@@ -17,7 +17,10 @@ from edgekd.pipeline import load_data, preflight
 from edgekd.pipeline.stage import STUDENT_DISTILLED
 
 ROOT = Path(__file__).parents[1]
-GUIDES = {name: (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8") for name in ("distillation", "quantisation")}
+GUIDES = {
+    name: (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
+    for name in ("distillation", "quantisation", "sparsity")
+}
 
 # What a reader puts a fragment into; the sizes of the error messages' shapes are those of its data.
 BASE: dict[str, Any] = {
@@ -111,5 +114,5 @@ def test_the_python_examples_run_in_order(guide: str, tmp_path: Path, monkeypatc
     names: dict[str, Any] = {}
     for example in blocks("python", guide):
         exec(compile(example, f"{guide}.md", "exec"), names)  # noqa: S102 - our own page
-    made = {"distillation": tmp_path / "cache", "quantisation": tmp_path / "student-int8.tflite"}
-    assert made[guide].exists()
+    made = {"distillation": "cache", "quantisation": "student-int8.tflite", "sparsity": "student-pruned.tflite"}
+    assert (tmp_path / made[guide]).exists()

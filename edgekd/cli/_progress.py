@@ -13,6 +13,7 @@ _STAGES = {
     "teacher": "teacher",
     "student_labels": "student, on labels",
     "student_distilled": "student, taught",
+    "student_sparse": "student, sparse",
     "student_quantized": "student, int8",
     "export": "export",
     "verify": "verify on the test split",

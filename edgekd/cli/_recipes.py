@@ -59,6 +59,7 @@ def work(recipe: Recipe, out: Path, *, until: tuple[str, ...] | None, as_json: b
 
 def _print(result: RunResult, gates: Sequence[Gate]) -> None:
     table.print_to_terminal(result.summary)
+    _tables.print_sparsity(result.summary)
     for role, model in result.summary.models.items():
         if model.accuracy is None:  # the test split is for `run` and `verify`
             epoch = f", epoch {model.best_epoch}" if model.best_epoch else ""

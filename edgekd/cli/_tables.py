@@ -7,8 +7,8 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from edgekd.records import Comparison, Gate, Measurement
-from edgekd.report import formatting, latency
+from edgekd.records import Comparison, Gate, Measurement, Summary
+from edgekd.report import formatting, latency, sparsity
 
 if TYPE_CHECKING:
     from edgekd.distill.cache.catalogue import EntryRecord
@@ -90,6 +90,14 @@ def print_cache_entries(entries: "Sequence[EntryRecord]") -> None:
         )
     headers = ("Entry", "Output", "Row", "Stored as", "Teacher", "Dataset", "View", "Samples", "Size", "Filled")
     _print((*headers, "Last used"), rows)
+
+
+def print_sparsity(summary: Summary) -> None:
+    """Prints what sparsity was worth; nothing where there is none."""
+    rows = sparsity.rows(summary)
+    if rows:
+        click.echo()
+        _print(sparsity.HEADERS, rows)
 
 
 def print_rows(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

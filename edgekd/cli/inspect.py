@@ -53,6 +53,7 @@ def _print_summary(found: "Inspection") -> None:
 
     sizes = f"weights {formatting.size(found.weights_bytes)}, metadata {formatting.size(found.metadata_bytes)}"
     click.echo(f"{found.name}: {found.format_version}, {found.size_bytes:,} bytes ({sizes})")
+    click.echo(f"compressed by gzip: {found.gzip_bytes:,} bytes")
     click.echo(f"sha256 {found.sha256}")
     for signature in found.signatures:
         names = f"{', '.join(signature.inputs)} -> {', '.join(signature.outputs)}"
@@ -70,6 +71,12 @@ def _print_summary(found: "Inspection") -> None:
         click.echo(f"MACs: {formatting.NOT_MEASURED}: {found.macs_note}")
     else:
         click.echo(f"MACs: {formatting.short_count(found.macs)}")
+    if found.kernels is not None:
+        held = found.kernels
+        click.echo(
+            f"kernels: {held.weights:,} weights, {formatting.percent(held.sparsity)} zeros, up to "
+            f"{held.distinct_values:,} distinct values, {held.distinct_per_channel:,} in one channel"
+        )
     if found.memory is not None:
         peak, total = formatting.size(found.memory.peak_bytes), formatting.size(found.memory.activations_bytes)
         where = "" if found.memory.peak_operator is None else f" at {_label(found, found.memory.peak_operator)}"

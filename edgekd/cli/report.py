@@ -15,6 +15,7 @@ from edgekd.cli import _options
 def command(run: Path, out: Path | None, as_json: bool) -> None:
     """Write report.html and report.md anew from RUN's summary.json (the folder, or the file)."""
     from edgekd import report
+    from edgekd.cli import _tables
     from edgekd.records import Summary
 
     summary_file = run / "summary.json" if run.is_dir() else run
@@ -24,4 +25,5 @@ def command(run: Path, out: Path | None, as_json: bool) -> None:
         _options.print_json(summary)
     else:
         report.table.print_to_terminal(summary)
+        _tables.print_sparsity(summary)
         click.echo(f"report: {html} and {markdown}")

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgekd import kernel_values, quantize, registry, storage
 from edgekd import provenance as _provenance
-from edgekd import quantize, registry, storage
 from edgekd.errors import DataError, ModelError, RecipeError, unknown_name
 from edgekd.export._c_source import CSource, write_c_source
 from edgekd.provenance import Origin, Provenance
@@ -131,6 +131,7 @@ def export_model(
         exporter.embed(partial, _provenance.KEY, _described(network, origin, source, chosen, samples).to_json())
         inputs, outputs = exporter.reopen(partial, sample if samples is None else [samples[:1]])
         size_bytes, sha256 = partial.stat().st_size, storage.sha256_file(partial)
+        gzip_bytes, kernels = storage.gzip_size(partial), kernel_values.of_file(partial)
     return Artifact(
         name=name,
         source=source,
@@ -138,10 +139,12 @@ def export_model(
         scheme=chosen.name,
         path=str(path),
         size_bytes=size_bytes,
+        gzip_bytes=gzip_bytes,
         sha256=sha256,
         inputs=inputs,
         outputs=outputs,
         float_operators=left_in_float,
+        kernels=kernels,
     )
 
 

@@ -12,7 +12,8 @@ from edgekd import cost, storage
 from edgekd.architectures import load_model
 from edgekd.errors import ModelError
 from edgekd.inspect.records import Inspection, OperatorCount, Tensor
-from edgekd.records import TensorSpec
+from edgekd.records import KernelValues, TensorSpec
+from edgekd.sparsify import sizes
 
 SUFFIXES = (".keras",)
 NATIVE_PARSER = False  # a zip of JSON and HDF5, read with Keras' safe mode
@@ -35,6 +36,7 @@ def inspect(path: Path) -> Inspection:
         format_version=f"read by Keras {keras.__version__}",
         sha256=storage.sha256_file(path),
         size_bytes=path.stat().st_size,
+        gzip_bytes=storage.gzip_size(path),
         weights_bytes=sum(tensor.size_bytes or 0 for tensor in tensors),
         metadata_bytes=sum(metadata.values()),
         metadata=dict(sorted(metadata.items())),
@@ -47,6 +49,7 @@ def inspect(path: Path) -> Inspection:
         ),
         macs=macs,
         macs_note=note,
+        kernels=_kernels(model),
         tensors=tensors,
     )
 
@@ -57,6 +60,12 @@ def _layers(model: Any) -> Iterator[Any]:
             yield from _layers(layer)
         elif not isinstance(layer, keras.layers.InputLayer):
             yield layer
+
+
+def _kernels(model: Any) -> KernelValues | None:
+    """Returns None where layers of kinds of their own hide theirs."""
+    plain = all(not list(layer._flatten_layers(include_self=False)) for layer in _layers(model))
+    return sizes.values_of_kernels(model) if plain else None
 
 
 def _tensor(weight: Any) -> Tensor:

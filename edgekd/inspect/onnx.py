@@ -7,8 +7,8 @@ from typing import Any
 import onnx
 from google.protobuf.message import DecodeError
 
+from edgekd import kernel_values, storage
 from edgekd import provenance as origins
-from edgekd import storage
 from edgekd.errors import ModelError
 from edgekd.inspect import _memory
 from edgekd.inspect._attributes import plain
@@ -16,6 +16,7 @@ from edgekd.inspect._contents import Content
 from edgekd.inspect._counting import count, unknown_arithmetic
 from edgekd.inspect._onnx_arithmetic import is_free, macs
 from edgekd.inspect.records import Inspection, Memory, Operator, Quantisation, Subgraph, Tensor
+from edgekd.kernel_values.onnx import kernels
 from edgekd.records import TensorSpec
 
 SUFFIXES = (".onnx",)
@@ -67,17 +68,22 @@ def _inspect(path: Path, *, with_contents: bool) -> tuple[Inspection, tuple[Cont
         ) from error
 
 
+def _constants(graph: Any) -> dict[str, Any]:
+    found = {each.name: each for each in graph.initializer}
+    for node in graph.node:
+        for attribute in node.attribute:
+            if node.op_type == "Constant" and attribute.HasField("t"):
+                found[node.output[0]] = attribute.t
+    return found
+
+
 class _Graph:
     """The main graph, with the shapes that follow from its inputs' when an open batch is 1."""
 
     def __init__(self, proto: Any, graph: Any) -> None:
         self._proto = proto
         self._nodes = [node for node in graph.node if node.op_type != "Constant"]
-        self._constants = {each.name: each for each in graph.initializer}
-        for node in graph.node:
-            for attribute in node.attribute:
-                if node.op_type == "Constant" and attribute.HasField("t"):
-                    self._constants[node.output[0]] = attribute.t
+        self._constants = _constants(graph)
         values = {value.name: value for value in (*graph.value_info, *graph.input, *graph.output)}
         self._types = {
             name: (_shape(value), _dtype(value.type.tensor_type.elem_type)) for name, value in values.items()
@@ -114,6 +120,7 @@ class _Graph:
             format_version=f"ONNX IR {self._proto.ir_version}, {opsets}",
             sha256=storage.sha256_file(path),
             size_bytes=path.stat().st_size,
+            gzip_bytes=storage.gzip_size(path),
             weights_bytes=sum(self._size(name) or 0 for name in self._constants),
             metadata_bytes=sum(len(value.encode()) for value in metadata.values()),
             metadata={key: len(value.encode()) for key, value in sorted(metadata.items())},
@@ -124,6 +131,7 @@ class _Graph:
             macs=None if unknown else sum(node.macs or 0 for node in nodes),
             macs_note=f"the arithmetic of {', '.join(unknown)} is not known" if unknown else None,
             memory=memory,
+            kernels=kernel_values.kernel_values(kernels(self._proto.graph)),
             nodes=tuple(nodes),
             tensors=tuple(self._tensor(name) for name in self._types),
             provenance=None if document is None else origins.Provenance.from_json(document, name=path.name),

@@ -5,7 +5,7 @@ from typing import Any, Literal
 import pydantic
 
 from edgekd.provenance import Provenance
-from edgekd.records import Record, TensorSpec
+from edgekd.records import KernelValues, Record, TensorSpec
 
 SCHEMA_VERSION = 2
 
@@ -141,6 +141,7 @@ class Inspection(Record):
     with the reason in `macs_note` where some operator's arithmetic is not known. `parameters` is known of Keras files.
     `operators` counts what `nodes` lists one by one (which Keras files do not have). `delegation` and
     `microcontroller` are of TFLite files, where they were asked for.
+    `gzip_bytes` is the file's size after gzip; `kernels` are the stored ones, those of plain layers in a Keras file.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -149,6 +150,7 @@ class Inspection(Record):
     format_version: str
     sha256: str
     size_bytes: int
+    gzip_bytes: int
     weights_bytes: int
     metadata_bytes: int
     metadata: dict[str, int] = pydantic.Field(default_factory=dict)
@@ -162,6 +164,7 @@ class Inspection(Record):
     macs: int | None
     macs_note: str | None = None
     memory: Memory | None = None
+    kernels: KernelValues | None = None
     nodes: tuple[Operator, ...] = ()
     tensors: tuple[Tensor, ...]
     provenance: Provenance | None = None

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from edgekd import flatbuffer, microcontroller, storage
+from edgekd import flatbuffer, kernel_values, microcontroller, storage
 from edgekd import provenance as origins
 from edgekd.errors import ModelError
 from edgekd.inspect import _memory
@@ -26,6 +26,7 @@ from edgekd.inspect.records import (
     Tensor,
     Variable,
 )
+from edgekd.kernel_values.tflite import kernels
 from edgekd.records import TensorSpec
 
 SUFFIXES = (".tflite",)
@@ -105,6 +106,7 @@ class _File:
             format_version=f"TFLite schema {model.version}",
             sha256=storage.sha256_file(path),
             size_bytes=len(content),
+            gzip_bytes=storage.gzip_size(path),
             weights_bytes=self._weights_bytes(),
             metadata_bytes=sum(map(len, metadata.values())),
             metadata={name: len(value) for name, value in sorted(metadata.items())},
@@ -120,6 +122,7 @@ class _File:
             macs=None if unknown else sum(node.macs or 0 for node in nodes),
             macs_note=f"the arithmetic of {', '.join(unknown)} is not known" if unknown else None,
             memory=memory,
+            kernels=kernel_values.kernel_values(kernels(model)),
             nodes=tuple(nodes),
             tensors=tuple(each for number in range(len(self._graphs)) for each in self._tensors(number)),
             provenance=None if document is None else origins.Provenance.from_json(document, name=path.name),

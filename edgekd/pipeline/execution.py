@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from edgekd import data, report
 from edgekd.data.dataset import Dataset
 from edgekd.errors import StorageError
-from edgekd.pipeline import distilling, exporting, measuring, quantizing, training, verifying, workers
+from edgekd.pipeline import distilling, exporting, measuring, quantizing, sparsifying, training, verifying, workers
 from edgekd.pipeline.folder import RunFolder, stage_key
 from edgekd.pipeline.progress import Progress
 from edgekd.pipeline.stage import CHECKPOINT_FILES, Stage, Work, roles
@@ -27,6 +27,7 @@ def stages(recipe: Recipe) -> tuple[Stage, ...]:
     return (
         *training.stages(recipe),
         distilling.stage(recipe),
+        *sparsifying.stages(recipe),
         *quantizing.stages(recipe),
         exporting.stage(recipe),
         verifying.stage(recipe),

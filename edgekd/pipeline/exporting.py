@@ -1,4 +1,4 @@
-"""The export stage: writes the distilled student's files."""
+"""The export stage: writes the student's files."""
 
 from pathlib import Path
 from typing import Any
@@ -8,10 +8,10 @@ from edgekd.pipeline.stage import (
     EXPORT,
     MODEL_FILE,
     RECORD_FILE,
-    STUDENT_DISTILLED,
     STUDENT_QUANTIZED,
     Stage,
     Work,
+    float_student,
 )
 from edgekd.provenance import Origin
 from edgekd.recipe import Export, Recipe
@@ -31,12 +31,11 @@ def _export(work: Work) -> list[Path]:
     from edgekd.export import export_model
 
     recipe = work.recipe
-    sources = [
-        STUDENT_QUANTIZED if recipe.comes_from_quantize(export) else STUDENT_DISTILLED for export in recipe.export
-    ]
+    in_float = float_student(recipe)
+    sources = [STUDENT_QUANTIZED if recipe.comes_from_quantize(export) else in_float for export in recipe.export]
     students = {name: architectures.load_model(work.run / name / MODEL_FILE) for name in sorted(set(sources))}
     calibrated = [
-        quantize.scheme(export.scheme).needs_calibration and source == STUDENT_DISTILLED
+        quantize.scheme(export.scheme).needs_calibration and source == in_float
         for export, source in zip(recipe.export, sources, strict=True)
     ]
     calibration = None
@@ -85,4 +84,4 @@ def _options(recipe: Recipe, export: Export, source: str) -> dict[str, Any]:
 def stage(recipe: Recipe) -> Stage:
     """Returns the stage; it reads the float student, and the quantised one where there is one."""
     quantized = (STUDENT_QUANTIZED,) if recipe.quantize is not None else ()
-    return Stage(EXPORT, (STUDENT_DISTILLED, *quantized), _settings, _export)
+    return Stage(EXPORT, (float_student(recipe), *quantized), _settings, _export)

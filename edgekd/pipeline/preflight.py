@@ -1,16 +1,26 @@
 """Pre-flight: all that can go wrong in training for want of fitting parts is found before any training."""
 
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgekd import schedules
 from edgekd.data.dataset import Dataset
 from edgekd.errors import DataError
-from edgekd.pipeline import networks, teaching
-from edgekd.pipeline.stage import STUDENT_DISTILLED, STUDENT_LABELS, STUDENT_QUANTIZED, teacher_names
-from edgekd.recipe import Distill, Recipe, Teacher
+from edgekd.pipeline import networks, retraining, sparsifying, teaching
+from edgekd.pipeline.stage import (
+    STUDENT_DISTILLED,
+    STUDENT_LABELS,
+    STUDENT_QUANTIZED,
+    STUDENT_SPARSE,
+    teacher_names,
+)
+from edgekd.recipe import Distill, Recipe, Teacher, Training
 from edgekd.recipe import section as section_of
 from edgekd.schedules import Schedule
+
+if TYPE_CHECKING:  # these import TensorFlow, which is imported when work begins
+    from edgekd.distill.learners import Learners
+    from edgekd.distill.objective import Objective
 
 
 def check(recipe: Recipe, data: Dataset, *, stages: Collection[str]) -> None:
@@ -34,16 +44,33 @@ def check(recipe: Recipe, data: Dataset, *, stages: Collection[str]) -> None:
             f"augment is for images, but samples of {data.name!r} have shape {data.input_shape}: remove data.augment."
         )
     distils = STUDENT_DISTILLED in stages
+    sparsifies = recipe.sparsify is not None and (distils or STUDENT_SPARSE in stages)
     teachers = {}
     for name, section in zip(teacher_names(recipe), recipe.teacher, strict=True):
-        if distils or name in stages:
+        if distils or sparsifies or name in stages:
             teachers[name] = _checked_teacher(section, data, batch_size=recipe.data.batch_size)
     if STUDENT_LABELS in stages and not distils:
         fitting.check(networks.build(recipe.student, data, seed=recipe.seed), data, role="student")
     if distils:
         _check_distillation(recipe, data, teachers)
-    if recipe.quantize is not None and (distils or STUDENT_QUANTIZED in stages):
+    if sparsifies:
+        _check_sparse(recipe, data, teachers)
+    if recipe.quantize is not None and (distils or sparsifies or STUDENT_QUANTIZED in stages):
         _check_int8(recipe, data)
+
+
+def _check_sparse(recipe: Recipe, data: Dataset, teachers: Mapping[str, Any]) -> None:
+    """Makes the sparse network of the untrained student, and evaluates its whole objective."""
+    from edgekd.distill import objective
+    from edgekd.distill.learners import Student
+
+    assert recipe.sparsify is not None  # noqa: S101 - asked by the caller
+    student = networks.build(recipe.student, data, seed=recipe.seed)
+    network = sparsifying.transformed(student, recipe.sparsify, steps=1, seed=recipe.seed)
+    distill = retraining.objective_section(recipe, flat=False)
+    goal = objective.from_recipe(distill, label_smoothing=recipe.sparsify.label_smoothing)
+    taught = Student(network, goal.student_taps)
+    _check_training(recipe, data, recipe.sparsify, distill, goal, taught, teachers or {STUDENT_DISTILLED: student})
 
 
 def _check_int8(recipe: Recipe, data: Dataset) -> None:
@@ -58,9 +85,14 @@ def _check_int8(recipe: Recipe, data: Dataset) -> None:
     assert recipe.quantize is not None  # noqa: S101 - asked by the caller
     images = np.random.default_rng(0).random((2, *data.input_shape), np.float32)
     student = networks.build(recipe.student, data, seed=recipe.seed)
+    if recipe.sparsify is not None:
+        student = sparsifying.result(
+            sparsifying.transformed(student, recipe.sparsify, steps=1, seed=recipe.seed), recipe.sparsify
+        )
+    student = quantizing.prepared(student, recipe)
     network = quantizing.transformed(student, images, recipe.quantize, steps=1, seed=recipe.seed)
     if recipe.quantize.aware is not None:
-        goal = objective.from_recipe(quantizing.objective_section(recipe), label_smoothing=0.0)
+        goal = objective.from_recipe(retraining.objective_section(recipe, flat=True), label_smoothing=0.0)
         Student(network, goal.student_taps).shapes(data.input_shape)
         steps = steps_per_epoch(data.train, batch_size=recipe.data.batch_size)
         optimizers.build(recipe.quantize.aware, network.trainable_variables, steps_per_epoch=steps)
@@ -82,12 +114,8 @@ def _checked_teacher(section: Teacher, data: Dataset, *, batch_size: int) -> Any
 
 
 def _check_distillation(recipe: Recipe, data: Dataset, teachers: Mapping[str, Any]) -> None:
-    """Evaluates the whole objective on a batch of two: every tap, adapter and shape is tried."""
-    import numpy as np
-
-    from edgekd.data.batches import steps_per_epoch
-    from edgekd.distill import fitting, objective, optimizers, precision
-    from edgekd.distill.lesson import Lesson, Targets
+    """Evaluates the distilled student's whole objective."""
+    from edgekd.distill import fitting, objective
 
     goal = objective.from_recipe(recipe.distill, label_smoothing=recipe.student.label_smoothing)
     goal.check_labels(data.train.labels, mixup=recipe.data.mixup)
@@ -96,6 +124,25 @@ def _check_distillation(recipe: Recipe, data: Dataset, teachers: Mapping[str, An
         fitting.check(model, data, role="student" if model is taught.models[0] else "peer")
     if recipe.distill.way == "born_again":
         teachers = {STUDENT_LABELS: taught.models[0]}
+    _check_training(recipe, data, recipe.student, recipe.distill, goal, taught, teachers)
+
+
+def _check_training(
+    recipe: Recipe,
+    data: Dataset,
+    training: Training,
+    distill: Distill,
+    goal: "Objective",
+    taught: "Learners",
+    teachers: Mapping[str, Any],
+) -> None:
+    """Evaluates a whole objective on a batch of two: every tap, adapter and shape is tried."""
+    import numpy as np
+
+    from edgekd.data.batches import steps_per_epoch
+    from edgekd.distill import objective, optimizers, precision
+    from edgekd.distill.lesson import Lesson, Targets
+
     source = None
     if teachers:
         names = tuple(teachers)
@@ -104,12 +151,10 @@ def _check_distillation(recipe: Recipe, data: Dataset, teachers: Mapping[str, An
             name: teaching.opened(each, goal, data, name=name, names=names, section=sections.get(name))
             for name, each in teachers.items()
         }
-        with teaching.cache_of(recipe.distill) as cache:
-            source = teaching.source(
-                recipe.distill, recipe.data, data, goal, taught, opened, seed=recipe.seed, cache=cache
-            )
-            if recipe.distill.cache is not None:
-                views = min(recipe.distill.cache.views or recipe.student.epochs, recipe.student.epochs)
+        with teaching.cache_of(distill) as cache:
+            source = teaching.source(distill, recipe.data, data, goal, taught, opened, seed=recipe.seed, cache=cache)
+            if distill.cache is not None:
+                views = min(distill.cache.views or training.epochs, training.epochs)
                 exist = bool(recipe.teacher) and all(section.model is not None for section in recipe.teacher)
                 teaching.check_cache(source, views, complete=exist)
     shapes = source.shapes if source else None
@@ -118,16 +163,16 @@ def _check_distillation(recipe: Recipe, data: Dataset, teachers: Mapping[str, An
     given = {key: np.zeros((2, *shape), np.float32) for key, shape in shapes.items()} if shapes else None
     targets = Targets(np.zeros(2, np.int64))
     values = dict(zip(goal.schedules(), goal.scheduled_values(0, steps_per_epoch=1), strict=True))
-    with precision.applied(recipe.student.precision, (*taught.models, *lesson.helpers)):
+    with precision.applied(training.precision, (*taught.models, *lesson.helpers)):
         lesson.terms(images, targets, given, values, training=False)
-    for extreme in _extremes(recipe.distill):
+    for extreme in _extremes(distill):
         # Losses check numbers, and a schedule is one at its ends.
-        constant = objective.from_recipe(extreme, label_smoothing=recipe.student.label_smoothing)
+        constant = objective.from_recipe(extreme, label_smoothing=training.label_smoothing)
         Lesson(taught, constant, input_shape=data.input_shape, teacher_shapes=shapes).terms(
             images, targets, given, training=False
         )
     steps = steps_per_epoch(data.train, batch_size=recipe.data.batch_size)
-    optimizers.build(recipe.student, lesson.trainable_variables, steps_per_epoch=steps)
+    optimizers.build(training, lesson.trainable_variables, steps_per_epoch=steps)
 
 
 def _extremes(distill: Distill) -> tuple[Distill, ...]:

@@ -1,19 +1,18 @@
-"""The quantisation stage: the distilled student with its arithmetic rounded to int8, calibrated or trained further."""
+"""The quantisation stage: the float student with its arithmetic rounded to int8, calibrated or trained further."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgekd import schedules
-from edgekd.pipeline import networks, teaching, training
+from edgekd.pipeline import networks, retraining, sparsifying, teaching, training
 from edgekd.pipeline.stage import (
     STUDENT_DISTILLED,
     STUDENT_QUANTIZED,
     Stage,
     Work,
+    float_student,
     teacher_names,
 )
-from edgekd.recipe import Distill, Quantize, Recipe, default_objective, section
+from edgekd.recipe import Quantize, Recipe
 
 if TYPE_CHECKING:  # these import TensorFlow, which is imported when work begins
     import keras
@@ -26,29 +25,10 @@ def stages(recipe: Recipe) -> tuple[Stage, ...]:
     """Returns the stage, or none for a recipe that does not ask for it."""
     if recipe.quantize is None:
         return ()
-    teachers = teacher_names(recipe) if recipe.quantize.aware is not None else ()
-    return (Stage(STUDENT_QUANTIZED, (*teachers, STUDENT_DISTILLED), _settings, _quantize),)
-
-
-def objective_section(recipe: Recipe) -> Distill:
-    """Returns how the int8 student is taught: as the float student was, with schedules at their last values.
-
-    Where nobody taught from outside, the float student teaches: soft logits and labels.
-    """
-    if recipe.distill.way != "offline":
-        return section(Distill, default_objective("offline"))
-    document = recipe.distill.model_dump(mode="json")
-    for loss in document["losses"]:
-        loss.update({key: _settled(value, recipe.student.epochs) for key, value in loss.items()})
-        loss["taps"] = [[student.replace("/", "."), teacher] for student, teacher in loss["taps"]]
-    document["labels_weight"] = _settled(document["labels_weight"], recipe.student.epochs)
-    return section(Distill, document)
-
-
-def _settled(value: Any, epochs: int) -> Any:
-    if isinstance(value, Mapping) and "schedule" in value:
-        return schedules.parse(value).value(epochs, 1)
-    return value
+    # Where nobody teaches from outside, the distilled student does.
+    teachers = (*teacher_names(recipe), STUDENT_DISTILLED) if recipe.quantize.aware is not None else ()
+    inputs = tuple(dict.fromkeys((*teachers, float_student(recipe))))
+    return (Stage(STUDENT_QUANTIZED, inputs, _settings, _quantize),)
 
 
 def _settings(recipe: Recipe) -> Any:
@@ -59,10 +39,7 @@ def _settings(recipe: Recipe) -> Any:
         "samples": recipe.calibration.samples,
     }
     if recipe.quantize.aware is not None:
-        distill = objective_section(recipe).model_dump(mode="json")
-        if distill["cache"] is not None:
-            distill["cache"] = {key: distill["cache"][key] for key in ("views", "dtype")}
-        found |= {"distill": distill, "label_smoothing": recipe.quantize.aware.label_smoothing}
+        found |= retraining.settings(recipe, recipe.quantize.aware, flat=True)
     return found
 
 
@@ -70,18 +47,18 @@ def _quantize(work: Work) -> list[Path]:
     from edgekd.data.calibration import calibratable, calibration_samples
     from edgekd.quantize import aware
 
-    section_ = work.recipe.quantize
-    assert section_ is not None  # noqa: S101 - there is no stage without its section
-    student = teaching.saved(work, STUDENT_DISTILLED)
+    section = work.recipe.quantize
+    assert section is not None  # noqa: S101 - there is no stage without its section
+    student = teaching.saved(work, float_student(work.recipe))
     samples = min(work.recipe.calibration.samples, calibratable(work.data.train))
     _, images = calibration_samples(work.data.train, samples=samples, seed=work.recipe.seed)
-    network = transformed(student, images, section_, steps=_steps(work), seed=work.recipe.seed)
+    network = transformed(prepared(student, work.recipe), images, section, steps=_steps(work), seed=work.recipe.seed)
     states: dict[str, TrainingState] = {}
-    if section_.aware is not None:
-        states[""] = _train(work, student, network)
+    if section.aware is not None:
+        states[""] = retraining.train(work, section.aware, network, flat=True)
         aware.round_biases(network)
-    label = f"{work.recipe.student.label}, int8"
-    return training.write(work, [(network, STUDENT_QUANTIZED, label)], states, costs=student)
+    words = [work.recipe.student.label, *([work.recipe.sparsify.in_words()] if work.recipe.sparsify else []), "int8"]
+    return training.write(work, [(network, STUDENT_QUANTIZED, ", ".join(words))], states, costs=student)
 
 
 def transformed(
@@ -116,38 +93,13 @@ def transformed(
     )
 
 
+def prepared(student: "keras.Model", recipe: Recipe) -> "keras.Model":
+    """Returns the float student in a form whose training keeps what makes it sparse."""
+    if recipe.sparsify is None or recipe.quantize is None or recipe.quantize.aware is None:
+        return student
+    return sparsifying.held(student, recipe.sparsify)
+
+
 def _steps(work: Work) -> int:
-    from edgekd.data.batches import steps_per_epoch
-
     aware = work.recipe.quantize.aware if work.recipe.quantize else None
-    return aware.epochs * steps_per_epoch(work.data.train, batch_size=work.recipe.data.batch_size) if aware else 0
-
-
-def _train(work: Work, student: "keras.Model", network: "keras.Model") -> "TrainingState":
-    from edgekd.distill import objective
-    from edgekd.distill.distribution import Replicas
-    from edgekd.distill.learners import Student
-
-    recipe = work.recipe
-    assert recipe.quantize is not None and recipe.quantize.aware is not None  # noqa: S101, PT018 - asked by the caller
-    distill = objective_section(recipe)
-    goal = objective.from_recipe(distill, label_smoothing=recipe.quantize.aware.label_smoothing)
-    if recipe.distill.way == "offline":
-        teachers = teaching.open_trained(work, goal)
-    else:
-        teachers = {STUDENT_DISTILLED: teaching.opened(student, goal, work.data)}
-    learners = Student(network, goal.student_taps)
-    with teaching.prepared(
-        distill,
-        recipe.data,
-        work.data,
-        goal,
-        learners,
-        teachers,
-        seed=recipe.seed,
-        epochs=recipe.quantize.aware.epochs,
-        progress=work.progress,
-        worker=Replicas(work.strategy).worker,
-    ) as (source, views):
-        section_ = recipe.quantize.aware
-        return training.train(work, section_, learners, goal, seed=recipe.seed, teacher=source, views=views)
+    return retraining.steps(work, aware) if aware else 0

@@ -21,6 +21,7 @@ CHECKPOINT_FILES = "checkpoint*.npz"
 TEACHER = "teacher"
 STUDENT_LABELS = "student_labels"
 STUDENT_DISTILLED = "student_distilled"
+STUDENT_SPARSE = "student_sparse"
 STUDENT_QUANTIZED = "student_quantized"
 EXPORT = "export"
 VERIFY = "verify"
@@ -34,8 +35,14 @@ def teacher_names(recipe: Recipe) -> tuple[str, ...]:
 
 def roles(recipe: Recipe) -> tuple[str, ...]:
     """Returns the stages that give a network."""
+    sparse = (STUDENT_SPARSE,) if recipe.sparsify is not None else ()
     quantized = (STUDENT_QUANTIZED,) if recipe.quantize is not None else ()
-    return (*teacher_names(recipe), STUDENT_LABELS, STUDENT_DISTILLED, *quantized)
+    return (*teacher_names(recipe), STUDENT_LABELS, STUDENT_DISTILLED, *sparse, *quantized)
+
+
+def float_student(recipe: Recipe) -> str:
+    """Returns the stage of the last student in float: float files are written and integers are made from it."""
+    return STUDENT_DISTILLED if recipe.sparsify is None else STUDENT_SPARSE
 
 
 @dataclasses.dataclass(frozen=True)

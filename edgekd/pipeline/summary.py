@@ -4,7 +4,7 @@ from edgekd import environment
 from edgekd.data.dataset import Dataset
 from edgekd.pipeline.folder import RunFolder
 from edgekd.pipeline.results import BenchResult, ExportResult, TrainingResult, VerifyResult
-from edgekd.pipeline.stage import BENCH, EXPORT, RECORD_FILE, STUDENT_QUANTIZED, VERIFY, roles
+from edgekd.pipeline.stage import BENCH, EXPORT, RECORD_FILE, STUDENT_DISTILLED, VERIFY, roles
 from edgekd.recipe import Recipe
 from edgekd.records import Artifact, Comparison, EpochRecord, ModelRecord, Summary
 
@@ -28,7 +28,7 @@ def summarise(folder: RunFolder, recipe: Recipe, data: Dataset, stages: tuple[st
         {
             comparison.candidate: comparison
             for comparison in verified.comparisons
-            if comparison.reference != STUDENT_QUANTIZED
+            if comparison.reference == STUDENT_DISTILLED
         }
         if verified
         else {}

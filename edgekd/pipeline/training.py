@@ -19,7 +19,7 @@ from edgekd.pipeline.stage import (
     teacher_names,
 )
 from edgekd.recipe import Network, Recipe, Training
-from edgekd.records import EpochRecord, ModelRecord
+from edgekd.records import EpochRecord, KernelValues, ModelRecord
 
 if TYPE_CHECKING:  # these import TensorFlow, which is imported when work begins
     import keras
@@ -145,6 +145,7 @@ def write(
     states: Mapping[str, "TrainingState"],
     *,
     costs: "keras.Model | None" = None,
+    kernels: KernelValues | None = None,
 ) -> list[Path]:
     """Writes networks and the stage's record; returns all the files of the stage. Of several workers the chief does.
 
@@ -154,6 +155,7 @@ def write(
       states: of the trainings by their part, in order; the last one's is the curve of the result. Empty where nothing
         was trained.
       costs: the network whose parameters and MACs are told, where it is not the one that is written.
+      kernels: what those of the first network hold, where that is to be told.
     """
     from edgekd import architectures
     from edgekd.distill.distribution import Replicas
@@ -166,6 +168,7 @@ def write(
         architectures.save_model(model, path)
         files.append(path)
         records.append(_record(work, model, path, role, label, costs=costs or model))
+    records[0] = records[0].model_copy(update={"kernels": kernels})
     curve: tuple[EpochRecord, ...] = ()
     if states:
         last = list(states.values())[-1]

@@ -12,9 +12,11 @@ from edgekd.pipeline.stage import (
     RECORD_FILE,
     STUDENT_DISTILLED,
     STUDENT_QUANTIZED,
+    STUDENT_SPARSE,
     VERIFY,
     Stage,
     Work,
+    float_student,
     roles,
     teacher_names,
 )
@@ -41,8 +43,8 @@ def _verify(work: Work) -> list[Path]:
     found_gates: list[Gate] = []
     for position, artifact in enumerate(artifacts):
         work.progress.item(position, len(artifacts), artifact.name)
-        # An integer file is judged twice: what integers cost, and whether it is the network that was made for it.
-        references = dict.fromkeys((STUDENT_DISTILLED, artifact.source))
+        # A file is judged twice: what sparsity and integers cost, and whether it is the network that it was made from.
+        references = dict.fromkeys((STUDENT_DISTILLED, float_student(work.recipe), artifact.source))
         with runtime.open_runner(work.run / artifact.path, check=False) as runner:
             comparisons += [
                 comparison.compare(
@@ -65,7 +67,9 @@ def _verify(work: Work) -> list[Path]:
     result = VerifyResult(
         accuracies=accuracies,
         comparisons=tuple(comparisons),
-        gates=(*_accuracy_gates(work.recipe, artifacts, comparisons), *found_gates) if work.recipe.export else (),
+        gates=(*_accuracy_gates(work.recipe, artifacts, comparisons), *found_gates, *_sparsity_gates(work, artifacts))
+        if work.recipe.export
+        else (),
     )
     result.write(work.folder / RECORD_FILE)
     return [work.folder / RECORD_FILE]
@@ -74,7 +78,7 @@ def _verify(work: Work) -> list[Path]:
 def _accuracy_gates(
     recipe: Recipe, artifacts: Sequence[Artifact], comparisons: Sequence[Comparison]
 ) -> tuple[Gate, ...]:
-    """Returns the gates of every file against the float student.
+    """Returns the gates of every file: its accuracy against the distilled student, its agreement with the float one.
 
     A file of a student that was trained further may well see other images right: only its accuracy is judged.
     """
@@ -82,18 +86,33 @@ def _accuracy_gates(
 
     trained_further = recipe.quantize is not None and recipe.quantize.aware is not None
     others = {artifact.name for artifact in artifacts if artifact.source == STUDENT_QUANTIZED and trained_further}
-    judged = tuple(each for each in comparisons if each.reference == STUDENT_DISTILLED)
     limits = recipe.verify
     found: list[Gate] = []
     for export in recipe.export:
         name = export.file_name
         found += gates.accuracy_gates(
             (name,),
-            tuple(each for each in judged if each.candidate == name),
+            tuple(each for each in comparisons if (each.candidate, each.reference) == (name, STUDENT_DISTILLED)),
             max_accuracy_drop=limits.max_accuracy_drop,
             min_agreement=None if name in others else limits.min_agreement,
+            agreeing=tuple(
+                each for each in comparisons if (each.candidate, each.reference) == (name, float_student(recipe))
+            ),
         )
     return tuple(found)
+
+
+def _sparsity_gates(work: Work, artifacts: Sequence[Artifact]) -> tuple[Gate, ...]:
+    """Returns the gates of every file on what makes the student sparse: files may have been trained further."""
+    from edgekd.verify import gates
+
+    sparsify = work.recipe.sparsify
+    if sparsify is None or sparsify.shrink is not None:
+        return ()
+    kernels = TrainingResult.read(work.run / STUDENT_SPARSE / RECORD_FILE).model.kernels
+    assert kernels is not None  # noqa: S101 - its stage has counted them
+    gate = gates.pruned_gate if sparsify.prune is not None else gates.clustered_gate
+    return tuple(gate(artifact, kernels) for artifact in artifacts)
 
 
 def _logits(work: Work) -> tuple[dict[str, np.ndarray], dict[str, float]]:

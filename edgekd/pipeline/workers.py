@@ -25,7 +25,14 @@ from edgekd import errors, storage
 from edgekd.data.dataset import Dataset
 from edgekd.errors import EdgekdError, StoppedError, WorkerError
 from edgekd.pipeline.progress import Progress
-from edgekd.pipeline.stage import STUDENT_DISTILLED, STUDENT_LABELS, STUDENT_QUANTIZED, Work, teacher_names
+from edgekd.pipeline.stage import (
+    STUDENT_DISTILLED,
+    STUDENT_LABELS,
+    STUDENT_QUANTIZED,
+    STUDENT_SPARSE,
+    Work,
+    teacher_names,
+)
 from edgekd.recipe import Recipe
 from edgekd.records import EpochRecord
 
@@ -45,6 +52,8 @@ def trained_stages(recipe: Recipe) -> dict[str, Any]:
     """Returns the training section of each stage that trains a network."""
     teachers = zip(teacher_names(recipe), recipe.teacher, strict=True)
     sections: dict[str, Any] = {name: section for name, section in teachers if section.model is None}
+    if recipe.sparsify is not None:
+        sections[STUDENT_SPARSE] = recipe.sparsify
     if recipe.quantize is not None and recipe.quantize.aware is not None:
         sections[STUDENT_QUANTIZED] = recipe.quantize.aware
     return {**sections, STUDENT_LABELS: recipe.student, STUDENT_DISTILLED: recipe.student}
@@ -59,7 +68,7 @@ def check(recipe: Recipe, data: Dataset, workers: int) -> None:
     from edgekd.distill import distribution
 
     for stage, section in trained_stages(recipe).items():
-        split = data.train if stage in (STUDENT_DISTILLED, STUDENT_QUANTIZED) else data.labelled_train
+        split = data.train if stage in (STUDENT_DISTILLED, STUDENT_SPARSE, STUDENT_QUANTIZED) else data.labelled_train
         distribution.check(section, batch_size=min(recipe.data.batch_size, len(split)), replicas=workers)
 
 

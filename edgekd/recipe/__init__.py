@@ -32,6 +32,7 @@ from edgekd.recipe.networks import Network, Peer, Teacher, Training
 from edgekd.recipe.outputs import Bench, Calibration, Export, Verify
 from edgekd.recipe.quantisation import Aware, Quantize
 from edgekd.recipe.section import ADAPTERS, ARCHITECTURES, FORMATS, LOSSES, SCHEMES, SOURCES, TARGETS, Section
+from edgekd.recipe.sparsity import Cluster, Prune, Ramp, Shrink, Sparsify
 
 __all__ = [
     "ADAPTERS",
@@ -49,6 +50,7 @@ __all__ = [
     "Bench",
     "Cache",
     "Calibration",
+    "Cluster",
     "Data",
     "Distill",
     "Ensemble",
@@ -56,9 +58,13 @@ __all__ = [
     "Loss",
     "Network",
     "Peer",
+    "Prune",
     "Quantize",
+    "Ramp",
     "Recipe",
     "Section",
+    "Shrink",
+    "Sparsify",
     "Teacher",
     "Training",
     "Unlabelled",

@@ -17,6 +17,7 @@ from edgekd.recipe.networks import Network, Teacher
 from edgekd.recipe.outputs import Bench, Calibration, Export, Verify, scheme_of
 from edgekd.recipe.quantisation import Quantize
 from edgekd.recipe.section import Items, NonNegative, Section, invalid
+from edgekd.recipe.sparsity import Sparsify
 
 
 def _listed(received: Any) -> Any:
@@ -34,6 +35,7 @@ class Recipe(Section):
     teacher: Annotated[Items[Teacher], pydantic.BeforeValidator(_listed)] = ()
     student: Network
     distill: Distill = pydantic.Field(default_factory=lambda: Distill.model_validate({}))
+    sparsify: Sparsify | None = None
     quantize: Quantize | None = None
     export: Items[Export] = pydantic.Field(
         default_factory=lambda: (Export(format="tflite", scheme="float32"), Export(format="tflite", scheme="int8"))

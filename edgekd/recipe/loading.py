@@ -60,8 +60,10 @@ def smoke(recipe: Recipe) -> Recipe:
     """
     document = recipe.model_dump(mode="json")
     teachers = document["teacher"] if isinstance(document["teacher"], list) else [document["teacher"]]
-    aware = [document["quantize"]["aware"]] if recipe.quantize and recipe.quantize.aware else []
-    for network in (document["student"], *aware, *(teacher for teacher in teachers if teacher)):
+    later = [document["sparsify"]] if recipe.sparsify else []
+    if recipe.quantize and recipe.quantize.aware:
+        later.append(document["quantize"]["aware"])
+    for network in (document["student"], *later, *(teacher for teacher in teachers if teacher)):
         if network.get("model") is not None and network is not document["student"]:
             continue  # a teacher that exists is not trained
         network |= {"epochs": 1, "warmup_epochs": 0.0, "early_stopping": None, "accumulation_steps": 1}

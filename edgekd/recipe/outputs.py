@@ -77,8 +77,9 @@ class Calibration(Section):
 class Verify(Section):
     """Gates: every exported file must hold them, or the command ends with exit status 1.
 
-    `max_accuracy_drop` is the Keras student's test accuracy minus the file's; `min_agreement` is the least fraction of
-    test images on which both predict the same class. With `quantize`, an int8 file must also be the int8 student that
+    `max_accuracy_drop` is the distilled student's test accuracy minus the file's; `min_agreement` is the least fraction
+    of test images on which the file predicts the same class as the float student: the distilled one, or the sparse one
+    that `sparsify` makes of it. With `quantize`, an int8 file must also be the int8 student that
     it is made from: of its outputs at most `max_beyond_one_lsb` may be off by more than one step of its own output.
     """
 

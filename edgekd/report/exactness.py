@@ -1,9 +1,9 @@
-"""The table of how far each file's outputs are from the Keras student's."""
+"""The table of how far each file's outputs are from the Keras students'."""
 
 from edgekd.records import OutputError, Summary
-from edgekd.report import formatting
+from edgekd.report import formatting, table
 
-HEADERS = ("File", "Output", "Samples", "Largest error", "Largest, LSB", "Relative L2", "Cosine", "SQNR, dB")
+HEADERS = ("File", "Against", "Output", "Samples", "Largest error", "Largest, LSB", "Relative L2", "Cosine", "SQNR, dB")
 IDENTICAL = "identical"
 ALL_ZERO = "outputs all zero"
 FLOAT_OUTPUT = "float output"
@@ -12,7 +12,13 @@ FLOAT_OUTPUT = "float output"
 def rows(summary: Summary) -> tuple[tuple[str, ...], ...]:
     """Returns one row of texts per file and output, in the order of HEADERS."""
     return tuple(
-        (comparison.candidate, output.output, formatting.count(comparison.samples), *_errors(output))
+        (
+            comparison.candidate,
+            table.title(comparison.reference),
+            output.output,
+            formatting.count(comparison.samples),
+            *_errors(output),
+        )
         for comparison in summary.comparisons
         for output in comparison.outputs
     )

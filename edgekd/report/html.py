@@ -8,7 +8,7 @@ import jinja2
 from plotly.offline import get_plotlyjs
 
 from edgekd.records import Summary, TensorSpec
-from edgekd.report import exactness, formatting, headline, plots, provenance, table
+from edgekd.report import exactness, formatting, headline, plots, provenance, sparsity, table
 from edgekd.report.terms import TERMS
 
 _FOLDER = Path(__file__).parent
@@ -23,6 +23,8 @@ def render(summary: Summary) -> str:
         rows=table.rows(summary),
         figures=_figures(summary),
         loss_roles=[role for role, curve in summary.curves.items() if curve],
+        sparsity_headers=sparsity.HEADERS,
+        sparsity_rows=sparsity.rows(summary),
         exactness_headers=exactness.HEADERS,
         exactness_rows=exactness.rows(summary),
         provenance=provenance.entries(summary),

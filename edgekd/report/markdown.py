@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from edgekd.records import Summary
-from edgekd.report import exactness, formatting, headline, latency, provenance, table
+from edgekd.report import exactness, formatting, headline, latency, provenance, sparsity, table
 from edgekd.report.formatting import NOT_MEASURED
 from edgekd.report.terms import TERMS
 
@@ -29,6 +29,7 @@ def render(summary: Summary) -> str:
     sections = [
         _head(summary),
         _results(summary),
+        _sparsity(summary),
         _gates(summary),
         _training(summary),
         _latency(summary),
@@ -52,6 +53,11 @@ def _head(summary: Summary) -> str:
 def _results(summary: Summary) -> str:
     body = [table.cells(row) for row in table.rows(summary)]
     return f"## Results\n\n{_table(table.HEADERS, body)}"
+
+
+def _sparsity(summary: Summary) -> str:
+    found = sparsity.rows(summary)
+    return f"## Sparsity\n\n{_table(sparsity.HEADERS, found)}" if found else ""
 
 
 def _gates(summary: Summary) -> str:

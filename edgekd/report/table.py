@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 TEACHER = "teacher"
 STUDENT_LABELS = "student_labels"
 STUDENT_DISTILLED = "student_distilled"
+STUDENT_SPARSE = "student_sparse"
 STUDENT_QUANTIZED = "student_quantized"
 REFERENCE = "reference"
 FORMATS = {"tflite": "TFLite", "onnx": "ONNX"}
@@ -21,6 +22,7 @@ TITLES = {
     TEACHER: "Teacher",
     STUDENT_LABELS: "Student on labels",
     STUDENT_DISTILLED: "Distilled student",
+    STUDENT_SPARSE: "Sparse student",
     STUDENT_QUANTIZED: "Int8 student",
 }
 HEADERS = (

@@ -43,7 +43,7 @@ def prune_channels(
       model: a built functional or sequential network of standard layers, channels last; it stays as it is.
       schedule: when channels go; `initial` is the share of those to go that goes at once.
       amount: as for `shrink`; so are the arguments that follow.
-      of: `macs` or `channels`.
+      of: `macs`, `parameters` or `channels`.
       scope: `layer` or `global`.
       importance: `l1`, `l2` or `bn_gamma`.
       divisor: the channels that are left are a multiple of it.

@@ -114,6 +114,37 @@ def macs(coupling: Coupling, kept: np.ndarray[Any, Any]) -> int:
     return total
 
 
+def parameters(coupling: Coupling, kept: np.ndarray[Any, Any]) -> int:
+    """Returns the weights, biases and statistics of the layers that follow the channels, with some of the channels.
+
+    Args:
+      coupling: of the network.
+      kept: [classes] bool.
+    """
+    total = 0
+    for use in coupling.uses:
+        inputs, outputs = int(kept[coupling.inputs(use)].sum()), int(kept[coupling.outputs(use)].sum())
+        for weight in use.layer.weights:
+            total += _size(use.layer, weight, inputs, outputs)
+    return total
+
+
+def _size(layer: Any, weight: Any, inputs: int, outputs: int) -> int:
+    """Returns how large a weight is in the layer with so many channels."""
+    if len(weight.shape) == 1:
+        return outputs
+    shape = tuple(weight.shape)
+    if isinstance(layer, layers.PReLU):  # a slope for each channel, or one for all
+        return math.prod(shape[:-1]) * (outputs if shape[-1] > 1 else 1)
+    window = math.prod(shape[:-2])
+    if isinstance(layer, layer_kinds.DEPTHWISE):
+        return window * outputs
+    if isinstance(layer, layer_kinds.SEPARABLE):
+        between = inputs * layer.depth_multiplier
+        return window * (between if weight is layer.depthwise_kernel else between * outputs)
+    return window * inputs * outputs
+
+
 @dataclasses.dataclass(frozen=True)
 class _Channels:
     """The last axis of an array: each position's number, and whether it is zero once its class is removed."""

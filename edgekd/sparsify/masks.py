@@ -1,33 +1,8 @@
 """Which weights of a kernel stay: those of the largest magnitude."""
 
-import re
 from typing import Any
 
 import tensorflow as tf
-
-from edgekd.errors import RecipeError
-
-UNSTRUCTURED = "unstructured"
-
-
-def parse_pattern(pattern: str) -> tuple[int, int] | None:
-    """Returns (n, m) of a pattern such as `2:4`, and None of `unstructured`.
-
-    Raises:
-      RecipeError: the pattern is neither, or n is not below m.
-    """
-    if pattern == UNSTRUCTURED:
-        return None
-    found = re.fullmatch(r"(\d+):(\d+)", pattern)
-    if found is None:
-        raise RecipeError(f"the sparsity pattern is {pattern!r}: expected {UNSTRUCTURED!r}, or n:m such as '2:4'.")
-    n, m = int(found[1]), int(found[2])
-    if not 0 < n < m:
-        raise RecipeError(
-            f"the sparsity pattern is {pattern!r}: n:m keeps n of every m weights, so n must be at least 1 and less "
-            "than m, as in '2:4'."
-        )
-    return n, m
 
 
 def largest(kernel: Any, removed: Any) -> Any:

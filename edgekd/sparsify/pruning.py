@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from edgekd.errors import ModelError, RecipeError
+from edgekd.recipe.sparsity import UNSTRUCTURED, n_of_m
 from edgekd.sparsify import masks
 from edgekd.sparsify.cloning import Replacement, call_counts, cloned, plain, require_graph
 from edgekd.sparsify.kernels import kernel_of, layers_by_path, require_known, variable_of
@@ -21,7 +22,7 @@ def prune(
     *,
     schedule: PolynomialSchedule,
     sparsity: float | Mapping[str, float] | None = None,
-    pattern: str = masks.UNSTRUCTURED,
+    pattern: str = UNSTRUCTURED,
     exclude: Sequence[str] = (),
 ) -> keras.Model:
     """Returns a network with the same layers, whose kernels lose their smallest weights while it trains.
@@ -63,7 +64,7 @@ def prune(
       Networks, 2021 (arXiv:2104.08378), for 2:4.
     """
     require_graph(model)
-    groups = masks.parse_pattern(pattern)
+    groups = n_of_m(pattern)
     share: float | Mapping[str, float]
     if groups is None and sparsity is not None:
         share = sparsity

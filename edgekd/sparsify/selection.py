@@ -7,11 +7,11 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from edgekd.errors import ModelError, RecipeError, unknown_name
-from edgekd.sparsify.coupling import Coupling, macs
+from edgekd.sparsify.coupling import Coupling, macs, parameters
 from edgekd.sparsify.importance import Importance, importances
 from edgekd.sparsify.layer_kinds import PARAMETRIC
 
-Budget = Literal["channels", "macs"]
+Budget = Literal["channels", "macs", "parameters"]
 Scope = Literal["layer", "global"]
 
 
@@ -46,9 +46,9 @@ def select(
 
     Args:
       coupling: of the network.
-      amount: what to remove, in [0, 1): a share of the multiply-accumulates, or of the removable channels, where
-        coupled ones count once.
-      of: `macs` or `channels`.
+      amount: what to remove, in [0, 1): a share of the multiply-accumulates, of the parameters, or of the removable
+        channels, where coupled ones count once.
+      of: `macs`, `parameters` or `channels`.
       scope: `layer` takes the same share of every group; `global` compares importances over groups, each divided by its
         group's root mean square (`bn_gamma` is compared as it is).
       importance: of a channel.
@@ -117,15 +117,15 @@ def _fewest(coupling: Coupling, portions: list[tuple[float, list[int]]], amount:
     """Returns how many portions must go; found by bisection, since what is saved only grows."""
     removable = sum(map(len, groups(coupling)))
     everything = np.ones(len(coupling.fixed), bool)
-    before = macs(coupling, everything) if of == "macs" else removable
+    counted = macs if of == "macs" else parameters
 
     def saved(count: int) -> float:
         gone = [each for _, part in portions[:count] for each in part]
         if of == "channels":
-            return len(gone) / max(1, before)
+            return len(gone) / max(1, removable)
         kept = everything.copy()
         kept[gone] = False
-        return 1.0 - macs(coupling, kept) / max(1, before)
+        return 1.0 - counted(coupling, kept) / max(1, counted(coupling, everything))
 
     most = saved(len(portions))
     # A share such as 0.3 of 10 channels is a whole number that floating point misses by its last digit.

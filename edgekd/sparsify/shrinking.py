@@ -38,8 +38,9 @@ def shrink(
 
     Args:
       model: a plain functional or sequential network of standard layers, channels last; it stays as it is.
-      amount: the share of multiply-accumulates or channels to remove at least; None for channels of zeros.
-      of: what the amount is a share of, `macs` or `channels`; see `selection.select` for this and the following.
+      amount: the share of multiply-accumulates, parameters or channels to remove at least; None for channels of zeros.
+      of: what the amount is a share of, `macs`, `parameters` or `channels`; see `selection.select` for this and
+        the following.
       scope: `layer` or `global`.
       importance: `l1`, `l2` or `bn_gamma`.
       divisor: the channels that are left are a multiple of it.

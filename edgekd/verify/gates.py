@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from edgekd.errors import ShapeError
-from edgekd.records import Comparison, Gate
+from edgekd.records import Artifact, Comparison, Gate, KernelValues
 
 
 def same_network_gates(
@@ -41,12 +41,49 @@ def same_network_gates(
     return steps, agreement
 
 
+def pruned_gate(file: Artifact, network: KernelValues) -> Gate:
+    """Returns the gate for a file of a pruned network: its kernels hold all the zeros, whatever became of the rest.
+
+    Args:
+      file: exported, from the network or from one that was trained further.
+      network: what the pruned network's kernels hold.
+    """
+    zeros = file.kernels.zeros if file.kernels else None
+    return Gate(
+        name="zeros",
+        passed=zeros is not None and zeros >= network.zeros > 0,
+        observed=zeros,
+        limit=network.zeros,
+        relation=">=",
+        subject=file.name,
+    )
+
+
+def clustered_gate(file: Artifact, network: KernelValues) -> Gate:
+    """Returns the gate for a file of a clustered network: no channel of its kernels has more values than there.
+
+    Args:
+      file: exported, from the network or from one that was trained further.
+      network: what the clustered network's kernels hold.
+    """
+    distinct = file.kernels.distinct_per_channel if file.kernels else None
+    return Gate(
+        name="distinct_values_per_channel",
+        passed=distinct is not None and distinct <= network.distinct_per_channel,
+        observed=distinct,
+        limit=network.distinct_per_channel,
+        relation="<=",
+        subject=file.name,
+    )
+
+
 def accuracy_gates(
     subjects: Sequence[str],
     comparisons: Sequence[Comparison],
     *,
     max_accuracy_drop: float,
     min_agreement: float | None,
+    agreeing: Sequence[Comparison] | None = None,
 ) -> tuple[Gate, ...]:
     """Returns two gates per subject: its accuracy drop and its agreement with the reference.
 
@@ -60,20 +97,19 @@ def accuracy_gates(
       max_accuracy_drop: the reference's accuracy minus the file's may be at most this.
       min_agreement: the fraction of samples with the same predicted class must be at least this. None for files of a
         network that was trained further than the reference: then there is no such gate.
+      agreeing: the comparisons whose agreement is judged, where that is with another reference; `comparisons` by
+        default.
 
     Raises:
       ShapeError: two comparisons of one subject: which one counts?
     """
-    found: dict[str, Comparison] = {}
-    for comparison in comparisons:
-        if comparison.candidate in found:
-            raise ShapeError(f"{comparison.candidate!r} was compared twice: give each file one comparison.")
-        found[comparison.candidate] = comparison
+    drops = _by_candidate(comparisons)
+    agreements = drops if agreeing is None else _by_candidate(agreeing)
     gates = []
     for subject in subjects or ("no exported file",):
-        measured = found.get(subject)
-        drop = measured.accuracy_drop.value if measured and measured.accuracy_drop else None
-        same = measured.agreement.value if measured and measured.agreement else None
+        dropped, agreed = drops.get(subject), agreements.get(subject)
+        drop = dropped.accuracy_drop.value if dropped and dropped.accuracy_drop else None
+        same = agreed.agreement.value if agreed and agreed.agreement else None
         gates += [
             Gate(
                 name="accuracy_drop",
@@ -86,6 +122,15 @@ def accuracy_gates(
             *_agreement(subject, same, min_agreement),
         ]
     return tuple(gates)
+
+
+def _by_candidate(comparisons: Sequence[Comparison]) -> dict[str, Comparison]:
+    found: dict[str, Comparison] = {}
+    for comparison in comparisons:
+        if comparison.candidate in found:
+            raise ShapeError(f"{comparison.candidate!r} was compared twice: give each file one comparison.")
+        found[comparison.candidate] = comparison
+    return found
 
 
 def _agreement(subject: str, observed: float | None, limit: float | None) -> tuple[Gate, ...]:

@@ -8,7 +8,7 @@ import pytest
 
 from edgekd import architectures, recipe
 from edgekd.errors import ModelError, RecipeError
-from edgekd.pipeline import RunResult, quantizing, run
+from edgekd.pipeline import RunResult, retraining, run
 from edgekd.pipeline.stage import MODEL_FILE, STUDENT_DISTILLED, STUDENT_QUANTIZED
 from edgekd.quantize.aware.layers import FakeQuantize, QuantizedKernel
 from edgekd.records import Summary
@@ -120,13 +120,13 @@ def test_without_training_the_int8_student_is_calibrated_as_asked_and_may_leave_
 
 
 def test_schedules_stay_at_their_last_values_for_the_int8_student(document: dict[str, Any]) -> None:
-    section = quantizing.objective_section(recipe.from_document(document))
+    section = retraining.objective_section(recipe.from_document(document), flat=True)
     assert [loss.weight for loss in section.losses] == [0.8, 1.0]
 
 
 def test_where_nobody_taught_from_outside_the_float_student_teaches(document: dict[str, Any]) -> None:
     alone = {**document, "teacher": None, "distill": {"way": "self", "exits": ["relu1"]}}
-    section = quantizing.objective_section(recipe.from_document(alone))
+    section = retraining.objective_section(recipe.from_document(alone), flat=True)
     assert [loss.loss for loss in section.losses] == ["soft_logits"]
 
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from edgekd.errors import RecipeError
-from edgekd.sparsify.masks import largest, largest_of_groups, parse_pattern
+from edgekd.recipe.sparsity import n_of_m
+from edgekd.sparsify.masks import largest, largest_of_groups
 
 
 @pytest.mark.parametrize("removed", [0, 1, 17, 59, 60])
@@ -39,9 +40,9 @@ def test_every_group_along_the_input_channels_keeps_its_n_largest(n: int, m: int
 @pytest.mark.parametrize("pattern", ["4:2", "4:4", "0:4", "dense", "2/4", "2:4:8", ""])
 def test_a_pattern_that_is_none_is_refused(pattern: str) -> None:
     with pytest.raises(RecipeError, match=rf"pattern is {pattern!r}"):
-        parse_pattern(pattern)
+        n_of_m(pattern)
 
 
 def test_patterns_are_read() -> None:
-    assert parse_pattern("2:4") == (2, 4)
-    assert parse_pattern("unstructured") is None
+    assert n_of_m("2:4") == (2, 4)
+    assert n_of_m("unstructured") is None

@@ -11,7 +11,7 @@ from keras import layers
 from edgekd import architectures, registry
 from edgekd.cost import count_macs, count_parameters
 from edgekd.errors import ModelError, RecipeError
-from edgekd.sparsify.coupling import coupled, macs
+from edgekd.sparsify.coupling import coupled, macs, parameters
 from edgekd.sparsify.importance import importances
 from edgekd.sparsify.layer_kinds import DEPTHWISE, PARAMETRIC, TRANSPOSED
 from edgekd.sparsify.selection import groups, select
@@ -105,6 +105,17 @@ def test_a_global_budget_is_exact_too_and_its_arithmetic_is_known() -> None:
     assert macs(coupling, kept) == count_macs(assert_exact(model, scope="global")) <= 0.7 * count_macs(model)
 
 
+@pytest.mark.parametrize("name", ["ds_cnn", "resnet", "mobilenet_v1"])
+def test_a_budget_of_parameters_counts_them_as_keras_does(name: str) -> None:
+    model = network(name, **SMALL.get(name, {"input_shape": (32, 32, 3)}))
+    coupling = coupled(model)
+    kept = select(coupling, 0.4, of="parameters", divisor=2).kept
+    assert parameters(coupling, np.ones_like(kept)) == count_parameters(model)
+    small = shrink(model, amount=0.4, of="parameters", divisor=2)
+    assert parameters(coupling, kept) == count_parameters(small)
+    assert 0.5 * count_parameters(model) < count_parameters(small) <= 0.6 * count_parameters(model)
+
+
 def test_a_shortcut_that_pads_channels_follows_its_block() -> None:
     model = network("resnet", input_shape=(16, 16, 1), width=8, shortcut="pad")
     small = assert_exact(model, of="channels", scope="global", amount=0.4, divisor=1)
@@ -168,7 +179,9 @@ def test_graphs_of_every_kind_shrink_exactly(build: Callable[[], keras.Model]) -
     coupling = coupled(model)
     kept = select(coupling, 0.4, of="channels", divisor=4).kept
     assert macs(coupling, np.ones_like(kept)) == count_macs(model)
-    assert macs(coupling, kept) == count_macs(assert_exact(model, of="channels", amount=0.4))
+    small = assert_exact(model, of="channels", amount=0.4)
+    assert macs(coupling, kept) == count_macs(small)
+    assert parameters(coupling, kept) == count_parameters(small)
 
 
 def test_channels_that_are_constant_but_not_zero_stay_where_they_are_summed() -> None:
