@@ -98,8 +98,8 @@ class FakeQuantize(_Counting):
           mean: whether to round as average pooling does: in int8, halves away from zero. Means of a few whole steps
             often end on a half.
         """
-        if self.bypassed:
-            return inputs
+        if self.bypassed:  # a known range also does the clipping of its activation
+            return inputs if self.fixed is None else ops.clip(inputs, *self.fixed)
         x = ops.cast(inputs, "float32")
         if training and self.ranges == LEARNED:
             return _learned(x, tf.convert_to_tensor(self.minimum), tf.convert_to_tensor(self.maximum))

@@ -47,6 +47,19 @@ def test_ranges_start_from_what_the_samples_show(network, fake_quantised, sample
     assert found["logits_range"] == pytest.approx((logits.min(), logits.max()), rel=1e-5)
 
 
+def test_ranges_behind_a_clipping_activation_are_those_of_clipped_values(samples, fake_quantised):
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((12, 12, 2))
+    clipped = layers.ReLU(max_value=0.1, name="clipped")(layers.Conv2D(4, 3, name="first")(inputs))
+    scaled = layers.Rescaling(100.0, name="scaled")(layers.Conv2D(4, 3, name="second")(clipped))
+    gated = layers.Activation("hard_silu", name="gated")(scaled)
+    model = keras.Model(inputs, layers.Dense(3, name="logits")(layers.Flatten()(gated)))
+    found = ranges(fake_quantised(model))
+    for name in ("second", "gated", "logits"):
+        shown = keras.Model(inputs, model.get_layer(name).output)(samples).numpy()
+        assert found[f"{name}_range"] == pytest.approx((shown.min(), shown.max()), rel=1e-4, abs=1e-5)
+
+
 def test_the_way_to_calibrate_can_be_chosen(network, fake_quantised, samples):
     found = ranges(fake_quantised(network, calibration="percentile", percentile=90.0))
     assert found["input_range"] == pytest.approx(tuple(np.percentile(samples, [5, 95])), abs=0.01)
