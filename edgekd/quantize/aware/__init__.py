@@ -4,6 +4,16 @@
 """
 
 from edgekd.quantize.aware.biases import round_biases
+from edgekd.quantize.aware.mixing import Mixable, Unit
 from edgekd.quantize.aware.transform import check, exporting, is_quantize_aware, output_scale, quantize_aware
 
-__all__ = ["check", "exporting", "is_quantize_aware", "output_scale", "quantize_aware", "round_biases"]
+__all__ = [
+    "Mixable",
+    "Unit",
+    "check",
+    "exporting",
+    "is_quantize_aware",
+    "output_scale",
+    "quantize_aware",
+    "round_biases",
+]

@@ -1,6 +1,6 @@
 """The ranges that activations show on calibration samples."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -10,6 +10,8 @@ import tensorflow as tf
 from edgekd.errors import DataError, ModelError
 from edgekd.quantize import ranges
 from edgekd.quantize.aware.layers import FakeQuantize, QuantizedKernel
+
+Range = tuple[float, float]
 
 _BATCH = 64
 _BINS = 2048
@@ -38,6 +40,24 @@ def set_ranges(
       DataError: samples of another shape, none, or ones that are not finite or all the same.
       RecipeError: an unknown estimator or setting.
     """
+    tensors = [(layer, tensor) for layer, found in sites.items() if layer.fixed is None for tensor in found]
+    found = observe(network, [tensor for _, tensor in tensors], samples, estimator=estimator, settings=settings)
+    ranges_of: dict[FakeQuantize, list[Range]] = {}
+    for (layer, _), each in zip(tensors, found, strict=True):
+        ranges_of.setdefault(layer, []).append(each)
+    for layer, each_range in ranges_of.items():
+        layer.set_range(*joined(each_range))
+
+
+def observe(
+    network: keras.Model,
+    tensors: Sequence[Any],
+    samples: np.ndarray[Any, Any],
+    *,
+    estimator: str,
+    settings: Mapping[str, Any],
+) -> list[Range]:
+    """Returns the range of each tensor of a network while nothing is rounded; arguments and errors as `set_ranges`."""
     if len(network.inputs) != 1:
         raise ModelError(
             f"model {network.name!r} has {len(network.inputs)} inputs, and calibration samples are of one: quantise "
@@ -45,23 +65,23 @@ def set_ranges(
         )
     _require_usable(network, samples)
     estimate = ranges.estimator(estimator, settings)
-    tensors = [(layer, tensor) for layer, found in sites.items() if layer.fixed is None for tensor in found]
     if not tensors:
-        return
+        return []
     switched = [layer for layer in network._flatten_layers() if isinstance(layer, FakeQuantize | QuantizedKernel)]
     for layer in switched:
         layer.bypassed = True
     try:
         (images,) = network.inputs
-        observed = _observe(keras.Model(images, [tensor for _, tensor in tensors]), samples)
+        return [estimate(each) for each in _observe(keras.Model(images, list(tensors)), samples)]
     finally:
         for layer in switched:
             layer.bypassed = False
-    ranges_of: dict[FakeQuantize, list[tuple[float, float]]] = {}
-    for (layer, _), observation in zip(tensors, observed, strict=True):
-        ranges_of.setdefault(layer, []).append(estimate(observation))
-    for layer, found in ranges_of.items():
-        layer.set_range(min(low for low, _ in found), max(high for _, high in found))
+
+
+def joined(found: Iterable[Range]) -> Range:
+    """Returns the range of arrays that share one."""
+    lows, highs = zip(*found, strict=True)
+    return min(lows), max(highs)
 
 
 def _observe(network: keras.Model, samples: np.ndarray[Any, Any]) -> list[ranges.Observation]:

@@ -1,6 +1,7 @@
 """From a float network to one that is fake-quantised."""
 
 import contextlib
+import dataclasses
 from collections import Counter
 from collections.abc import Collection, Iterator
 from typing import Any
@@ -27,6 +28,21 @@ from edgekd.quantize.aware.lowering import KEEPS_RANGE, Kind, Step, fresh
 from edgekd.quantize.aware.plan import Plan
 
 _RANGES = (MOVING_AVERAGE, LEARNED)
+
+
+@dataclasses.dataclass(frozen=True)
+class Built:
+    """A network of a plan.
+
+    Attributes:
+      network: rounded where the plan says so.
+      sites: its quantizers, each with the arrays whose range it takes.
+      tensors: every array of the plan in the network, rounded where it is.
+    """
+
+    network: keras.Model
+    sites: dict[FakeQuantize, list[Value]]
+    tensors: dict[Value, Any]
 
 
 def quantize_aware(
@@ -78,24 +94,23 @@ def quantize_aware(
         raise RecipeError(f"momentum is {momentum}: expected 0 to below 1.")
     if freeze_after is not None and freeze_after < 0:
         raise RecipeError(f"freeze_after is {freeze_after}: expected a number of training steps, or None.")
-    graph = _traced(model)
+    graph = traced(model)
     found = fold_where_needed(plan.make(graph, exclude=exclude, seed=seed))
     quantizer = {"ranges": ranges, "momentum": momentum}
-    network, sites = _build(model, graph, found, quantizer=quantizer, freeze_after=freeze_after)
-    for step in found.steps:
-        if step.weights:
-            step.layer.set_weights(step.weights)
-    observing.set_ranges(network, sites, samples, estimator=calibration, settings=settings)
-    round_biases(network)
-    return network
+    built = build(model, graph, found, quantizer=quantizer, freeze_after=freeze_after)
+    sites = {layer: [built.tensors[value] for value in values] for layer, values in built.sites.items()}
+    observing.set_ranges(built.network, sites, samples, estimator=calibration, settings=settings)
+    round_biases(built.network)
+    return built.network
 
 
 def check(model: keras.Model, *, exclude: Collection[str] = ()) -> None:
     """Raises what `quantize_aware` raises for a model's layers and for excluded names, without building anything."""
-    plan.make(_traced(model), exclude=exclude)
+    plan.make(traced(model), exclude=exclude)
 
 
-def _traced(model: keras.Model) -> Graph:
+def traced(model: keras.Model) -> Graph:
+    """Returns the calls of a float network; ModelError for one that is fake-quantised already."""
     graph = trace(model)
     if is_quantize_aware(model):
         raise ModelError(f"model {model.name!r} is fake-quantised to int8 already: train it or export it as it is.")
@@ -135,14 +150,22 @@ def exporting(model: keras.Model) -> Iterator[None]:
             layer.exporting = False
 
 
-def _build(
-    model: keras.Model, graph: Graph, found: Plan, *, quantizer: dict[str, Any], freeze_after: int | None
-) -> tuple[keras.Model, dict[FakeQuantize, list[Any]]]:
-    """Returns the network, and for each quantizer the tensors whose range it takes."""
+def build(
+    model: keras.Model, graph: Graph, found: Plan, *, quantizer: dict[str, Any], freeze_after: int | None = None
+) -> Built:
+    """Returns the network of a plan, with its weights and without ranges.
+
+    Args:
+      model: the float network.
+      graph: its calls.
+      found: the plan.
+      quantizer: settings of the quantizers.
+      freeze_after: as for `quantize_aware`.
+    """
     inputs = [keras.Input(batch_shape=each.shape, dtype=each.dtype, name=each.name) for each in model.inputs]
     tensors: dict[Value, Any] = {}
     quantizers: dict[Value, FakeQuantize] = {}
-    sites: dict[FakeQuantize, list[Any]] = {}
+    sites: dict[FakeQuantize, list[Value]] = {}
     wrapped: dict[int, Any] = {}
     ranges_of = _input_ranges(found)
 
@@ -162,7 +185,7 @@ def _build(
                 quantizers[owner] = FakeQuantize(fixed=fixed, name=name, freeze_after=frozen, **quantizer)
             observe = "ignore"
             if value in found.rounded:
-                sites.setdefault(quantizers[owner], []).append(tensor)
+                sites.setdefault(quantizers[owner], []).append(value)
                 observe = "follow" if members[owner] == 1 else "widen"
             tensor = quantizers[owner](tensor, observe=observe, mean=kind is Kind.MEAN)
         tensors[value] = tensor
@@ -183,7 +206,11 @@ def _build(
         for value, tensor in zip(step.outputs, outputs, strict=True):
             finish(value, tensor, step.kind)
     outputs = keras.tree.pack_sequence_as(outputs_of(model), [tensors[value] for value in graph.outputs])
-    return keras.Model(inputs if len(inputs) > 1 else inputs[0], outputs, name=model.name), sites
+    network = keras.Model(inputs if len(inputs) > 1 else inputs[0], outputs, name=model.name)
+    for step in found.steps:
+        if step.weights:
+            step.layer.set_weights(step.weights)
+    return Built(network, sites, tensors)
 
 
 def _marked(step: Step, tensors: dict[Value, Any], found: Plan, taken: set[str]) -> dict[Value, Any]:

@@ -53,3 +53,9 @@ def give_statistics(model: keras.Model) -> None:
                     generator.uniform(0.5, 2.0, shape),
                 ]
             )
+
+
+@pytest.fixture(scope="session")
+def statistics() -> Callable[[keras.Model], None]:
+    """`give_statistics`, for test modules with networks of their own."""
+    return give_statistics
