@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from edgekd.api import (
+        analyse_sensitivity,
         bench_models,
         create_model,
         distill_model,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = [
     "EdgekdError",
     "Recipe",
+    "analyse_sensitivity",
     "bench_models",
     "create_model",
     "distill_model",

@@ -14,7 +14,7 @@ from edgekd.data.dataset import Dataset, Split
 from edgekd.errors import DataError, ModelError, RecipeError
 from edgekd.pipeline import Progress
 from edgekd.pipeline import load_data as _load_data
-from edgekd.records import Artifact, Comparison, EpochRecord, Measurement
+from edgekd.records import Artifact, Comparison, EpochRecord, Measurement, Sensitivity
 
 if TYPE_CHECKING:  # importing it would import TensorFlow, which happens when work begins
     import keras
@@ -282,6 +282,63 @@ def quantize_model(
         seed=seed,
         ranges=ranges,
         freeze_after=freeze_after,
+        **settings,
+    )
+
+
+def analyse_sensitivity(
+    model: "keras.Model",
+    data: Dataset,
+    folder: Path | str,
+    *,
+    max_accuracy_drop: float = 0.005,
+    images: int = 1000,
+    exclude: Sequence[str] = (),
+    calibration: str = "min_max",
+    samples: int = 512,
+    seed: int = 0,
+    processes: int = 5,
+    **settings: Any,
+) -> Sensitivity:
+    """Returns which layers of a classifier suffer from int8, and keeps the cheapest file that loses little enough.
+
+    Each layer, with its batch normalisation and ReLU, is rounded alone, and all but it, and judged on validation
+    images. Where full int8 loses more accuracy than allowed, layers stay in float until a file fits.
+
+    Args:
+      model: a built functional or sequential network that gives logits; it stays as it is.
+      data: its training split calibrates, its validation split judges; the test split is not read.
+      folder: gets model-sensitivity.json, model-float32.tflite, model-int8.tflite and, where layers stay in float,
+        model-mixed.tflite.
+      max_accuracy_drop: the accuracy of the float network minus that of a file may be at most this.
+      images: how many validation images judge; all of them where there are fewer.
+      exclude: names of layers that stay in float in any case.
+      calibration: how ranges are found; see `edgekd list calibrations`.
+      samples: how many training samples show them.
+      seed: chooses both kinds of images.
+      processes: fresh processes that measure the latency of each file.
+      **settings: of the calibration.
+
+    Raises:
+      RecipeError: a budget, number, layer, calibration or setting that cannot be.
+      ModelError: no classifier of this data, a quantised network, or layers that integers cannot compute.
+      DataError: unusable calibration samples.
+    """
+    from edgekd.pipeline import sensitivity
+
+    _require_dataset(data)
+    return sensitivity.analyse(
+        model,
+        data,
+        Path(folder),
+        name="model",
+        max_accuracy_drop=max_accuracy_drop,
+        images=images,
+        exclude=exclude,
+        calibration=calibration,
+        samples=samples,
+        seed=seed,
+        processes=processes,
         **settings,
     )
 

@@ -282,3 +282,89 @@ class Summary(Record):
     measurements: tuple[Measurement, ...]
     gates: tuple[Gate, ...]
     seconds: dict[str, float]
+
+
+class Rounding(Record):
+    """What rounding some layers to int8 does to a network's logits and predictions, against the float network.
+
+    `sqnr_db` is None where the logits are identical (infinite ratio). `accuracy_drop` is the float network's accuracy
+    minus this one's, on the same samples.
+    """
+
+    sqnr_db: float | None
+    accuracy: float
+    accuracy_drop: Interval
+
+
+class LayerSensitivity(Record):
+    """How much one unit of layers, which an integer file computes as one, suffers from int8.
+
+    `exclude` is what leaves it in float: a batch normalisation or ReLU stays with its convolution unnamed. `weights`
+    counts the numbers in its kernels. `alone` is the network in which only this unit is rounded, `others` the one in
+    which everything else is. Ranks count from 1, the most sensitive.
+    """
+
+    name: str
+    layers: tuple[str, ...]
+    exclude: tuple[str, ...]
+    weights: int
+    alone: Rounding
+    others: Rounding
+    sqnr_rank: int
+    accuracy_rank: int
+
+
+class ExclusionTrial(Record):
+    """One set of units that was left in float, and what the rest, rounded, costs."""
+
+    units: tuple[str, ...]
+    accuracy_drop: float
+    fits: bool
+
+
+class MixedFile(Record):
+    """A file of the network with some layers in float, as its runtime computes it on the same validation images.
+
+    `path` is None for a file that was measured and not kept.
+    """
+
+    name: str
+    scheme: str
+    exclude: tuple[str, ...]
+    path: str | None
+    size_bytes: int
+    sha256: str
+    comparison: Comparison
+    measurement: Measurement
+    fits: bool
+
+
+class Sensitivity(Record):
+    """Which layers of a classifier suffer from int8, and the cheapest file that loses little enough accuracy.
+
+    All accuracies are on `images` validation images, chosen by `seed`. `units` are in the network's order, `trials` in
+    the order in which they were made. `files` begin with the float one and the one of full int8. `kept` is the name of
+    the cheapest int8 or mixed file that fits `max_accuracy_drop`, None where none does, and `exclude` its layers in
+    float.
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    model: str
+    weights_sha256: str
+    dataset: str
+    data_fingerprint: str
+    images: int
+    seed: int
+    calibration: str
+    calibration_samples: int
+    always_excluded: tuple[str, ...]
+    max_accuracy_drop: float
+    float_accuracy: float
+    int8: Rounding
+    units: tuple[LayerSensitivity, ...]
+    trials: tuple[ExclusionTrial, ...]
+    files: tuple[MixedFile, ...]
+    kept: str | None
+    exclude: tuple[str, ...]
+    environment: Environment
+    seconds: dict[str, float]

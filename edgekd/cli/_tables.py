@@ -7,7 +7,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from edgekd.records import Comparison, Gate, Measurement, Summary
+from edgekd.records import Comparison, Gate, Measurement, Rounding, Sensitivity, Summary
 from edgekd.report import formatting, latency, sparsity
 
 if TYPE_CHECKING:
@@ -54,6 +54,58 @@ def print_comparisons(comparisons: Sequence[Comparison], gates: Sequence[Gate]) 
     headers = ("File", "Accuracy", "Drop, points (95 %)", "Agreement (95 %)", "Largest error", "Relative L2")
     _print((*headers, "SQNR, dB", "Gates"), rows)
     print_failed(gates)
+
+
+def print_sensitivity(record: Sensitivity) -> None:
+    """Prints the layers, the most sensitive first, the files, and which of them is kept."""
+    click.echo(
+        f"{record.model}: accuracy {formatting.percent(record.float_accuracy)} in float32 on "
+        f"{record.images:,} validation images of {record.dataset}"
+    )
+    headers = ("Layer", "Weights", "SQNR alone, dB", "Drop alone, points (95 %)", "SQNR all but it, dB")
+    rows = []
+    for unit in sorted(record.units, key=lambda each: each.sqnr_rank):
+        alone, others = _rounding_cells(unit.alone), _rounding_cells(unit.others)
+        rows.append((unit.name, formatting.count(unit.weights), *alone, *others, str(unit.accuracy_rank)))
+    rows.append(("all of int8", "", "", "", *_rounding_cells(record.int8), ""))
+    _print((*headers, "Drop all but it, points (95 %)", "Rank by accuracy"), rows)
+    click.echo("")
+    rows = []
+    for file in record.files:
+        drop, latency_ms = file.comparison.accuracy_drop, file.measurement.latency_ms
+        rows.append(
+            (
+                file.name,
+                ", ".join(file.exclude),
+                formatting.size(file.size_bytes),
+                formatting.milliseconds(latency_ms.p50),
+                formatting.percent(file.comparison.candidate_accuracy),
+                f"{formatting.points(drop.value)} ({formatting.points_interval(drop)})" if drop else "",
+                "yes" if file.fits else "no",
+            )
+        )
+    fits = f"Within {100 * record.max_accuracy_drop:g} points"
+    _print(("File", "In float", "Size", "p50, ms", "Accuracy", "Drop, points (95 %)", fits), rows)
+    click.echo(_verdict(record))
+
+
+def _rounding_cells(rounding: Rounding) -> tuple[str, str]:
+    drop = rounding.accuracy_drop
+    ratio = "identical" if rounding.sqnr_db is None else f"{rounding.sqnr_db:.1f}"
+    return ratio, f"{formatting.points(drop.value)} ({formatting.points_interval(drop)})"
+
+
+def _verdict(record: Sensitivity) -> str:
+    kept = next((file for file in record.files if file.name == record.kept), None)
+    if kept is None:
+        return (
+            f"nothing fits: int8 loses more than {100 * record.max_accuracy_drop:g} points, and each mixed file that "
+            "was tried does too, or is no smaller than the float32 file. Allow a larger drop, train the int8 student "
+            "(quantize.aware), or export another scheme."
+        )
+    if kept.exclude == record.always_excluded:
+        return f"kept: {kept.path}: full int8 fits, nothing more is left in float"
+    return f"kept: {kept.path}, with {', '.join(kept.exclude)} in float"
 
 
 def print_failed(gates: Iterable[Gate]) -> None:

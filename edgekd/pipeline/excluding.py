@@ -1,0 +1,125 @@
+"""Sensitivity analyses of a recipe's student and of a saved model, each of which ends in a recipe with exclusions."""
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgekd import storage
+from edgekd.errors import RecipeError
+from edgekd.pipeline import sensitivity
+from edgekd.pipeline.execution import load_data, run
+from edgekd.pipeline.progress import Progress
+from edgekd.pipeline.stage import MODEL_FILE, STUDENT_DISTILLED
+from edgekd.recipe import Data, Recipe, from_document, section
+from edgekd.records import Sensitivity
+
+if TYPE_CHECKING:  # importing it would import TensorFlow
+    from edgekd.distill.stopping import StopRequest
+
+FOLDER = "sensitivity"  # in a run's folder
+_STUDENT = "student"
+
+
+def analyse_student(
+    recipe: Recipe, out: Path, *, progress: Progress, stop: "StopRequest | None" = None, **limits: Any
+) -> tuple[Sensitivity, Path | None]:
+    """Analyses a recipe's distilled student, which is trained first where it is not yet.
+
+    Calibration is the recipe's, and so are layers that it excludes already. Whether the int8 student is trained further
+    makes no difference here: layers are judged as calibrated.
+
+    Args:
+      recipe: with a section `quantize`.
+      out: the run's folder; what comes out lies in its folder `sensitivity`.
+      progress: whom to tell.
+      stop: asked by trainings whether to save and stop.
+      **limits: `max_accuracy_drop`, `images` and `processes` of `sensitivity.analyse`.
+
+    Returns:
+      The record, and the path of the recipe with exclusions; None where no file fits.
+
+    Raises:
+      RecipeError: the recipe has no such section; and what `sensitivity.analyse` raises.
+    """
+    from edgekd import architectures
+
+    if recipe.quantize is None:
+        raise RecipeError(
+            f"recipe {recipe.name!r} has no quantize section, whose layers could be excluded: add one, such as --set "
+            "quantize.scheme=int8."
+        )
+    run(recipe, out=out, until=(STUDENT_DISTILLED,), progress=progress, stop=stop)
+    record = sensitivity.analyse(
+        architectures.load_model(out / STUDENT_DISTILLED / MODEL_FILE),
+        load_data(recipe.data),
+        out / FOLDER,
+        name=_STUDENT,
+        exclude=recipe.quantize.exclude,
+        calibration=recipe.quantize.calibration,
+        samples=recipe.calibration.samples,
+        seed=recipe.seed,
+        progress=progress,
+        **limits,
+        **recipe.quantize.arguments,
+    )
+    document = recipe.model_dump(mode="json")
+    document["quantize"]["exclude"] = list(record.exclude)
+    return record, _written(document, record, out / FOLDER / f"{_STUDENT}-mixed.yaml")
+
+
+def analyse_saved(
+    model: Path, dataset: str, folder: Path, *, progress: Progress, **settings: Any
+) -> tuple[Sensitivity, Path | None]:
+    """Analyses a saved model.
+
+    The recipe goes on from the model, its own teacher, for an epoch and then makes the int8 student.
+
+    Args:
+      model: a Keras file.
+      dataset: what calibrates and judges it, as a recipe names it.
+      folder: where everything goes.
+      progress: whom to tell.
+      **settings: of `sensitivity.analyse`.
+
+    Returns:
+      As `analyse_student`.
+
+    Raises:
+      What `sensitivity.analyse` raises, and errors of the files.
+    """
+    from edgekd import architectures
+
+    data = load_data(section(Data, {"dataset": dataset}))
+    record = sensitivity.analyse(
+        architectures.load_model(model), data, folder, name=model.stem, progress=progress, **settings
+    )
+    return record, write_recipe_of_saved(model, dataset, record, folder)
+
+
+def write_recipe_of_saved(model: Path, dataset: str, record: Sensitivity, folder: Path) -> Path | None:
+    """Writes NAME-mixed.yaml, the recipe of a saved model with the exclusions of its analysis, and returns its path.
+
+    Returns None, and removes an older one, where no file fits.
+    """
+    document = {
+        "name": re.sub(r"[^A-Za-z0-9_.-]+", "-", f"{model.stem}-mixed").lstrip("-_."),
+        "seed": record.seed,
+        "data": {"dataset": dataset},
+        "teacher": {"model": str(model)},
+        "student": {"model": str(model), "epochs": 1, "learning_rate": 0.001},
+        "quantize": {"calibration": record.calibration, "exclude": list(record.exclude)},
+        "calibration": {"samples": record.calibration_samples},
+    }
+    return _written(document, record, folder / f"{model.stem}-mixed.yaml")
+
+
+def _written(document: dict[str, Any], record: Sensitivity, path: Path) -> Path | None:
+    if record.kept is None:
+        path.unlink(missing_ok=True)  # of an earlier analysis
+        return None
+    recipe = from_document(document, origin=path.name)
+    layers = ", ".join(record.exclude) or "nothing"
+    storage.write_text(
+        path, f"# int8 with {layers} in float, found by edgekd quantize --sensitivity.\n{recipe.to_yaml()}"
+    )
+    return path
