@@ -62,8 +62,8 @@ def command(
 
     With --sensitivity each layer is quantised alone, and all but it, and judged on validation images. The layers that
     must stay in float for the accuracy go into <name>-mixed.tflite and <name>-mixed.yaml, a recipe with
-    `quantize.exclude`; the table is kept as <name>-sensitivity.json. A recipe's student is analysed after it was
-    distilled, in the folder `sensitivity` of its run. Ends with exit status 1 where no file fits.
+    `quantize.exclude`; the table is kept as <name>-sensitivity.json. A recipe's float student is analysed in the folder
+    `sensitivity` of its run. Ends with exit status 1 where no file fits.
     """
     limits = {
         "--max-accuracy-drop": ("max_accuracy_drop", max_accuracy_drop),

@@ -9,7 +9,7 @@ from edgekd.errors import RecipeError
 from edgekd.pipeline import sensitivity
 from edgekd.pipeline.execution import load_data, run
 from edgekd.pipeline.progress import Progress
-from edgekd.pipeline.stage import MODEL_FILE, STUDENT_DISTILLED
+from edgekd.pipeline.stage import MODEL_FILE, float_student
 from edgekd.recipe import Data, Recipe, from_document, section
 from edgekd.records import Sensitivity
 
@@ -23,7 +23,7 @@ _STUDENT = "student"
 def analyse_student(
     recipe: Recipe, out: Path, *, progress: Progress, stop: "StopRequest | None" = None, **limits: Any
 ) -> tuple[Sensitivity, Path | None]:
-    """Analyses a recipe's distilled student, which is trained first where it is not yet.
+    """Analyses a recipe's float student, distilled and made sparse; that is done first where it is not yet.
 
     Calibration is the recipe's, and so are layers that it excludes already. Whether the int8 student is trained further
     makes no difference here: layers are judged as calibrated.
@@ -48,9 +48,10 @@ def analyse_student(
             f"recipe {recipe.name!r} has no quantize section, whose layers could be excluded: add one, such as --set "
             "quantize.scheme=int8."
         )
-    run(recipe, out=out, until=(STUDENT_DISTILLED,), progress=progress, stop=stop)
+    student = float_student(recipe)
+    run(recipe, out=out, until=(student,), progress=progress, stop=stop)
     record = sensitivity.analyse(
-        architectures.load_model(out / STUDENT_DISTILLED / MODEL_FILE),
+        architectures.load_model(out / student / MODEL_FILE),
         load_data(recipe.data),
         out / FOLDER,
         name=_STUDENT,
