@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # importing it would import TensorFlow, which happens when wo
     import keras
     import tensorflow as tf
 
+    from edgekd.diff import Difference
     from edgekd.distill.learners import Learners
     from edgekd.distill.objective import Objective
     from edgekd.distill.teacher import TeacherSource
@@ -408,6 +409,18 @@ def inspect_model(path: Path | str, *, delegates: bool = True, arena: bool = Fal
     from edgekd.inspect import inspect_model as inspect
 
     return inspect(path, delegates=delegates, arena=arena)
+
+
+def diff_models(old: Path | str, new: Path | str) -> "Difference":
+    """Returns what changed between two TFLite or two ONNX files: interface, operators, quantisation, weights, metadata.
+
+    Raises:
+      StorageError: there is no such file.
+      ModelError: one is damaged, or they are of two formats.
+    """
+    from edgekd.diff import diff_models as diff
+
+    return diff(old, new)
 
 
 def write_c_source(path: Path | str, folder: Path | str, *, name: str | None = None) -> "CSource":

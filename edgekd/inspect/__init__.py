@@ -12,6 +12,7 @@ from typing import cast
 from edgekd import microcontroller, registry, storage
 from edgekd.child_process import Child, Limits
 from edgekd.errors import ModelError, unknown_name
+from edgekd.inspect._contents import Contents
 from edgekd.inspect.records import (
     Delegation,
     Inspection,
@@ -27,6 +28,7 @@ from edgekd.inspect.records import (
 )
 
 __all__ = [
+    "Contents",
     "Delegation",
     "Inspection",
     "Memory",
@@ -40,6 +42,7 @@ __all__ = [
     "Variable",
     "format_of",
     "inspect_model",
+    "inspect_with_contents",
 ]
 
 
@@ -98,6 +101,21 @@ def format_of(path: Path) -> str:
     if path.stat().st_size == 0:
         raise ModelError(f"{str(path)!r} is empty: export it again.")
     return formats[suffix]
+
+
+def inspect_with_contents(path: Path) -> tuple[Inspection, Contents]:
+    """Returns what a TFLite or ONNX file holds, and what it stores; it is read in this process.
+
+    Raises:
+      StorageError: the file does not exist or cannot be read.
+      ModelError: it is damaged, or of a format whose stored numbers are not read.
+    """
+    module = registry.load(__name__, format_of(path))
+    if not hasattr(module, "inspect_with_contents"):
+        raise ModelError(
+            f"{str(path)!r}: what a {path.suffix} file stores is not compared: export it to TFLite or ONNX."
+        )
+    return cast(tuple[Inspection, Contents], module.inspect_with_contents(path))
 
 
 def _inspected(path: Path, name: str, *, check: bool, delegates: bool, limits: Limits | None) -> Inspection:

@@ -1,8 +1,8 @@
 """ONNX files, read without being run."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import onnx
 from google.protobuf.message import DecodeError
@@ -12,7 +12,7 @@ from edgekd import provenance as origins
 from edgekd.errors import ModelError
 from edgekd.inspect import _memory
 from edgekd.inspect._attributes import plain
-from edgekd.inspect._contents import Content
+from edgekd.inspect._contents import Content, Contents
 from edgekd.inspect._counting import count, unknown_arithmetic
 from edgekd.inspect._onnx_arithmetic import is_free, macs
 from edgekd.inspect.records import Inspection, Memory, Operator, Quantisation, Subgraph, Tensor
@@ -25,32 +25,32 @@ NATIVE_PARSER = True  # protobuf's parser and ONNX's shape inference are C++
 _OWN_DOMAINS = {"", "ai.onnx"}
 _MOVING = {"Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"}  # the same integers, elsewhere
 _Shape = tuple[int | None, ...]
+_Made = TypeVar("_Made")
 
 
 def inspect(path: Path) -> Inspection:
     """Returns what an ONNX file holds; see `edgekd.inspect.inspect_model`."""
-    return _inspect(path, with_contents=False)[0]
+    return _opened(path, lambda graph: graph.inspection(path))
 
 
-def inspect_with_contents(path: Path) -> tuple[Inspection, tuple[Content, ...]]:
-    """Returns what an ONNX file holds, and what is stored for each of its tensors.
+def inspect_with_contents(path: Path) -> tuple[Inspection, Contents]:
+    """Returns what an ONNX file holds, and what it stores.
 
     Data that the file keeps in other files is not read.
 
     Raises:
       ModelError: it is no ONNX file, or is damaged.
     """
-    return _inspect(path, with_contents=True)
+    return _opened(path, lambda graph: (graph.inspection(path), graph.contents()))
 
 
-def _inspect(path: Path, *, with_contents: bool) -> tuple[Inspection, tuple[Content, ...]]:
+def _opened(path: Path, work: Callable[["_Graph"], _Made]) -> _Made:
     try:
         proto = onnx.load_model(path, load_external_data=False)
         if not proto.graph.output:
             raise ModelError(f"{str(path)!r} is not an ONNX model: it has no graph with outputs.")
         inferred = onnx.shape_inference.infer_shapes(_with_batch_of_one(proto), data_prop=True)
-        graph = _Graph(proto, inferred.graph)
-        return graph.inspection(path), graph.contents() if with_contents else ()
+        return work(_Graph(proto, inferred.graph))
     except (
         DecodeError,
         onnx.shape_inference.InferenceError,
@@ -137,8 +137,16 @@ class _Graph:
             provenance=None if document is None else origins.Provenance.from_json(document, name=path.name),
         )
 
-    def contents(self) -> tuple[Content, ...]:
-        return tuple(self._content(name) for name in self._types)
+    def contents(self) -> Contents:
+        about = {
+            name: getattr(self._proto, name)
+            for name in ("producer_name", "producer_version", "domain", "model_version", "doc_string")
+        }
+        return Contents(
+            tensors=tuple(self._content(name) for name in self._types),
+            metadata={name: str(value).encode() for name, value in about.items() if value}
+            | {entry.key: entry.value.encode() for entry in self._proto.metadata_props},
+        )
 
     def _content(self, name: str) -> Content:
         constant = self._constants.get(name)

@@ -1,8 +1,9 @@
 """TFLite flatbuffers, read without being run."""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
@@ -12,7 +13,7 @@ from edgekd import provenance as origins
 from edgekd.errors import ModelError
 from edgekd.inspect import _memory
 from edgekd.inspect._attributes import plain
-from edgekd.inspect._contents import Content
+from edgekd.inspect._contents import Content, Contents
 from edgekd.inspect._counting import count, unknown_arithmetic
 from edgekd.inspect._tflite_arithmetic import macs
 from edgekd.inspect.records import (
@@ -37,6 +38,8 @@ _CODES_NAMES = {
     option: {code: name for name, code in vars(kind).items() if isinstance(code, int)}
     for option, kind in _CODES.items()
 }
+_Made = TypeVar("_Made")
+
 _PACKED = {"int4": 4, "uint4": 4, "int2": 2}
 _DTYPES = {
     "bool",
@@ -49,24 +52,22 @@ _DTYPES = {
 
 def inspect(path: Path) -> Inspection:
     """Returns what a TFLite file holds; see `edgekd.inspect.inspect_model`."""
-    return _inspect(path, with_contents=False)[0]
+    return _opened(path, lambda file, content: file.inspection(content, path))
 
 
-def inspect_with_contents(path: Path) -> tuple[Inspection, tuple[Content, ...]]:
-    """Returns what a TFLite file holds, and what is stored for each of its tensors.
+def inspect_with_contents(path: Path) -> tuple[Inspection, Contents]:
+    """Returns what a TFLite file holds, and what it stores.
 
     Raises:
       ModelError: it is no TFLite file, or is damaged.
     """
-    return _inspect(path, with_contents=True)
+    return _opened(path, lambda file, content: (file.inspection(content, path), file.contents()))
 
 
-def _inspect(path: Path, *, with_contents: bool) -> tuple[Inspection, tuple[Content, ...]]:
+def _opened(path: Path, work: Callable[["_File", bytes], _Made]) -> _Made:
     content = path.read_bytes()
     try:
-        model = flatbuffer.read(content)
-        file = _File(model)
-        return file.inspection(content, path), file.contents() if with_contents else ()
+        return work(_File(flatbuffer.read(content)), content)
     except ModelError as error:
         raise ModelError(f"{str(path)!r}: {error}") from error
     except (AttributeError, LookupError, OverflowError, RecursionError, TypeError, ValueError) as error:
@@ -129,8 +130,14 @@ class _File:
             microcontroller=Microcontroller(lacking=tuple(microcontroller.lacking(node.operator for node in nodes))),
         )
 
-    def contents(self) -> tuple[Content, ...]:
-        return tuple(_content(tensor, self._data(tensor)) for graph in self._graphs for tensor in graph.tensors or ())
+    def contents(self) -> Contents:
+        description = self._model.description
+        return Contents(
+            tensors=tuple(
+                _content(tensor, self._data(tensor)) for graph in self._graphs for tensor in graph.tensors or ()
+            ),
+            metadata=flatbuffer.metadata(self._model) | ({"description": description} if description else {}),
+        )
 
     def _tensor(self, number: int, index: int) -> Any:
         tensors = self._graphs[number].tensors or ()

@@ -1,0 +1,68 @@
+"""`edgekd diff`: what people and programs read, and its exit statuses."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+Command = Callable[..., Any]
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Callable[..., Path]:
+    def save(name: str, kernel: Any, **metadata: str) -> Path:
+        helper, kind = onnx.helper, onnx.TensorProto.FLOAT
+        nodes = [helper.make_node("MatMul", ["x", "kernel"], ["t"]), helper.make_node("Relu", ["t"], ["y"])]
+        ends = [helper.make_tensor_value_info(each, kind, [1, 4]) for each in ("x", "y")]
+        initial = [onnx.numpy_helper.from_array(np.float32(kernel), "kernel")]
+        graph = helper.make_graph(nodes, "g", ends[:1], ends[1:], initial)
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+        helper.set_model_props(model, metadata)
+        onnx.save(model, tmp_path / name)
+        return tmp_path / name
+
+    return save
+
+
+def test_people_are_told_what_changed(edgekd_command: Command, saved: Callable[..., Path]) -> None:
+    kernel = np.diag([1.0, 2.0, 3.0, 4.0])
+    old, new = saved("old.onnx", kernel), saved("new.onnx", kernel + np.eye(4) * [0, 0, 0, 1], author="someone")
+    done = edgekd_command("diff", old, new)
+    assert (done.status, done.err) == (0, "")
+    for expected in (
+        "old.onnx -> new.onnx: differ in weights, metadata",
+        "2 operators matched of 2 and 2; 1 of 1 constants differ",
+        "metadata: author: added, someone",
+        "kernel",
+        "6.25 %",
+    ):
+        assert expected in done.out
+    assert edgekd_command("diff", old, new, "--exit-code").status == 1
+    document = json.loads(edgekd_command("diff", old, new, "--json").out)
+    assert document["schema_version"] == 1
+    assert document["kinds"] == ["weights", "metadata"]
+    assert document["weights"][0]["max_abs"] == 1.0
+
+
+def test_files_that_say_the_same_are_status_0(edgekd_command: Command, saved: Callable[..., Path]) -> None:
+    kernel = np.eye(4)
+    old, told = saved("old.onnx", kernel), saved("told.onnx", kernel, author="someone")
+    done = edgekd_command("diff", old, old, "--exit-code")
+    assert (done.status, done.out) == (0, "old.onnx -> old.onnx: identical\n")
+    done = edgekd_command("diff", old, told)
+    assert "old.onnx -> told.onnx: the same model; only metadata differs" in done.out
+
+
+def test_a_mistake_is_one_line_and_status_2(
+    edgekd_command: Command, saved: Callable[..., Path], tmp_path: Path
+) -> None:
+    good, damaged = saved("good.onnx", np.eye(4)), tmp_path / "damaged.onnx"
+    damaged.write_bytes(good.read_bytes()[:40])
+    for other in (damaged, tmp_path / "absent.onnx", tmp_path / "m.txt"):
+        done = edgekd_command("diff", good, other, "--exit-code")
+        assert (done.status, done.err.count("\n"), done.out) == (2, 1, "")
+        assert other.name in done.err
