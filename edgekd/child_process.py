@@ -298,7 +298,9 @@ def _result(document: Any, trial: _Trial, process: subprocess.Popen[bytes], stde
     if not (isinstance(document, dict) and {"kind", "error", "result"} <= document.keys()):
         stderr.seek(0)
         reason = stderr.read().decode(errors="replace").strip().rpartition("\n")[2]
-        raise ModelError(f"{name} could not be tried in a child process: {reason or 'it gave no answer'}")
+        raise ModelError(
+            f"{name} could not be tried in a child process: {errors.printable(reason) or 'it gave no answer'}"
+        )
     if document["kind"] == MemoryError.__name__:
         raise ModelError(
             f"{name} needs more than {memory}, which is what a child process may use: it is damaged or too large. "
@@ -314,7 +316,7 @@ def _attempt(attempt: Callable[[], tuple[Any, Sequence[Array]]]) -> tuple[dict[s
     try:
         result, arrays = attempt()
     except (EdgekdError, MemoryError) as error:
-        return {"error": str(error), "kind": type(error).__name__, "result": None}, ()
+        return {"error": errors.printable(str(error)), "kind": type(error).__name__, "result": None}, ()
     return {"error": None, "kind": None, "result": result}, arrays
 
 

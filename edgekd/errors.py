@@ -50,6 +50,15 @@ class StoppedError(EdgekdError):
         self.exit_code = 128 + signal_number
 
 
+def printable(text: str) -> str:
+    """Returns a text without what a terminal obeys instead of showing it: such characters stand as escapes.
+
+    Names in a foreign file may hold anything.
+    """
+    shown = (each if each.isprintable() or each in "\n\t" else each.encode("unicode_escape").decode() for each in text)
+    return "".join(shown)
+
+
 def unknown_name(kind: str, received: object, known: Iterable[str]) -> str:
     """Returns the message for a name that is not among the known ones, with the nearest suggested."""
     choices = sorted(known)

@@ -94,9 +94,10 @@ def test_what_goes_wrong_in_the_child_is_an_error_here(trial, content, kind, wor
 
 def test_a_child_that_hangs_is_ended_with_all_that_it_started(trial, tmp_path):
     start = time.monotonic()
-    with pytest.raises(ModelError, match=r"could not be opened within 1\.5 s in a child process"):
-        trial("hang", Limits(seconds=1.5, memory_bytes=SMALL.memory_bytes))
-    assert time.monotonic() - start < 30
+    trial("good")
+    seconds = 1 + 3 * (time.monotonic() - start)  # enough to begin to hang, on this machine at this moment
+    with pytest.raises(ModelError, match=r"could not be opened within .* s in a child process"):
+        trial("hang", Limits(seconds=seconds, memory_bytes=SMALL.memory_bytes))
     for name in ("parent", "child"):
         pid = int((tmp_path / f"{name}.pid").read_text())
         for _ in range(100):

@@ -49,3 +49,7 @@ def test_nothing_is_suggested_where_nothing_is_near():
 
 def test_an_unknown_name_is_reported_even_if_it_is_no_string_or_nothing_is_known():
     assert errors.unknown_name("key", 3, []) == "unknown key 3. Known: none."
+
+
+def test_what_a_terminal_would_obey_is_shown_instead():
+    assert errors.printable("a\x1b[31mb\x07\nc\td\u00e9\u202e") == "a\\x1b[31mb\\x07\nc\td\u00e9\\u202e"

@@ -8,7 +8,7 @@ from types import FrameType
 import click
 
 from edgekd import registry
-from edgekd.errors import EdgekdError
+from edgekd.errors import EdgekdError, printable
 from edgekd.storage import in_words
 
 PACKAGE = "edgekd.cli"
@@ -68,7 +68,7 @@ def main() -> None:
     except EdgekdError as error:
         if state["debug"]:
             raise
-        click.echo(f"edgekd: {' '.join(str(error).split())}", err=True)
+        click.echo(f"edgekd: {printable(' '.join(str(error).split()))}", err=True)
         sys.exit(error.exit_code)
     except BrokenPipeError:
         # The reader of our output, such as `head`, has left; Python must not complain when it flushes.

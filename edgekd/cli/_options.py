@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from edgekd.errors import printable
+
 if TYPE_CHECKING:  # --help must not wait for it
     from edgekd.records import Record
 
@@ -84,6 +86,11 @@ def require_without_recipe(plain: dict[str, Any], names: tuple[str, ...]) -> Non
 def as_name(text: str | None) -> str:
     """Returns a text as a part of a run's name."""
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", text or "").strip("-")
+
+
+def say(line: str = "") -> None:
+    """Prints a line that may hold names out of a foreign file."""
+    click.echo(printable(line))
 
 
 def print_json(record: "Record") -> None:

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 import click
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from edgekd.errors import printable
 from edgekd.records import Comparison, Gate, Measurement, Rounding, Sensitivity, Summary
 from edgekd.report import formatting, latency, sparsity
 
@@ -165,5 +167,5 @@ def _print(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     for position, header in enumerate(headers):
         table.add_column(header, justify="left" if position == 0 else "right", overflow="fold")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*(Text(printable(cell)) for cell in row))
     console.print(table)

@@ -40,31 +40,31 @@ def command(old: Path, new: Path, exit_code: bool, show_all: bool, as_json: bool
 
 
 def _print(found: "Difference", most: int | None) -> None:
-    click.echo(f"{found.old.name} -> {found.new.name}: {_verdict(found)}")
+    _options.say(f"{found.old.name} -> {found.new.name}: {_verdict(found)}")
     if found.identical:
         return
     from edgekd.report import formatting
 
     sizes = ((found.old.size_bytes, found.new.size_bytes), (found.old.weights_bytes, found.new.weights_bytes))
     file, weights = (f"{before:,} -> {after:,} bytes ({_percent(before, after)})" for before, after in sizes)
-    click.echo(f"size {file}, weights {weights}")
+    _options.say(f"size {file}, weights {weights}")
     if found.old.macs != found.new.macs:
-        click.echo(f"MACs {formatting.count(found.old.macs)} -> {formatting.count(found.new.macs)}")
-    click.echo(
+        _options.say(f"MACs {formatting.count(found.old.macs)} -> {formatting.count(found.new.macs)}")
+    _options.say(
         f"{found.matched} operators matched of {found.old.operators} and {found.new.operators}; "
         f"{len(found.weights)} of {found.weights_compared} constants differ"
     )
     if found.renamed:
-        click.echo(
+        _options.say(
             f"{formatting.counted(found.renamed, 'tensor')} inside {'has' if found.renamed == 1 else 'have'} new names"
         )
     for change in (*found.format, *found.interface, *found.state):
-        click.echo(f"  {_line(change)}")
+        _options.say(f"  {_line(change)}")
     _print_operators(found, most)
     _print_quantisation(found, most)
     _print_weights(found, most)
     for change in found.metadata:
-        click.echo(f"metadata: {_line(change)}")
+        _options.say(f"metadata: {_line(change)}")
 
 
 def _verdict(found: "Difference") -> str:
@@ -123,10 +123,10 @@ def _print_table(headers: tuple[str, ...], rows: Sequence[tuple[str, ...]], most
 
     if not rows:
         return
-    click.echo()
+    _options.say()
     _tables.print_rows(headers, rows[:most])
     if most is not None and len(rows) > most:
-        click.echo(f" and {len(rows) - most:,} more: --all lists them")
+        _options.say(f" and {len(rows) - most:,} more: --all lists them")
 
 
 def _line(change: "Change") -> str:

@@ -52,52 +52,52 @@ def _print_summary(found: "Inspection") -> None:
     from edgekd.report import formatting
 
     sizes = f"weights {formatting.size(found.weights_bytes)}, metadata {formatting.size(found.metadata_bytes)}"
-    click.echo(f"{found.name}: {found.format_version}, {found.size_bytes:,} bytes ({sizes})")
-    click.echo(f"compressed by gzip: {found.gzip_bytes:,} bytes")
-    click.echo(f"sha256 {found.sha256}")
+    _options.say(f"{found.name}: {found.format_version}, {found.size_bytes:,} bytes ({sizes})")
+    _options.say(f"compressed by gzip: {found.gzip_bytes:,} bytes")
+    _options.say(f"sha256 {found.sha256}")
     for signature in found.signatures:
         names = f"{', '.join(signature.inputs)} -> {', '.join(signature.outputs)}"
-        click.echo(f"signature {signature.name}: {names}")
+        _options.say(f"signature {signature.name}: {names}")
     if len(found.subgraphs) > 1:
         graphs = (f"{graph.name} ({formatting.counted(graph.operators, 'operator')})" for graph in found.subgraphs)
-        click.echo(f"graphs: {', '.join(graphs)}")
+        _options.say(f"graphs: {', '.join(graphs)}")
     for variable in found.variables:
         size = "size unknown" if variable.size_bytes is None else formatting.size(variable.size_bytes)
         shape = "" if variable.shape is None else f" {_shape(variable.shape)}"
-        click.echo(f"keeps state: {variable.name}{shape} {variable.dtype or ''} ({size})")
+        _options.say(f"keeps state: {variable.name}{shape} {variable.dtype or ''} ({size})")
     if found.parameters is not None:
-        click.echo(f"parameters: {formatting.count(found.parameters)}")
+        _options.say(f"parameters: {formatting.count(found.parameters)}")
     if found.macs is None:
-        click.echo(f"MACs: {formatting.NOT_MEASURED}: {found.macs_note}")
+        _options.say(f"MACs: {formatting.NOT_MEASURED}: {found.macs_note}")
     else:
-        click.echo(f"MACs: {formatting.short_count(found.macs)}")
+        _options.say(f"MACs: {formatting.short_count(found.macs)}")
     if found.kernels is not None:
         held = found.kernels
-        click.echo(
+        _options.say(
             f"kernels: {held.weights:,} weights, {formatting.percent(held.sparsity)} zeros, up to "
             f"{held.distinct_values:,} distinct values, {held.distinct_per_channel:,} in one channel"
         )
     if found.memory is not None:
         peak, total = formatting.size(found.memory.peak_bytes), formatting.size(found.memory.activations_bytes)
         where = "" if found.memory.peak_operator is None else f" at {_label(found, found.memory.peak_operator)}"
-        click.echo(f"activations, estimated: {peak} at once{where}, {total} in all")
-        click.echo(f"  ({found.memory.method})")
+        _options.say(f"activations, estimated: {peak} at once{where}, {total} in all")
+        _options.say(f"  ({found.memory.method})")
 
 
 def _print_targets(found: "Inspection") -> None:
     from edgekd.report import formatting
 
     if found.delegation is not None:
-        click.echo(_delegated(found, found.delegation))
+        _options.say(_delegated(found, found.delegation))
     tflm = found.microcontroller
     if tflm is not None:
         has = f"lacks {', '.join(tflm.lacking)}" if tflm.lacking else "has every operator"
         size = "" if tflm.arena_bytes is None else f", runs it in an arena of {tflm.arena_bytes:,} bytes"
-        click.echo(f"TFLM, for microcontrollers: {has}{size}")
+        _options.say(f"TFLM, for microcontrollers: {has}{size}")
     if found.format == "tflite" and found.nodes:
         largest = max(found.nodes, key=lambda node: node.weights_bytes)
         size = formatting.size(largest.weights_bytes)
-        click.echo(f"most weights: {size} of {_label(found, found.nodes.index(largest))}")
+        _options.say(f"most weights: {size} of {_label(found, found.nodes.index(largest))}")
 
 
 def _delegated(found: "Inspection", delegation: "Delegation") -> str:
@@ -128,7 +128,7 @@ def _print_specs(found: "Inspection") -> None:
             "" if spec.scale is None else str(spec.zero_point),
         )
 
-    click.echo()
+    _options.say()
     rows = [*(row("input", spec) for spec in found.inputs), *(row("output", spec) for spec in found.outputs)]
     _tables.print_rows(("Tensor", "Name", "Shape", "Type", "Scale", "Zero point"), rows)
 
@@ -137,7 +137,7 @@ def _print_counts(found: "Inspection") -> None:
     from edgekd.cli import _tables
     from edgekd.report import formatting
 
-    click.echo()
+    _options.say()
     headers = ["Operator", "Count", "Version", "MACs", "Weights", "Makes"]
     rows = []
     for each in found.operators:
@@ -162,7 +162,7 @@ def _print_operators(found: "Inspection") -> None:
     from edgekd.cli import _tables
     from edgekd.report import formatting
 
-    click.echo()
+    _options.say()
     taken = () if found.delegation is None else found.delegation.operators or ()
     rows = []
     for position, node in enumerate(found.nodes):
@@ -188,7 +188,7 @@ def _print_tensors(found: "Inspection") -> None:
     from edgekd.cli import _tables
     from edgekd.report import formatting
 
-    click.echo()
+    _options.say()
     rows = []
     for tensor in found.tensors:
         scales = tensor.quantisation
@@ -207,11 +207,11 @@ def _print_tensors(found: "Inspection") -> None:
 def _print_provenance(found: "Provenance | None") -> None:
     from edgekd.report import formatting
 
-    click.echo()
+    _options.say()
     if found is None:
-        click.echo("provenance: the file does not say where it comes from")
+        _options.say("provenance: the file does not say where it comes from")
         return
-    click.echo(f"made from {found.source} with scheme {found.scheme}")
+    _options.say(f"made from {found.source} with scheme {found.scheme}")
     hashes = (
         ("weights", found.weights_sha256),
         ("recipe", found.recipe_sha256),
@@ -221,15 +221,15 @@ def _print_provenance(found: "Provenance | None") -> None:
     for what, digest in hashes:
         if digest is not None:
             of = f" of {found.calibration_samples:,} samples" if what == "calibration" else ""
-            click.echo(f"  {what:12} sha256 {digest}{of}")
+            _options.say(f"  {what:12} sha256 {digest}{of}")
     if found.seed is not None:
-        click.echo(f"  {'seed':12} {found.seed}")
+        _options.say(f"  {'seed':12} {found.seed}")
     if found.validation_accuracy is not None:
-        click.echo(
+        _options.say(
             f"  {'accuracy':12} {formatting.percent(found.validation_accuracy)} on the validation split, before export"
         )
     if found.versions:
-        click.echo(
+        _options.say(
             f"  {'versions':12} {', '.join(f'{name} {version}' for name, version in sorted(found.versions.items()))}"
         )
 

@@ -53,6 +53,7 @@ def _opened(path: Path, work: Callable[["_Graph"], _Made]) -> _Made:
         return work(_Graph(proto, inferred.graph))
     except (
         DecodeError,
+        onnx.checker.ValidationError,
         onnx.shape_inference.InferenceError,
         AttributeError,
         LookupError,
@@ -149,11 +150,13 @@ class _Graph:
         )
 
     def _content(self, name: str) -> Content:
-        constant = self._constants.get(name)
-        if constant is None or constant.data_location == onnx.TensorProto.EXTERNAL:
-            return None
-        elements: Content = onnx.numpy_helper.to_array(constant)
+        elements: Content = onnx.numpy_helper.to_array(self._constants[name]) if self._is_stored(name) else None
         return elements
+
+    def _is_stored(self, name: str) -> bool:
+        """Returns whether a tensor is a constant that lies in this file; others are not followed."""
+        constant = self._constants.get(name)
+        return constant is not None and constant.data_location != onnx.TensorProto.EXTERNAL
 
     def _operator(self, node: Any, live_bytes: int | None) -> Operator:
         own = node.domain in _OWN_DOMAINS
@@ -242,10 +245,10 @@ class _Graph:
         """Returns the quantisation of what QuantizeLinear makes or DequantizeLinear reads, also once it is moved."""
         found = {}
         for node in self._nodes:
-            if node.op_type not in {"QuantizeLinear", "DequantizeLinear"} or node.input[1] not in self._constants:
+            if node.op_type not in {"QuantizeLinear", "DequantizeLinear"} or not self._is_stored(node.input[1]):
                 continue
             scales = onnx.numpy_helper.to_array(self._constants[node.input[1]])
-            zero = self._constants.get(node.input[2]) if len(node.input) > 2 else None
+            zero = self._constants[node.input[2]] if len(node.input) > 2 and self._is_stored(node.input[2]) else None
             zero_points = (0,) * scales.size if zero is None else onnx.numpy_helper.to_array(zero).ravel()
             axis = next((each.i for each in node.attribute if each.name == "axis"), 1)
             granularity = {0: "per_tensor", 1: "per_channel"}.get(scales.ndim, "blockwise")

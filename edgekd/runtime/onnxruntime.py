@@ -95,11 +95,11 @@ def open_runner(path: Path, *, num_threads: int = 1) -> OnnxRuntimeRunner:
     try:
         with captured_stderr():
             session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return OnnxRuntimeRunner(session, path.name)  # may find names that are no text
     except _ERRORS as error:
         raise ModelError(
             f"{str(path)!r} is damaged or not an ONNX model that ONNX Runtime can run: {' '.join(str(error).split())}"
         ) from error
-    return OnnxRuntimeRunner(session, path.name)
 
 
 def _quantisation(session: onnxruntime.InferenceSession, name: str) -> dict[str, tuple[float, int]]:

@@ -66,3 +66,18 @@ def test_a_mistake_is_one_line_and_status_2(
         done = edgekd_command("diff", good, other, "--exit-code")
         assert (done.status, done.err.count("\n"), done.out) == (2, 1, "")
         assert other.name in done.err
+
+
+def test_names_in_a_file_cannot_speak_to_the_terminal(
+    edgekd_command: Command, saved: Callable[..., Path], tmp_path: Path
+) -> None:
+    old = saved("old.onnx", np.eye(4))
+    model = onnx.load(saved("new.onnx", 2 * np.eye(4), **{"a\x1b[2J": "b\x1b]0;title\x07"}))
+    model.graph.initializer[0].name = model.graph.node[0].input[1] = "kernel\x1b[31m"
+    model.graph.node[0].op_type = "No\x1b[1mSuch"
+    onnx.save(model, tmp_path / "new.onnx")
+    for arguments in (["diff", old, tmp_path / "new.onnx"], ["inspect", tmp_path / "new.onnx", "--tensors"]):
+        done = edgekd_command(*arguments)
+        assert done.status == 0
+        assert "\x1b" not in done.out
+        assert "\\x1b" in done.out
