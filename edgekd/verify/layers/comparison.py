@@ -1,0 +1,239 @@
+"""Two models operator by operator: where, and by how much, the candidate is not the reference."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from edgekd.errors import EdgekdError, ModelError, ShapeError
+from edgekd.records import TensorSpec
+from edgekd.runtime.layers.graph import LayeredModel
+from edgekd.verify.layers import tolerances
+from edgekd.verify.layers.alignment import align
+from edgekd.verify.layers.blocks import INPUT, Point
+from edgekd.verify.layers.execution import Execution
+from edgekd.verify.layers.layout import Layout, layouts
+from edgekd.verify.layers.local import Bench
+from edgekd.verify.layers.pairs import Pair, pairs_of
+from edgekd.verify.layers.records import LayerComparison, LayerError, LayerRow
+
+Array = np.ndarray[Any, Any]
+
+
+def compare_layers(
+    reference: LayeredModel,
+    candidate: LayeredModel,
+    inputs: Sequence[Array],
+    *,
+    names: tuple[str, str],
+    dataset: str,
+) -> LayerComparison:
+    """Returns how far each of the candidate's operators is from the reference's.
+
+    Args:
+      reference: what the candidate should compute.
+      candidate: another model, of any format.
+      inputs: [samples, ...] float32 for each input, in the layout of either.
+      names: what to call the two in the record.
+      dataset: what to call the samples.
+
+    Raises:
+      ShapeError: no samples, fewer than a static batch, or of another shape than the models take.
+      ModelError: the models take different numbers of inputs or different static batches, or cannot be run.
+    """
+    batch = _common_batch(reference, candidate)
+    runs = min((len(each) for each in inputs), default=0) // batch
+    if runs == 0:
+        raise ShapeError(f"at least {batch} samples are needed to compare {names[0]!r} and {names[1]!r}.")
+    if not len(reference.graph.inputs) == len(candidate.graph.inputs) == len(inputs):
+        raise ModelError(
+            f"{names[0]!r} has {len(reference.graph.inputs)} inputs, {names[1]!r} {len(candidate.graph.inputs)}, and "
+            f"{len(inputs)} were given: all must be equal."
+        )
+    kept = [np.asarray(each[: runs * batch], np.float32) for each in inputs]
+    sides = Execution(reference, kept, batch=batch), Execution(candidate, kept, batch=batch)
+    matches = align(sides[0].side, sides[1].side)
+    pairs = pairs_of(matches, sides[0].side.blocks, sides[1].side.blocks)
+    rows = _Comparing(sides, pairs, batch).rows()
+    failed = [number for number, row in enumerate(rows) if row.passed is False]
+    judged = [row for row in rows if row.passed is not None and row.kind != INPUT]
+    return LayerComparison(
+        reference=names[0],
+        candidate=names[1],
+        dataset=dataset,
+        samples=runs * batch,
+        rows=rows,
+        unmatched_reference=_unmatched(sides[0], {each.reference for each in matches}),
+        unmatched_candidate=_unmatched(sides[1], {each.candidate for each in matches}),
+        first=failed[0] if failed else None,
+        ranking=tuple(sorted(range(len(rows)), key=lambda number: -_badness(rows[number]))),
+        passed=bool(judged) and not failed,
+    )
+
+
+def _common_batch(reference: LayeredModel, candidate: LayeredModel) -> int:
+    static = {model.batch for model in (reference, candidate) if model.batch is not None}
+    if len(static) > 1:
+        raise ModelError(
+            f"{reference.name!r} takes batches of {reference.batch}, {candidate.name!r} of {candidate.batch}: export "
+            "one of them again, with the other's batch."
+        )
+    return static.pop() if static else 1
+
+
+def _unmatched(side: Execution, matched: set[int]) -> tuple[str, ...]:
+    return tuple(
+        side.name(block.operator)
+        for number, block in enumerate(side.side.blocks)
+        if number not in matched and block.operator is not None
+    )
+
+
+def _badness(row: LayerRow) -> float:
+    if row.passed is False and row.excess is None:
+        return math.inf
+    return max(row.excess or 0.0, (row.saturated or 0.0) / tolerances.MAX_SATURATED)
+
+
+class _Comparing:
+    def __init__(self, sides: tuple[Execution, Execution], pairs: Sequence[Pair], batch: int) -> None:
+        self._sides, self._batch = sides, batch
+        self._found = {pair: self._layout(pair) for pair in pairs}
+        self._bench = Bench(*sides, {pair: found[0] if found else None for pair, found in self._found.items()})
+
+    def rows(self) -> tuple[LayerRow, ...]:
+        return tuple(self._row(pair) for pair in self._found)
+
+    def _layout(self, pair: Pair) -> tuple[Layout, str] | None:
+        reference, candidate = self._sides
+        keys = pair.reference.key, pair.candidate.key
+        found = layouts(reference.shape(keys[0]), candidate.shape(keys[1]), batch=self._batch)
+        if len(found) < 2:
+            return (found[0], "shape") if found else None
+        wanted, given = reference.real(keys[0]), candidate.real(keys[1])
+        errors = [float(np.linalg.norm(wanted - each.to_reference(given))) for each in found]
+        return found[int(np.argmin(errors))], "values"
+
+    def _row(self, pair: Pair) -> LayerRow:
+        reference, candidate = self._sides
+        found = self._found[pair]
+        spec = candidate.spec(pair.candidate.key)
+        specs = reference.spec(pair.reference.key), spec
+        about: dict[str, Any] = {
+            "kind": pair.kind,
+            "reference_operator": _type(pair.reference),
+            "candidate_operator": _type(pair.candidate),
+            "reference_tensor": reference.spec(pair.reference.key).name,
+            "candidate_tensor": spec.name,
+            "reference_shape": reference.shape(pair.reference.key),
+            "candidate_shape": candidate.shape(pair.candidate.key),
+            "candidate_dtype": spec.dtype,
+            "matched_by": pair.by,
+            "layout": "different" if found is None else found[0].name,
+            "layout_by": "shape" if found is None else found[1],
+        }
+        if found is None:
+            shapes = list(about["candidate_shape"]), list(about["reference_shape"])
+            return LayerRow(**about, passed=False, reason=f"its output has shape {shapes[0]} instead of {shapes[1]}")
+        wanted = reference.real(pair.reference.key)
+        given = found[0].to_reference(candidate.real(pair.candidate.key))
+        if not (np.isfinite(wanted).all() and np.isfinite(given).all()):
+            return LayerRow(**about, passed=False, reason="its values are NaN or infinite")
+        if pair.kind == INPUT:
+            limit = tolerances.local_limit(
+                steps=[scale for scale in (spec.scale, reference.spec(pair.reference.key).scale) if scale is not None],
+                magnitude=float(np.max(np.abs(wanted))),
+                eps=float(np.finfo(np.float32).eps),
+            )
+            cumulative = _error(wanted, given, spec, float(limit))
+            return _judged(about, wanted, given, specs, limit, None, cumulative=cumulative)
+        try:
+            outcome = self._bench.run(pair)
+        except EdgekdError as error:
+            cumulative = _error(wanted, given, spec, 0.0)
+            return LayerRow(**about, cumulative=cumulative, passed=None, reason=f"not compared locally: {error}")
+        about |= {"merged": outcome.merged, "note": outcome.note}
+        if not (np.isfinite(outcome.wanted).all() and np.isfinite(outcome.given).all()):
+            return LayerRow(**about, passed=False, reason="on the reference's values it gives NaN or infinity")
+        cumulative = _error(wanted, given, spec, float(np.max(outcome.limit)))
+        return _judged(about, outcome.wanted, outcome.given, specs, outcome.limit, outcome.axis, cumulative=cumulative)
+
+
+def _judged(
+    about: dict[str, Any],
+    wanted: Array,
+    given: Array,
+    specs: tuple[TensorSpec, TensorSpec],
+    limit: Array,
+    axis: int | None,
+    *,
+    cumulative: LayerError,
+) -> LayerRow:
+    spec = specs[1]
+    held, near = (one & other for one, other in zip(_held(wanted, spec), _held(given, specs[0]), strict=True))
+    saturated = float(1 - np.mean(near))
+    held = held if held.any() else near
+    square = np.where(held, np.square(given.astype(np.float64) - wanted), 0.0)
+    if axis is None:
+        rms = np.sqrt(np.atleast_1d(square.sum() / max(1, held.sum())))
+    else:
+        axes = tuple(each for each in range(wanted.ndim) if each != axis % wanted.ndim)
+        rms = np.sqrt(square.sum(axis=axes) / np.maximum(1, held.sum(axis=axes)))
+    limits = np.broadcast_to(limit, rms.shape)
+    # An output of zeros alone explains no error at all.
+    least = np.maximum(limits, np.finfo(np.float64).tiny)
+    channel = int(np.argmax(np.minimum(rms / least, 1e300)))
+    excess = float(min(rms[channel] / least[channel], 1e300))
+    reasons = []
+    if excess > 1:
+        size = f"{rms[channel]:.3g}" if spec.scale is None else f"{rms[channel] / spec.scale:.3g} steps"
+        where = "" if axis is None else f" in channel {channel}"
+        reasons.append(f"its error of {size} rms{where} is {excess:.3g} times what rounding explains")
+    if saturated > tolerances.MAX_SATURATED:
+        reasons.append(f"{100 * saturated:.1f} % of the values lie beyond what its output can hold")
+    return LayerRow(
+        **about,
+        cumulative=cumulative,
+        local=_error(wanted, given, spec, float(np.max(limit))),
+        limit=float(limits[channel]),
+        excess=excess,
+        channel=None if axis is None else channel,
+        saturated=saturated,
+        passed=not reasons,
+        reason="; ".join(reasons) or None,
+    )
+
+
+def _held(values: Array, spec: TensorSpec) -> tuple[Array, Array]:
+    """Returns which values a tensor can hold, and which ones are within a step of that.
+
+    A value within a step of the range is clipped as it is rounded: both are healthy.
+    """
+    if spec.scale is None or spec.zero_point is None:
+        return np.ones(values.shape, bool), np.ones(values.shape, bool)
+    limits = np.iinfo(spec.dtype if np.dtype(spec.dtype).kind in "iu" else "int8")
+    low, high = ((limit - spec.zero_point) * spec.scale for limit in (limits.min, limits.max))
+    near = (values >= low - spec.scale) & (values <= high + spec.scale)
+    return (values >= low) & (values <= high), near
+
+
+def _error(wanted: Array, given: Array, spec: TensorSpec, tolerance: float) -> LayerError:
+    difference = np.abs(given.astype(np.float64) - wanted)
+    rms, largest = float(np.sqrt(np.mean(np.square(difference)))), float(np.max(difference))
+    norm = float(np.linalg.norm(wanted.astype(np.float64)))
+    relative = float(np.linalg.norm(difference)) / norm if norm > 0 else None
+    beyond = tolerance if spec.scale is None else (1 + 1e-3) * spec.scale
+    return LayerError(
+        rms=rms,
+        max_abs=largest,
+        relative_l2=relative,
+        sqnr_db=-20 * math.log10(relative) if relative else None,
+        rms_lsb=None if spec.scale is None else rms / spec.scale,
+        max_lsb=None if spec.scale is None else largest / spec.scale,
+        mismatch=float(np.mean(difference > beyond)),
+    )
+
+
+def _type(point: Point) -> str:
+    return "input" if point.operator is None else point.operator.type
