@@ -79,8 +79,9 @@ def align(reference: Side, candidate: Side) -> tuple[Match, ...]:
 
 
 def kernel_similarity(first: Kernel | None, second: Kernel | None) -> float | None:
-    """Returns the mean cosine of two kernels' output channels, whatever their scales and signs; None if they differ
-    in size. A folded batch normalisation changes scales and signs alone.
+    """Returns the mean cosine of two kernels' output channels, whatever their signs; None if their sizes differ.
+
+    A folded batch normalisation changes a channel's scale and sign alone.
     """
     if first is None or second is None or first.values.size != second.values.size:
         return None

@@ -1,7 +1,8 @@
 """Two models operator by operator: where, and by how much, the candidate is not the reference."""
 
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from edgekd.verify.layers import tolerances
 from edgekd.verify.layers.alignment import align
 from edgekd.verify.layers.blocks import INPUT, Point
 from edgekd.verify.layers.execution import Execution
-from edgekd.verify.layers.layout import Layout, layouts
+from edgekd.verify.layers.layout import Layout, Name, layouts
 from edgekd.verify.layers.local import Bench
 from edgekd.verify.layers.pairs import Pair, pairs_of
 from edgekd.verify.layers.records import LayerComparison, LayerError, LayerRow
@@ -99,21 +100,30 @@ def _badness(row: LayerRow) -> float:
 class _Comparing:
     def __init__(self, sides: tuple[Execution, Execution], pairs: Sequence[Pair], batch: int) -> None:
         self._sides, self._batch = sides, batch
-        self._found = {pair: self._layout(pair) for pair in pairs}
+        possible = {pair: self._layouts(pair) for pair in pairs}
+        clear = Counter(found[0].name for found in possible.values() if len(found) == 1 and found[0].is_seen)
+        self._found = {pair: self._chosen(pair, found, clear) for pair, found in possible.items()}
         self._bench = Bench(*sides, {pair: found[0] if found else None for pair, found in self._found.items()})
 
     def rows(self) -> tuple[LayerRow, ...]:
         return tuple(self._row(pair) for pair in self._found)
 
-    def _layout(self, pair: Pair) -> tuple[Layout, str] | None:
+    def _layouts(self, pair: Pair) -> tuple[Layout, ...]:
         reference, candidate = self._sides
-        keys = pair.reference.key, pair.candidate.key
-        found = layouts(reference.shape(keys[0]), candidate.shape(keys[1]), batch=self._batch)
+        shapes = reference.shape(pair.reference.key), candidate.shape(pair.candidate.key)
+        return layouts(*shapes, batch=self._batch)
+
+    def _chosen(self, pair: Pair, found: tuple[Layout, ...], clear: Mapping[Name, int]) -> tuple[Layout, str] | None:
+        """Returns a pair's layout and what told it: its shapes, else the model's other tensors, else the values."""
         if len(found) < 2:
             return (found[0], "shape") if found else None
-        wanted, given = reference.real(keys[0]), candidate.real(keys[1])
+        wanted, given = (side.real(key) for side, key in zip(self._sides, pair.keys, strict=True))
         errors = [float(np.linalg.norm(wanted - each.to_reference(given))) for each in found]
-        return found[int(np.argmin(errors))], "values"
+        usual = max(range(len(found)), key=lambda number: (clear.get(found[number].name, 0), -errors[number]))
+        best = int(np.argmin(errors))
+        if errors[best] < errors[usual] / 2 or not clear:
+            return found[best], "values"
+        return found[usual], "others"
 
     def _row(self, pair: Pair) -> LayerRow:
         reference, candidate = self._sides
@@ -140,14 +150,15 @@ class _Comparing:
         given = found[0].to_reference(candidate.real(pair.candidate.key))
         if not (np.isfinite(wanted).all() and np.isfinite(given).all()):
             return LayerRow(**about, passed=False, reason="its values are NaN or infinite")
+        saturated = self._saturated(pair, wanted, given)
         if pair.kind == INPUT:
             limit = tolerances.local_limit(
-                steps=[scale for scale in (spec.scale, reference.spec(pair.reference.key).scale) if scale is not None],
+                steps=[each.scale for each in specs if each.scale is not None],
                 magnitude=float(np.max(np.abs(wanted))),
                 eps=float(np.finfo(np.float32).eps),
             )
-            cumulative = _error(wanted, given, spec, float(limit))
-            return _judged(about, wanted, given, specs, limit, None, cumulative=cumulative)
+            about["cumulative"] = _error(wanted, given, spec, float(limit))
+            return _judged(about, wanted, given, specs, limit, None, saturated=saturated)
         try:
             outcome = self._bench.run(pair)
         except EdgekdError as error:
@@ -156,8 +167,19 @@ class _Comparing:
         about |= {"merged": outcome.merged, "note": outcome.note}
         if not (np.isfinite(outcome.wanted).all() and np.isfinite(outcome.given).all()):
             return LayerRow(**about, passed=False, reason="on the reference's values it gives NaN or infinity")
-        cumulative = _error(wanted, given, spec, float(np.max(outcome.limit)))
-        return _judged(about, outcome.wanted, outcome.given, specs, outcome.limit, outcome.axis, cumulative=cumulative)
+        about["cumulative"] = _error(wanted, given, spec, float(np.max(outcome.limit)))
+        return _judged(about, outcome.wanted, outcome.given, specs, outcome.limit, outcome.axis, saturated=saturated)
+
+    def _saturated(self, pair: Pair, wanted: Array, given: Array) -> float:
+        """Returns the fraction of values of either that lie more than a step beyond what the other can hold.
+
+        Where maxima alone are read of a tensor, its low values do not matter: converters cut them, and what becomes of
+        the maxima is judged there.
+        """
+        reference, candidate = self._sides
+        pooled = reference.is_read_for_maxima(pair.reference.key) or candidate.is_read_for_maxima(pair.candidate.key)
+        beyond = _beyond(wanted, candidate.spec(pair.candidate.key), above_only=pooled)
+        return float(np.mean(beyond | _beyond(given, reference.spec(pair.reference.key), above_only=pooled)))
 
 
 def _judged(
@@ -168,23 +190,21 @@ def _judged(
     limit: Array,
     axis: int | None,
     *,
-    cumulative: LayerError,
+    saturated: float,
 ) -> LayerRow:
     spec = specs[1]
-    held, near = (one & other for one, other in zip(_held(wanted, spec), _held(given, specs[0]), strict=True))
-    saturated = float(1 - np.mean(near))
-    held = held if held.any() else near
+    held = _held(wanted, spec) & _held(given, specs[0])
+    held = held if held.any() else np.ones_like(held)
     square = np.where(held, np.square(given.astype(np.float64) - wanted), 0.0)
     if axis is None:
-        rms = np.sqrt(np.atleast_1d(square.sum() / max(1, held.sum())))
+        rms = np.sqrt(np.atleast_1d(square.sum() / held.sum()))
     else:
         axes = tuple(each for each in range(wanted.ndim) if each != axis % wanted.ndim)
         rms = np.sqrt(square.sum(axis=axes) / np.maximum(1, held.sum(axis=axes)))
-    limits = np.broadcast_to(limit, rms.shape)
     # An output of zeros alone explains no error at all.
-    least = np.maximum(limits, np.finfo(np.float64).tiny)
-    channel = int(np.argmax(np.minimum(rms / least, 1e300)))
-    excess = float(min(rms[channel] / least[channel], 1e300))
+    limits = np.maximum(np.broadcast_to(limit, rms.shape), np.finfo(np.float64).tiny)
+    channel = int(np.argmax(np.minimum(rms / limits, 1e300)))
+    excess = float(min(rms[channel] / limits[channel], 1e300))
     reasons = []
     if excess > 1:
         size = f"{rms[channel]:.3g}" if spec.scale is None else f"{rms[channel] / spec.scale:.3g} steps"
@@ -194,7 +214,6 @@ def _judged(
         reasons.append(f"{100 * saturated:.1f} % of the values lie beyond what its output can hold")
     return LayerRow(
         **about,
-        cumulative=cumulative,
         local=_error(wanted, given, spec, float(np.max(limit))),
         limit=float(limits[channel]),
         excess=excess,
@@ -205,17 +224,25 @@ def _judged(
     )
 
 
-def _held(values: Array, spec: TensorSpec) -> tuple[Array, Array]:
-    """Returns which values a tensor can hold, and which ones are within a step of that.
+def _held(values: Array, spec: TensorSpec) -> Array:
+    """Returns which values lie in a tensor's range: the others are clipped as they are rounded."""
+    low, high = _range(spec)
+    return (values >= low) & (values <= high)
 
-    A value within a step of the range is clipped as it is rounded: both are healthy.
-    """
+
+def _beyond(values: Array, spec: TensorSpec, *, above_only: bool) -> Array:
+    """Returns which values are more than a step beyond a tensor's range; a value nearer than that is healthy."""
+    low, high = _range(spec)
+    step = spec.scale or 0.0
+    above = values > high + step
+    return above if above_only else above | (values < low - step)
+
+
+def _range(spec: TensorSpec) -> tuple[float, float]:
     if spec.scale is None or spec.zero_point is None:
-        return np.ones(values.shape, bool), np.ones(values.shape, bool)
+        return -math.inf, math.inf
     limits = np.iinfo(spec.dtype if np.dtype(spec.dtype).kind in "iu" else "int8")
-    low, high = ((limit - spec.zero_point) * spec.scale for limit in (limits.min, limits.max))
-    near = (values >= low - spec.scale) & (values <= high + spec.scale)
-    return (values >= low) & (values <= high), near
+    return (limits.min - spec.zero_point) * spec.scale, (limits.max - spec.zero_point) * spec.scale
 
 
 def _error(wanted: Array, given: Array, spec: TensorSpec, tolerance: float) -> LayerError:

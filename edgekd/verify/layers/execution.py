@@ -8,7 +8,7 @@ import numpy as np
 from edgekd.errors import ModelError, NonFiniteError, ShapeError
 from edgekd.records import TensorSpec
 from edgekd.runtime import dequantise, quantise
-from edgekd.runtime.layers.graph import Kernel, LayeredModel, Operator
+from edgekd.runtime.layers.graph import DEQUANTISE, MOVING, Kernel, LayeredModel, Operator
 from edgekd.runtime.runner import shape_matches
 from edgekd.verify.layers.alignment import Side
 from edgekd.verify.layers.blocks import blocks_of
@@ -83,6 +83,17 @@ class Execution:
     def name(self, operator: Operator) -> str:
         """Returns what to call an operator: its type and the name of what it gives."""
         return f"{operator.type} {self.spec(operator.outputs[0]).name}"
+
+    def is_read_for_maxima(self, key: str) -> bool:
+        """Returns whether all that reads a tensor, after moving it, takes maxima of neighbouring values."""
+        if key in self.model.graph.outputs:
+            return False
+        readers = [each for each in self.model.graph.operators if key in each.inputs]
+        return bool(readers) and all(
+            each.kind in ("pool_max", "max")
+            or (each.kind in (MOVING, DEQUANTISE) and all(self.is_read_for_maxima(made) for made in each.outputs))
+            for each in readers
+        )
 
     def leading_to(self, key: str, known: frozenset[str]) -> tuple[tuple[str, ...], tuple[Operator, ...]]:
         """Returns the nearest known tensors from which one is computed, and the operators in between, last first."""

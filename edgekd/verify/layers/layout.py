@@ -27,6 +27,11 @@ class Layout:
     candidate: tuple[int, ...]
     order: tuple[int, ...]
 
+    @property
+    def is_seen(self) -> bool:
+        """Whether a tensor has axes enough for layouts to differ."""
+        return len(self.order) > 1
+
     def to_reference(self, array: Array) -> Array:
         """Returns the candidate's [runs, ...] as the reference lays it out."""
         runs = len(array)

@@ -55,7 +55,7 @@ class Bench:
         self._pair_of = {pair.candidate.key: pair for pair in layouts}
         self._known = (
             frozenset(pair.reference.key for pair in layouts),
-            frozenset(pair.candidate.key for pair, layout in layouts.items() if layout is not None),
+            frozenset(pair.candidate.key for pair in layouts),
         )
 
     def run(self, pair: Pair) -> Outcome:
@@ -80,7 +80,7 @@ class Bench:
             between = None if partner is None else self._layouts[partner]
             if partner is None or between is None:
                 raise EdgekdError(
-                    f"nothing of the reference belongs to tensor {candidate.spec(key).name!r}, which it reads"
+                    f"nothing of the reference has the shape of {candidate.spec(key).name!r}, which it reads"
                 )
             received[key] = stored(between.to_candidate(reference.real(partner.reference.key)), candidate.spec(key))
             passed_on[partner.reference.key] = between.to_reference(real(received[key], candidate.spec(key)))

@@ -24,6 +24,11 @@ class Pair:
     candidate: Point
     by: str
 
+    @property
+    def keys(self) -> tuple[str, str]:
+        """The keys of the two tensors."""
+        return self.reference.key, self.candidate.key
+
 
 def pairs_of(matches: Sequence[Match], reference: Sequence[Block], candidate: Sequence[Block]) -> tuple[Pair, ...]:
     """Returns the pairs of all matches, in the reference's order."""

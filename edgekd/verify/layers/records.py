@@ -34,7 +34,8 @@ class LayerRow(Record):
       matched_by: what told that they belong together: `position` of a model's input, `structure` of the graphs,
         `kernels`, `values` on the data, `neighbours`, or `order`.
       layout: how the candidate's axes stand to the reference's.
-      layout_by: `shape` where shapes leave one possibility, else `values`: of several, the one with the least error.
+      layout_by: `shape` where shapes leave one possibility, `others` where it is that of most other tensors, `values`
+        where another one halves the error at least.
       merged: names of further operators, of either model, that have no partner and are part of this comparison.
       note: what else to know.
       cumulative: both run from the model's inputs.
@@ -59,7 +60,7 @@ class LayerRow(Record):
     candidate_dtype: str
     matched_by: Literal["position", "structure", "kernels", "values", "neighbours", "order"]
     layout: Literal["same", "channels moved last", "channels moved first", "reshaped", "different"]
-    layout_by: Literal["shape", "values"] = "shape"
+    layout_by: Literal["shape", "others", "values"] = "shape"
     merged: tuple[str, ...] = ()
     note: str | None = None
     cumulative: LayerError | None = None
