@@ -73,9 +73,15 @@ class Side:
     values: Callable[[int], Array]
 
 
-def align(reference: Side, candidate: Side) -> tuple[Match, ...]:
-    """Returns the matches in the reference's order; each block is in one at most."""
-    return _Aligning(reference, candidate).matches()
+def align(reference: Side, candidate: Side, *, order: Sequence[int] | None = None) -> tuple[Match, ...]:
+    """Returns the matches in the reference's order; each block is in one at most.
+
+    Args:
+      reference: one model.
+      candidate: the other.
+      order: which of the candidate's inputs belongs to each of the reference's; by default the one at its position.
+    """
+    return _Aligning(reference, candidate, order).matches()
 
 
 def kernel_similarity(first: Kernel | None, second: Kernel | None) -> float | None:
@@ -94,18 +100,23 @@ def kernel_similarity(first: Kernel | None, second: Kernel | None) -> float | No
 
 
 class _Aligning:
-    def __init__(self, reference: Side, candidate: Side) -> None:
+    def __init__(self, reference: Side, candidate: Side, order: Sequence[int] | None) -> None:
         self._sides = (reference, candidate)
         self._matched: tuple[dict[int, int], dict[int, int]] = ({}, {})
         self._by: dict[int, str] = {}
         labels: dict[Hashable, int] = {}
-        self._above = tuple(_above(side, labels) for side in self._sides)
+        first, second = (
+            [number for number, block in enumerate(side.blocks) if block.kind == INPUT] for side in self._sides
+        )
+        order = range(len(first)) if order is None else order
+        self._inputs = [(first[at], second[other]) for at, other in enumerate(order)]
+        places = [{pair[side]: at for at, pair in enumerate(self._inputs)} for side in (0, 1)]
+        self._above = tuple(_above(side, labels, where) for side, where in zip(self._sides, places, strict=True))
         self._below = tuple(_below(side, labels) for side in self._sides)
         self._readers = tuple(readers_of(side.blocks) for side in self._sides)
 
     def matches(self) -> tuple[Match, ...]:
-        inputs = [[number for number, block in enumerate(side.blocks) if block.kind == INPUT] for side in self._sides]
-        for first, second in zip(*inputs, strict=False):
+        for first, second in self._inputs:
             self._pair(first, second, "position")
         self._twins()
         above, below = self._above, self._below
@@ -272,14 +283,14 @@ class _Aligning:
         )
 
 
-def _above(side: Side, labels: dict[Hashable, int]) -> list[int]:
+def _above(side: Side, labels: dict[Hashable, int], places: Mapping[int, int]) -> list[int]:
     """Returns a label of all that leads to each block, of the block itself too."""
     found: list[int] = []
     for number, block in enumerate(side.blocks):
         read: Sequence[int] = [found[_firm(side.blocks, source)] for source in block.sources]
         if block.kind in _COMMUTATIVE:
             read = sorted(read)
-        position = number if block.kind == INPUT else -1
+        position = places.get(number, -1)
         found.append(_label(labels, ("above", block.kind, side.shapes[number], position, *read)))
     return found
 

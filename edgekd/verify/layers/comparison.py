@@ -29,6 +29,7 @@ def compare_layers(
     *,
     names: tuple[str, str],
     dataset: str,
+    order: Sequence[int] | None = None,
 ) -> LayerComparison:
     """Returns how far each of the candidate's operators is from the reference's.
 
@@ -38,6 +39,7 @@ def compare_layers(
       inputs: [samples, ...] float32 for each input, in the layout of either.
       names: what to call the two in the record.
       dataset: what to call the samples.
+      order: which of the candidate's inputs belongs to each of the reference's; by default the one at its position.
 
     Raises:
       ShapeError: no samples, fewer than a static batch, or of another shape than the models take.
@@ -53,8 +55,10 @@ def compare_layers(
             f"{len(inputs)} were given: all must be equal."
         )
     kept = [np.asarray(each[: runs * batch], np.float32) for each in inputs]
-    sides = Execution(reference, kept, batch=batch), Execution(candidate, kept, batch=batch)
-    matches = align(sides[0].side, sides[1].side)
+    order = range(len(kept)) if order is None else order
+    theirs = [kept[list(order).index(at)] for at in range(len(kept))]
+    sides = Execution(reference, kept, batch=batch), Execution(candidate, theirs, batch=batch)
+    matches = align(sides[0].side, sides[1].side, order=order)
     pairs = pairs_of(matches, sides[0].side.blocks, sides[1].side.blocks)
     rows = _Comparing(sides, pairs, batch).rows()
     failed = [number for number, row in enumerate(rows) if row.passed is False]

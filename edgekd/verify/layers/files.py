@@ -23,6 +23,7 @@ def compare_files(
     *,
     names: tuple[str, str] | None = None,
     dataset: str,
+    order: Sequence[int] | None = None,
     check: bool = True,
 ) -> LayerComparison:
     """Returns how far each operator of one file is from another's; see `compare_layers`.
@@ -33,6 +34,7 @@ def compare_files(
       inputs: [samples, ...] float32 for each input.
       names: what to call the two in the record; by default as the files are called.
       dataset: what to call the samples.
+      order: which of the candidate's inputs belongs to each of the reference's; by default the one at its position.
       check: whether both run in a child process, with its limits of time and memory. False is for files that this
         program made itself.
 
@@ -48,12 +50,17 @@ def compare_files(
     names = names or (paths[0].name, paths[1].name)
     if not check:
         first, second = (open_layers(path) for path in paths)
-        return compare_layers(first, second, inputs, names=names, dataset=dataset)
+        return compare_layers(first, second, inputs, names=names, dataset=dataset, order=order)
     child = Child("edgekd.verify.layers.probe")
     try:
         for path in paths:  # each alone first, so that a crash is told of the right file
             child.ask({"open": str(path.resolve())}, path=path, doing="opened")
-        question = {"paths": [str(path.resolve()) for path in paths], "names": names, "dataset": dataset}
+        question: dict[str, Any] = {
+            "paths": [str(path.resolve()) for path in paths],
+            "names": names,
+            "dataset": dataset,
+        }
+        question["order"] = None if order is None else list(order)
         kept = [np.asarray(each, np.float32) for each in inputs]
         found, _ = child.ask(question, kept, path=paths[1], doing="compared operator by operator")
     finally:
@@ -66,8 +73,9 @@ def answer(question: Mapping[str, Any], arrays: Sequence[Array]) -> tuple[Any, S
     if "open" in question:
         open_layers(question["open"])
         return None, ()
-    reference, candidate = question["paths"]
-    found = compare_files(
-        reference, candidate, arrays, names=tuple(question["names"]), dataset=question["dataset"], check=False
+    first, second = (open_layers(path) for path in question["paths"])
+    names = question["names"]
+    found = compare_layers(
+        first, second, arrays, names=(names[0], names[1]), dataset=question["dataset"], order=question["order"]
     )
     return found.model_dump(mode="json"), ()
