@@ -24,6 +24,7 @@ _OWN_LAYERS = (
     "edgekd.sparsify.channel_pruning",
     "edgekd.sparsify.clustering",
     "edgekd.sparsify.pruning",
+    "edgekd.sparsify.shared_values",
     "edgekd.sparsify.zeros",
 )
 _VALUE_MODULES = {"keras.initializers", "keras.regularizers", "keras.constraints"}

@@ -83,9 +83,13 @@ def result(network: "keras.Model", sparsify: Sparsify) -> "keras.Model":
 
 def held(student: "keras.Model", sparsify: Sparsify) -> "keras.Model":
     """Returns the sparse student in a form that keeps what makes it sparse in all training to come."""
-    from edgekd.sparsify import zeros
+    from edgekd.sparsify import shared_values, zeros
 
-    return zeros.keep_zeros(student) if sparsify.prune is not None else student
+    if sparsify.prune is not None:
+        return zeros.keep_zeros(student)
+    if sparsify.cluster is not None:
+        return shared_values.keep_clusters(student, clusters=sparsify.cluster.clusters)
+    return student
 
 
 def _schedule(ramp: Ramp, steps: int) -> "PolynomialSchedule":

@@ -7,6 +7,7 @@ import numpy as np
 from keras import layers
 
 from edgekd.sparsify.kernels import kernel_of
+from edgekd.sparsify.shared_values import FixedClusters
 from edgekd.sparsify.zeros import FixedZeros
 
 CONVOLUTIONS = (layers.Conv1D, layers.Conv2D, layers.Conv3D)
@@ -51,8 +52,8 @@ def problem_of(layer: Any) -> str | None:
         # A subclass may compute anything.
         (kind not in _KNOWN, ""),
         (
-            kernel is not None and isinstance(getattr(layer, kernel.constraint), FixedZeros),
-            "with fixed zeros: strip it",
+            kernel is not None and isinstance(getattr(layer, kernel.constraint), (FixedZeros, FixedClusters)),
+            "with fixed zeros or clusters: strip it",
         ),
         (getattr(layer, "groups", 1) > 1 and kind in CONVOLUTIONS, "with groups"),
         (_has_channels_first(layer), "with channels first"),

@@ -5,6 +5,7 @@ import numpy as np
 
 from edgekd.sparsify.cloning import Replacement, cloned, plain
 from edgekd.sparsify.kernels import kernel_of
+from edgekd.sparsify.shared_values import FixedClusters
 from edgekd.sparsify.wrapping import Wrapped
 from edgekd.sparsify.zeros import FixedZeros
 
@@ -12,10 +13,10 @@ from edgekd.sparsify.zeros import FixedZeros
 def strip(model: keras.Model) -> keras.Model:
     """Returns the plain network that a sparse one stands for: the same outputs, and only Keras' own layers.
 
-    Zeros and shared values are in the weights then; constraints that `keep_zeros` added are gone.
+    Zeros and shared values are in the weights then; constraints that `keep_zeros` and `keep_clusters` added are gone.
 
     Args:
-      model: what `prune`, `prune_channels`, `cluster` or `keep_zeros` gave; it stays as it is.
+      model: what `prune`, `prune_channels`, `cluster`, `keep_zeros` or `keep_clusters` gave; it stays as it is.
 
     Raises:
       ModelError: the network is subclassed.
@@ -24,7 +25,7 @@ def strip(model: keras.Model) -> keras.Model:
     def replace(layer: keras.layers.Layer) -> Replacement | None:
         inner = layer.layer if isinstance(layer, Wrapped) else layer
         kernel = kernel_of(inner)
-        freed = kernel is not None and isinstance(getattr(inner, kernel.constraint), FixedZeros)
+        freed = kernel is not None and isinstance(getattr(inner, kernel.constraint), (FixedZeros, FixedClusters))
         if inner is layer and not freed:
             return None
         new = plain(inner, **({kernel.constraint: None} if freed and kernel else {}))

@@ -27,11 +27,14 @@ from edgekd.distill.learners import Student
 from edgekd.distill.loop import fit
 from edgekd.distill.teacher import LiveTeacher
 from edgekd.errors import ModelError
+from edgekd.quantize.aware.layers import FakeQuantize
 from edgekd.recipe import Distill, Network
 from edgekd.recipe import section as recipe_section
 from edgekd.teachers import open_teacher
 
 SHAPE = (8, 8, 1)
+# The least value lies in the first half of the batch, the largest in the second.
+EXTREMES = np.array([[-6.0, 0.1, 0.2, 0.3], [0.4, 1.0, -0.5, 0.6], [5.0, 0.2, -0.3, 1.5], [9.0, -1.0, 0.7, 0.8]], "f4")
 LOGITS = {"loss": "soft_logits", "weight": 0.9}
 TERMS = [
     LOGITS,
@@ -126,6 +129,26 @@ def dropout_gradient(strategy: Any) -> np.ndarray:
     return step(tf.ones((2, 64)) if strategy else tf.ones((1, 64))).numpy()
 
 
+def ranges(strategy: Any) -> dict[str, np.ndarray]:
+    """Returns the ranges that one training step on a batch of extremes leaves, and gradients of learned ones."""
+    layers_ = [FakeQuantize(ranges=how, momentum=0.75, name=how) for how in ("moving_average", "learned")]
+    model = keras.Sequential([keras.Input((4,)), *layers_])
+    learned = [layers_[1].minimum, layers_[1].maximum]
+    replicas = Replicas(strategy)
+
+    @tf.function(autograph=False)  # type: ignore[untyped-decorator]
+    def step(samples: Any) -> Any:
+        def loss(samples: Any) -> Any:
+            value = tf.reduce_mean(tf.square(model(samples, training=True)))
+            return value, value
+
+        return replicas.gradients(loss, learned, [model], samples)[0]
+
+    gradients = step(tf.constant(EXTREMES))
+    bounds = [layers_[0].minimum.numpy(), layers_[0].maximum.numpy()]
+    return {"bounds": np.array(bounds), "gradients": np.array([each.numpy() for each in gradients])}
+
+
 def different_start(strategy: Any, index: int) -> str:
     try:
         Replicas(strategy).require_same_start(network(index).variables, (0, 0))
@@ -142,6 +165,8 @@ def main() -> None:
         runs = {"alone": None, "mirrored": tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])}
         found = {name: dropout_gradient(strategy) for name, strategy in runs.items()}
         np.savez(folder / "dropout.npz", **found)
+        for name, strategy in runs.items():
+            np.savez(folder / f"ranges_{name}.npz", **ranges(strategy))
     else:
         index, *ports = map(int, sys.argv[2:])
         cluster = {"worker": [f"localhost:{port}" for port in ports]}

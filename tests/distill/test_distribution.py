@@ -108,6 +108,16 @@ def test_replicas_drop_different_features(trained: Path) -> None:
     assert not mirrored[alone == 0].max() > 1.0
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("run", ["alone", "mirrored"])
+def test_ranges_follow_the_extremes_of_the_whole_batch(trained: Path, run: str) -> None:
+    with np.load(trained / f"ranges_{run}.npz") as found, np.load(trained / "ranges_alone.npz") as alone:
+        # From -1..1, with a momentum of 3/4, towards the least and the largest value of both halves: -6 and 9.
+        np.testing.assert_array_equal(found["bounds"], [-0.75 - 0.25 * 6, 0.75 + 0.25 * 9])
+        assert (alone["gradients"] != 0).all()
+        np.testing.assert_allclose(found["gradients"], alone["gradients"], rtol=1e-6)
+
+
 def test_one_process_alone_is_the_chief_of_one_worker() -> None:
     alone = Replicas()
     assert (alone.count, alone.worker, alone.is_chief) == (1, (0, 1), True)

@@ -214,6 +214,24 @@ def test_channels_that_fade_out_are_gone_in_the_end(
     assert not [gate for gate in ended.summary.gates if not gate.passed]
 
 
+def test_clusters_survive_quantisation_aware_training_into_the_int8_file(
+    pruned: RunResult, document: dict[str, Any], tmp_path: Path
+) -> None:
+    files = [{"format": "tflite", "scheme": "int8"}]
+    sections = {"sparsify": {"cluster": {"clusters": 4}, **TRAINING}, "export": files}
+    ended = ran_from(pruned, document, tmp_path / "run", **sections)
+    student = ended.summary.models[STUDENT_SPARSE]
+    assert student.architecture == "lab_cnn, 4 clusters"
+    assert {len(np.unique(kernel)) for kernel in kernels(tmp_path / "run", STUDENT_SPARSE).values()} == {4}
+    assert student.kernels is not None
+    assert (student.kernels.distinct_values, student.kernels.distinct_per_channel) == (4, 4)
+    (artifact,) = ended.summary.artifacts
+    stored = stored_kernels(tmp_path / "run" / artifact.path)
+    assert all(len(np.unique(channel)) <= 4 for kernel in stored.values() for channel in kernel)
+    (gate,) = (gate for gate in ended.summary.gates if gate.name == "distinct_values_per_channel")
+    assert (gate.passed, gate.subject, gate.limit) == (True, artifact.name, 4)
+
+
 def test_a_network_without_removable_channels_is_refused_before_any_training(
     document: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,10 +15,12 @@ from edgekd.data.dataset import Dataset
 from edgekd.distill.loop import fit
 from edgekd.distill.objective import Objective
 from edgekd.errors import ModelError, RecipeError
+from edgekd.quantize.aware import quantize_aware
 from edgekd.sparsify.clustering import cluster
 from edgekd.sparsify.kmeans import centroids
 from edgekd.sparsify.pruning import prune
 from edgekd.sparsify.schedule import PolynomialSchedule
+from edgekd.sparsify.shared_values import FixedClusters, keep_clusters
 from edgekd.sparsify.sizes import kernel_contents
 from edgekd.sparsify.stripping import strip
 
@@ -123,3 +125,46 @@ def test_what_cannot_be_clustered_is_refused(
 ) -> None:
     with pytest.raises(error, match=message):
         cluster(tiny_network(), **settings)
+
+
+def held(build: Build) -> tuple[keras.Model, keras.Model]:
+    plain = strip(cluster(strip(prune(build(), sparsity=0.5, schedule=PolynomialSchedule(end_step=0))), clusters=5))
+    return plain, keep_clusters(plain, clusters=5)
+
+
+def test_clusters_that_are_kept_move_as_a_whole_and_zeros_stay(dense_network: Build, tiny_data: Dataset) -> None:
+    before, model = held(dense_network)
+    training = recipe.section(recipe.Training, {"epochs": 1, "momentum": 0.9})
+    fit(model, tiny_data, objective=Objective(), training=training, batch_size=32, seed=0)
+    for name in ("hidden", "logits"):
+        old, new = (network.get_layer(name).kernel.numpy() for network in (before, model))
+        np.testing.assert_array_equal(new[old == 0], 0)
+        for value in np.unique(old[old != 0]):
+            (moved,) = np.unique(new[old == value])
+            assert moved != value
+
+
+def test_a_cluster_gets_the_mean_of_its_weights() -> None:
+    constraint = FixedClusters.of(np.array([[1.0, 0.0, 2.0], [2.0, 1.0, 1.0]], np.float32))
+    updated = np.array([[1.5, np.inf, 4.0], [2.0, 0.0, 3.0]], np.float32)
+    np.testing.assert_array_equal(constraint(updated), [[1.5, 0.0, 3.0], [3.0, 1.5, 1.5]])
+
+
+def test_kept_clusters_go_through_files_and_quantisation_and_strip_frees_them(
+    tiny_network: Build, images: np.ndarray, tmp_path: Path
+) -> None:
+    _, model = held(tiny_network)
+    architectures.save_model(model, tmp_path / "held.keras")
+    again = architectures.load_model(tmp_path / "held.keras").get_layer("conv2").kernel.constraint
+    np.testing.assert_array_equal(again.places, model.get_layer("conv2").kernel.constraint.places)
+    aware = {layer.name: layer for layer in quantize_aware(model, images)._flatten_layers()}
+    assert isinstance(aware["conv2"].kernel.constraint, FixedClusters)
+    assert strip(model).get_layer("conv2").kernel.constraint is None
+
+
+@pytest.mark.parametrize(
+    ("clusters", "words"), [(1, "clusters is 1: expected 2"), (2, "no kernel of model 'dense' has 2 values or fewer")]
+)
+def test_clusters_that_are_none_cannot_be_kept(dense_network: Build, clusters: int, words: str) -> None:
+    with pytest.raises((ModelError, RecipeError), match=words):
+        keep_clusters(dense_network(), clusters=clusters)

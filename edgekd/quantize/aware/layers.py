@@ -105,7 +105,8 @@ class FakeQuantize(_Counting):
             return _learned(x, tf.convert_to_tensor(self.minimum), tf.convert_to_tensor(self.maximum))
         if training and observe != "ignore" and self.ranges == MOVING_AVERAGE:
             adapting = self.adapting()
-            bounds = ((self.minimum, tf.reduce_min(x), tf.minimum), (self.maximum, tf.reduce_max(x), tf.maximum))
+            least, largest = _of_all_replicas(tf.reduce_min(x), tf.reduce_max(x))
+            bounds = ((self.minimum, least, tf.minimum), (self.maximum, largest, tf.maximum))
             for bound, found, wider in bounds:
                 old = tf.convert_to_tensor(bound)
                 new = old * self.momentum + found * (1.0 - self.momentum)
@@ -142,6 +143,25 @@ class FakeQuantize(_Counting):
         return {**super().get_config(), "ranges": self.ranges, "fixed": self.fixed, "momentum": self.momentum}
 
 
+def _of_all_replicas(least: Any, largest: Any) -> tuple[Any, Any]:
+    """Returns the extremes of the whole batch, of which this replica has seen a share."""
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return least, largest
+    own = tf.stop_gradient(tf.stack([-least, largest]))
+    # Replicas can exchange sums only: each has a row of its own, which is zero in the others.
+    row = tf.one_hot(context.replica_id_in_sync_group, context.num_replicas_in_sync, dtype=own.dtype)
+    rows = context.all_reduce(tf.distribute.ReduceOp.SUM, row[:, None] * own)
+    extremes = tf.reduce_max(rows, axis=0)
+    return -extremes[0], extremes[1]
+
+
+def _size_of_batch(x: Any) -> Any:
+    """Returns the number of elements over all replicas."""
+    context = tf.distribute.get_replica_context()
+    return tf.size(x) * (1 if context is None else context.num_replicas_in_sync)
+
+
 def including_zero(low: Any, high: Any) -> tuple[Any, Any]:
     """Returns the range widened to hold zero, which padding needs, and to have a width."""
     low, high = tf.minimum(low, 0.0), tf.maximum(high, 0.0)
@@ -152,7 +172,7 @@ def _learned(x: Any, minimum: Any, maximum: Any) -> Any:
     """Rounds with gradients to the range that count what rounding does too (LSQ), scaled to the size of the array."""
     low, high = including_zero(minimum, maximum)
     levels = 2**BITS - 1
-    share = 1.0 / tf.sqrt(tf.cast(tf.size(x), "float32") * levels)
+    share = 1.0 / tf.sqrt(tf.cast(_size_of_batch(x), "float32") * levels)
     low, high = _scaled_gradient(low, share), _scaled_gradient(high, share)
     scale = (high - low) / levels
     zero_point = _straight_through(tf.clip_by_value(-low / scale, 0.0, float(levels)))
