@@ -237,6 +237,56 @@ def distill_self(
     return _fit(learners, data, goal, None, training, batches, seed, strategy=strategy)
 
 
+def sparsify_model(
+    model: "keras.Model",
+    teacher: Any,
+    data: Dataset,
+    *,
+    prune: Mapping[str, Any] | None = None,
+    cluster: Mapping[str, Any] | None = None,
+    shrink: Mapping[str, Any] | None = None,
+    exclude: Sequence[str] = (),
+    seed: int = 0,
+    **settings: Any,
+) -> "keras.Model":
+    """Returns the sparse network of a trained one: pruned, clustered or shrunk, taught on, and plain again.
+
+    Args:
+      model: a built functional or sequential network, trained; it stays as it is.
+      teacher: as for `distill_model`, `model` itself too; or None, to train on labels.
+      data: as for `train_model`.
+      prune: as in a recipe: {"sparsity": 0.8} or {"pattern": "2:4"}, with a "ramp"; one of the three is given.
+      cluster: as in a recipe, such as {"clusters": 16}.
+      shrink: as in a recipe, such as {"amount": 0.5, "of": "macs"}.
+      exclude: names of layers that stay as they are.
+      seed: as for `distill_model`.
+      **settings: other arguments of `distill_model`, or of `train_model` where there is no teacher; by default 4 epochs
+        with a learning rate of 0.01.
+
+    Raises:
+      RecipeError: an unknown or invalid setting.
+      ModelError: a network that cannot be made sparse like that, or as for `distill_model`.
+      NonFiniteError: the loss became NaN or infinite.
+    """
+    from edgekd.data.batches import steps_per_epoch
+    from edgekd.pipeline import sparsifying
+
+    _require_dataset(data)
+    taught = {key: settings.pop(key) for key in _NOT_OF_TRAINING if key in settings}
+    ways = {"prune": prune, "cluster": cluster, "shrink": shrink}
+    section = _recipe.section(_recipe.Sparsify, {**settings, **ways, "exclude": list(exclude)})
+    _, batches = _settings({key: taught[key] for key in _BATCHES if key in taught})
+    train = data.train if teacher is not None else data.labelled_train
+    steps = section.epochs * steps_per_epoch(train, batch_size=batches.batch_size)
+    network = sparsifying.transformed(model, section, steps=steps, seed=seed)
+    training = section.model_dump(mode="json", include=set(_recipe.Training.model_fields))
+    if teacher is None:
+        train_model(network, data, seed=seed, **taught, **training)
+    else:
+        distill_model(network, teacher, data, seed=seed, **taught, **training)
+    return sparsifying.result(network, section)
+
+
 def quantize_model(
     model: "keras.Model",
     data: Dataset,
@@ -490,8 +540,13 @@ def bench_models(
     )
 
 
+# Settings of `distill_model` and `train_model` that are no keys of a training section.
+_BATCHES = ("batch_size", "augment", "mixup")
+_NOT_OF_TRAINING = (*_BATCHES, "losses", "labels_weight", "ensemble", "cache", "strategy")
+
+
 def _settings(settings: Mapping[str, Any]) -> tuple[_recipe.Training, _recipe.Data]:
-    batches = {key: settings[key] for key in ("batch_size", "augment", "mixup") if key in settings}
+    batches = {key: settings[key] for key in _BATCHES if key in settings}
     training = {key: value for key, value in settings.items() if key not in batches}
     return _recipe.section(_recipe.Training, training), _recipe.section(_recipe.Data, batches)
 

@@ -7,7 +7,16 @@ import pydantic
 
 from edgekd.errors import RecipeError
 from edgekd.recipe.networks import Training
-from edgekd.recipe.section import Fraction, Items, OpenFraction, Positive, PositiveFloat, Section, invalid
+from edgekd.recipe.section import (
+    Fraction,
+    Items,
+    NonNegativeFloat,
+    OpenFraction,
+    Positive,
+    PositiveFloat,
+    Section,
+    invalid,
+)
 
 UNSTRUCTURED = "unstructured"
 
@@ -18,13 +27,18 @@ class Ramp(Section):
     The share that is gone rises from `initial` as a polynomial of degree 3, in `updates` steps.
     """
 
-    begin: Fraction = 0.0
-    end: Fraction = 0.75
+    begin: NonNegativeFloat = 0.0
+    end: NonNegativeFloat = 0.75
     updates: Positive = 20
     initial: Fraction = 0.0
 
     @pydantic.model_validator(mode="after")
     def _check_order(self) -> Self:
+        if self.end > 1:
+            raise invalid(
+                f"end is {self.end:g}, which is longer than the training: it is a share of the training, from 0 to 1; "
+                "for the third of four epochs give 0.75."
+            )
         if self.begin >= self.end:
             raise invalid(
                 f"begin is {self.begin:g} but end is {self.end:g}: both are shares of the training, and it must begin "

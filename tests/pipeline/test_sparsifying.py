@@ -280,7 +280,10 @@ def test_what_does_not_fit_the_network_is_refused_before_any_training(
         ({"prune": {"pattern": "4:2"}}, "n must be at least 1 and less than m"),
         ({"prune": {"pattern": "2:4", "sparsity": 0.5}}, "50% of the weights become zero: remove sparsity"),
         ({"prune": {"pattern": "channels", "sparsity": 0.5}}, "is what shrink does"),
-        ({"prune": {"sparsity": 0.5, "ramp": {"end": 1.5}}}, r"ramp\.end.*less than or equal to 1"),
+        (
+            {"prune": {"sparsity": 0.5, "ramp": {"end": 3}}},
+            r"sparsify\.prune\.ramp: end is 3, which is longer than the training",
+        ),
         ({"prune": {"sparsity": 0.5, "ramp": {"begin": 0.8}}}, "begin is 0.8 but end is 0.75"),
         ({"prune": {"sparsity": 0.5, "ramp": {"initial": 0.6}}}, "ramp.initial is 0.6, above the 0.5"),
         ({"cluster": {"clusters": 1}}, r"cluster\.clusters.*greater than or equal to 2"),
