@@ -429,7 +429,7 @@ def export_model(
 
     path = Path(path)
     calibration = None
-    if data is not None and quantize.scheme(scheme).needs_calibration:
+    if data is not None and quantize.needs_calibration(scheme, options.get("layers")):
         _, calibration = calibration_samples(data.train, samples=min(samples, calibratable(data.train)), seed=seed)
     network = open_model(model) if isinstance(model, Path | str) else model
     return export_file(

@@ -13,6 +13,13 @@ from edgekd.cli import _options
 @_options.recipe_options
 @click.option("--format", "formats", multiple=True, help="For a model: tflite or onnx; repeatable.  [default: tflite]")
 @click.option("--scheme", "schemes", multiple=True, help="For a model: see `edgekd list schemes`; repeatable.")
+@click.option(
+    "--layer",
+    "layers",
+    multiple=True,
+    metavar="PATTERN=SCHEME",
+    help="For a model: another scheme for the layers of that name, such as logits=float32; repeatable.",
+)
 @click.option("--dataset", help="For a model: data whose training images set int8 ranges, such as embedded.")
 @click.option("--samples", type=click.IntRange(min=1), help="For a model: how many of them.  [default: 512]")
 @click.option("--batch", help="For a model: a fixed batch size, or dynamic.  [default: 1]")
@@ -29,6 +36,7 @@ def command(
     out: Path | None,
     formats: tuple[str, ...],
     schemes: tuple[str, ...],
+    layers: tuple[str, ...],
     dataset: str | None,
     samples: int | None,
     batch: str | None,
@@ -46,6 +54,7 @@ def command(
     plain = {
         "--format": formats,
         "--scheme": schemes,
+        "--layer": layers,
         "--dataset": dataset,
         "--samples": samples,
         "--batch": batch,
@@ -77,12 +86,13 @@ def command(
                 "batch": int(batch) if batch and batch.isdigit() else batch or 1,
                 "input_dtype": input_dtype or "float32",
                 "output_dtype": output_dtype or "float32",
+                **({"layers": _by_pattern(layers)} if layers else {}),
             },
         )
         for file_format in formats or ("tflite",)
         for scheme in schemes or ("float32",)
     ]
-    calibrated = sorted({spec.scheme for spec in specs if quantize.scheme(spec.scheme).needs_calibration})
+    calibrated = sorted({spec.scheme for spec in specs if quantize.needs_calibration(spec.scheme, spec.layers)})
     if calibrated and not dataset:
         raise click.UsageError(f"scheme {', '.join(calibrated)} needs --dataset: its training images set the ranges.")
     data = api.load_data(dataset) if dataset else None
@@ -97,6 +107,7 @@ def command(
             batch=None if spec.batch == "dynamic" else spec.batch,
             input_dtype=spec.input_dtype,
             output_dtype=spec.output_dtype,
+            **({"layers": spec.layers} if spec.layers else {}),
         )
         for spec in specs
     ]
@@ -122,3 +133,16 @@ def command(
 
 def _is_model(path: Path) -> bool:
     return path.suffix in {".keras", ".h5"} or (path / "saved_model.pb").is_file()
+
+
+def _by_pattern(layers: tuple[str, ...]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for text in layers:
+        pattern, equals, scheme = text.partition("=")
+        if not (pattern and equals and scheme) or pattern in found:
+            raise click.BadParameter(
+                f"{text!r} is not of the form PATTERN=SCHEME, each pattern once, such as logits=float32.",
+                param_hint="--layer",
+            )
+        found[pattern] = scheme
+    return found

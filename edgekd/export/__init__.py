@@ -20,6 +20,7 @@ from edgekd.errors import DataError, ModelError, RecipeError, unknown_name
 from edgekd.export._c_source import CSource, write_c_source
 from edgekd.provenance import Origin, Provenance
 from edgekd.quantize import Scheme
+from edgekd.recipe import check_layers
 from edgekd.records import Artifact
 
 if TYPE_CHECKING:
@@ -88,7 +89,8 @@ def export_model(
       input_dtype: float32, or int8 or uint8 with the scheme int8.
       output_dtype: likewise.
       origin: what is known of the network's training, for the file's metadata.
-      **options: the format's own options, such as `opset` (onnx) or `allow_select_tf_ops` (tflite).
+      **options: the format's own options, such as `opset` (onnx), `allow_select_tf_ops` (tflite) or `layers` (tflite):
+        other schemes for some layers.
 
     Raises:
       RecipeError: an unknown format, scheme, option, name or dtype, or ones that do not go together.
@@ -105,14 +107,18 @@ def export_model(
     kind = f"option of format {format!r}"
     registry.check_arguments(plugin, options, kind=kind)
     registry.check_types(plugin, options, kind=kind)
+    layers = options.get("layers")
+    check_layers(layers, scheme, dtypes=(input_dtype, output_dtype))
     if output_names is not None and "output_name" in options:
         raise RecipeError("output_names and output_name both name the outputs: give one of them.")
 
     from edgekd.export import _source
 
     network = _source.chosen(_source.source_of(model), input_names=input_names, output_names=output_names, shape=shape)
-    aware = _require_fitting(model, chosen)
-    samples = _calibration(network, calibration, chosen) if chosen.needs_calibration and not aware else None
+    aware = _require_fitting(model, chosen, mixed=bool(layers))
+    label = quantize.label(scheme, layers)
+    needed = quantize.needs_calibration(scheme, layers) and not aware
+    samples = _calibration(network, calibration, chosen) if needed else None
     _source.check_weights(network)
     generator = np.random.default_rng(0)
     sample = [generator.random((1, *_source.sample_shape(spec)), np.float32) for spec in network.inputs]
@@ -128,7 +134,7 @@ def export_model(
             output_dtype=output_dtype,
             **options,
         )
-        exporter.embed(partial, _provenance.KEY, _described(network, origin, source, chosen, samples).to_json())
+        exporter.embed(partial, _provenance.KEY, _described(network, origin, source, label, samples).to_json())
         inputs, outputs = exporter.reopen(partial, sample if samples is None else [samples[:1]])
         size_bytes, sha256 = partial.stat().st_size, storage.sha256_file(partial)
         gzip_bytes, kernels = storage.gzip_size(partial), kernel_values.of_file(partial)
@@ -136,7 +142,7 @@ def export_model(
         name=name,
         source=source,
         format=format,
-        scheme=chosen.name,
+        scheme=label,
         path=str(path),
         size_bytes=size_bytes,
         gzip_bytes=gzip_bytes,
@@ -148,7 +154,7 @@ def export_model(
     )
 
 
-def _require_fitting(model: Any, scheme: Scheme) -> bool:
+def _require_fitting(model: Any, scheme: Scheme, *, mixed: bool) -> bool:
     """Returns whether the model brings its ranges along; raises RecipeError where they are not for this scheme."""
     import keras
 
@@ -160,6 +166,11 @@ def _require_fitting(model: Any, scheme: Scheme) -> bool:
         raise RecipeError(
             f"model {model.name!r} is fake-quantised to int8 and cannot become {scheme.name}: export it as int8, or "
             "export the float network that it was made from."
+        )
+    if mixed:
+        raise RecipeError(
+            f"model {model.name!r} is fake-quantised to int8 throughout, so its layers cannot have other schemes: "
+            "export the float network that it was made from, or exclude layers there."
         )
     return True
 
@@ -216,7 +227,7 @@ def _calibration(network: "Source", calibration: np.ndarray[Any, Any] | None, sc
 
 
 def _described(
-    network: "Source", origin: Origin | None, source: str, scheme: Scheme, samples: np.ndarray[Any, Any] | None
+    network: "Source", origin: Origin | None, source: str, scheme: str, samples: np.ndarray[Any, Any] | None
 ) -> Provenance:
     from edgekd.architectures import weights_sha256
 
@@ -228,7 +239,7 @@ def _described(
     return Provenance(
         **({} if origin is None else {key: getattr(origin, key) for key in Origin.model_fields}),
         source=source,
-        scheme=scheme.name,
+        scheme=scheme,
         weights_sha256=weights_sha256(network) if network.weights else None,
         calibration_sha256=digest,
         calibration_samples=None if samples is None else len(samples),

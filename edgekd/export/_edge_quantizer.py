@@ -1,7 +1,9 @@
 """Schemes that TensorFlow's converter does not write: Google's AI Edge Quantizer makes them of a float32 file."""
 
+import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -30,6 +32,7 @@ def quantise(
     batch: int,
     input_dtype: str,
     output_dtype: str,
+    operators: Mapping[str, Scheme] = MappingProxyType({}),
 ) -> bytes:
     """Returns a float32 TFLite file in which numbers are stored as the scheme says.
 
@@ -44,6 +47,7 @@ def quantise(
       batch: how many samples the file takes at a time.
       input_dtype: float32, or int8 with integer activations.
       output_dtype: likewise.
+      operators: other schemes for some operators, by their scopes (see `edgekd.export._layers.scope`).
 
     Raises:
       ModelError: an operator's weights cannot be quantised.
@@ -52,7 +56,9 @@ def quantise(
     from ai_edge_quantizer.utils import tfl_flatbuffer_utils
 
     rules = recipe_manager.RecipeManager()
-    _add_rules(rules, scheme)
+    _add_rules(rules, scheme, _EVERYTHING, _EVERYTHING_AGAIN)
+    for scope, own in operators.items():
+        _add_rules(rules, own, f"^{re.escape(scope)}$", f"^(?:{re.escape(scope)})$")
     for dtype, operation in (
         (input_dtype, qtyping.TFLOperationName.INPUT),
         (output_dtype, qtyping.TFLOperationName.OUTPUT),
@@ -78,16 +84,23 @@ def quantise(
     return flatbuffer.with_signature_names(packed)
 
 
-def _add_rules(rules: Any, scheme: Scheme) -> None:
-    """Adds a rule for the bits that every kernel has, then one for the scheme's own, which holds where it can."""
+def _add_rules(rules: Any, scheme: Scheme, pattern: str, pattern_again: str) -> None:
+    """Adds a rule for the bits that every kernel has, then one for the scheme's own, which holds where it can.
+
+    Both patterns match the same operators. They must be two.
+    """
+    from ai_edge_quantizer import quantizer
+
     everything = "*"
-    for pattern, bits in ((_EVERYTHING, scheme.other_weight_bits), (_EVERYTHING_AGAIN, scheme.weight_bits)):
-        if scheme.arithmetic == "float":
-            rules.add_weight_only_config(pattern, everything, bits)
+    for each, bits in ((pattern, scheme.other_weight_bits), (pattern_again, scheme.weight_bits)):
+        if bits == 32:
+            rules.add_quantization_config(each, everything, None, algorithm_key=quantizer.AlgorithmName.NO_QUANTIZE)
+        elif scheme.arithmetic == "float":
+            rules.add_weight_only_config(each, everything, bits)
         elif scheme.arithmetic == "dynamic":
-            rules.add_dynamic_config(pattern, everything, bits)
+            rules.add_dynamic_config(each, everything, bits)
         else:
-            rules.add_static_config(pattern, everything, scheme.activation_bits, bits)
+            rules.add_static_config(each, everything, scheme.activation_bits, bits)
 
 
 def _ranges(content: bytes, calibration: np.ndarray[Any, Any], rules: Any, batch: int) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from tensorflow.lite.python.convert_phase import ConverterError
 
 from edgekd import flatbuffer
 from edgekd.errors import ModelError, NonFiniteError
-from edgekd.export import _edge_quantizer, _float_parts, _outcome
+from edgekd.export import _edge_quantizer, _float_parts, _layers, _outcome
 from edgekd.quantize import Scheme
 from edgekd.runtime.native_output import captured_stderr
 
@@ -34,6 +34,7 @@ def convert(
     output_dtype: str,
     allow_select_tf_ops: bool,
     allow_float_operators: bool = False,
+    layers: Mapping[str, str] | None = None,
 ) -> bytes:
     """Returns the TFLite flatbuffer of a frozen function; the same function gives the same bytes.
 
@@ -46,15 +47,17 @@ def convert(
       allow_select_tf_ops: whether operators that TFLite lacks may become TensorFlow ("Flex") operators.
       allow_float_operators: whether operators without an integer kernel may compute with float32 in a scheme of integer
         arithmetic.
+      layers: other schemes for some layers, see `edgekd.export._layers.schemes`.
 
     Raises:
+      RecipeError: a pattern of `layers` that names no layer, or two that contradict each other.
       ModelError: an operator cannot be converted or quantised, or the scheme would quantise nothing.
       NonFiniteError: a weight is beyond float16's range.
     """
     converter = tf.lite.TFLiteConverter([function], None)
     converter.exclude_conversion_metadata = True
     batch = function.inputs[0].shape[0] or 1
-    quantised_later = _edge_quantizer.is_written_by_it(scheme)
+    quantised_later = bool(layers) or _edge_quantizer.is_written_by_it(scheme)
     if _holds_ranges(function):
         if not scheme.aware:
             raise ModelError(
@@ -84,14 +87,22 @@ def convert(
         model = _float_parts.without_marks(model)
     content = flatbuffer.pack(_with_signature(model))
     if quantised_later:
+        chosen = _layers.schemes(model, layers or {})
+        (graph, *_) = model.subgraphs
+        needed = any(each.needs_calibration for each in (scheme, *chosen.values()))
         content = _edge_quantizer.quantise(
             content,
             scheme=scheme,
-            calibration=_required(calibration, scheme) if scheme.needs_calibration else None,
+            calibration=_required(calibration, scheme) if needed else None,
             batch=batch,
             input_dtype=input_dtype,
             output_dtype=output_dtype,
+            operators={_layers.scope(graph.operators[position], graph): own for position, own in chosen.items()},
         )
+        if layers:
+            made = flatbuffer.read(content)
+            _layers.check(model, made, scheme, chosen, allow_float_operators=allow_float_operators)
+            return content
     model = flatbuffer.read(content)
     _outcome.check(model, scheme, allow_float_operators=allow_float_operators)
     if scheme.weight_bits == 16:

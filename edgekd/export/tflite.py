@@ -28,6 +28,7 @@ def export(
     output_name: str = "logits",
     allow_select_tf_ops: bool = False,
     allow_float_operators: bool = False,
+    layers: dict[str, str] | None = None,
 ) -> tuple[str, ...]:
     """Writes the model to `path`, and returns the operators that the scheme left in float32.
 
@@ -46,12 +47,16 @@ def export(
         runtime that includes them. No Python runtime does since TensorFlow 2.20.
       allow_float_operators: whether operators without an integer kernel may compute with float32 in a scheme of integer
         arithmetic, which needs a device with floating point.
+      layers: other schemes for some layers: {pattern of names: scheme}, such as {"logits": "float32"}. In a pattern *
+        stands for anything; a layer of a nested network is called NETWORK/LAYER. What the converter has joined to one
+        operator, such as a convolution, its batch normalisation and ReLU, has one scheme.
 
     Returns:
       Each as its operator and the name of its output, such as `CONV_2D stem_relu/Relu`: with integer arithmetic those
       that compute with float32, else those whose weights are stored as float32. A float32 file has none.
 
     Raises:
+      RecipeError: a pattern of `layers` that names no layer, or two that contradict each other.
       ModelError: an operator cannot be converted or quantised.
     """
     chosen = quantize.scheme(scheme)
@@ -63,6 +68,7 @@ def export(
         output_dtype=output_dtype,
         allow_select_tf_ops=allow_select_tf_ops,
         allow_float_operators=allow_float_operators,
+        layers=layers,
     )
     path.write_bytes(content)
     return _outcome.float_operators(flatbuffer.read(content), chosen)

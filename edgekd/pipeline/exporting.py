@@ -35,7 +35,7 @@ def _export(work: Work) -> list[Path]:
     sources = [STUDENT_QUANTIZED if recipe.comes_from_quantize(export) else in_float for export in recipe.export]
     students = {name: architectures.load_model(work.run / name / MODEL_FILE) for name in sorted(set(sources))}
     calibrated = [
-        quantize.scheme(export.scheme).needs_calibration and source == in_float
+        quantize.needs_calibration(export.scheme, export.layers) and source == in_float
         for export, source in zip(recipe.export, sources, strict=True)
     ]
     calibration = None

@@ -1,6 +1,7 @@
 """Quantisation schemes: what becomes of weights and activations, as data that formats and recipes share."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 from edgekd import registry
@@ -73,6 +74,21 @@ def scheme(name: str) -> Scheme:
         if name == candidate.name or name in candidate.aliases:
             return candidate
     raise RecipeError(unknown_name("scheme", name, [key for each in every for key in (each.name, *each.aliases)]))
+
+
+def needs_calibration(name: str, layers: Mapping[str, str] | None = None) -> bool:
+    """Returns whether a file of a scheme, with other schemes for some layers, is calibrated on sample inputs.
+
+    Raises:
+      RecipeError: there is no such scheme.
+    """
+    return any(scheme(each).needs_calibration for each in (name, *(layers or {}).values()))
+
+
+def label(name: str, layers: Mapping[str, str] | None = None) -> str:
+    """Returns what records call a file's scheme, with other schemes for some layers: `int8, logits: float32`."""
+    others = (f"{pattern}: {scheme(each).name}" for pattern, each in sorted((layers or {}).items()))
+    return ", ".join((scheme(name).name, *others))
 
 
 def _read(name: str) -> Scheme:

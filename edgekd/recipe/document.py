@@ -62,8 +62,11 @@ class Recipe(Section):
         return self
 
     def comes_from_quantize(self, export: Export) -> bool:
-        """Whether a file is written from the quantised student rather than from the float one."""
-        return self.quantize is not None and scheme_of(export.scheme).name == self.quantize.scheme
+        """Whether a file is written from the quantised student rather than from the float one.
+
+        That one is int8 throughout: files with other schemes for some layers are calibrated on their own.
+        """
+        return self.quantize is not None and not export.layers and scheme_of(export.scheme).name == self.quantize.scheme
 
     @pydantic.model_validator(mode="after")
     def _check_teachers(self) -> Self:

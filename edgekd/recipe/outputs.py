@@ -1,12 +1,13 @@
 """The sections on what becomes of the student: files, their gates, and what measures them."""
 
 import re
-from typing import Literal, Self
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Self
 
 import pydantic
 
 from edgekd import registry
-from edgekd.errors import unknown_name
+from edgekd.errors import RecipeError, unknown_name
 from edgekd.recipe.section import (
     FORMATS,
     SCHEMES,
@@ -19,6 +20,8 @@ from edgekd.recipe.section import (
     check_plugin,
     invalid,
 )
+
+_UNMIXED = {"float16"}  # TensorFlow's converter writes it, and no operator alone
 
 
 class Export(Section):
@@ -53,7 +56,16 @@ class Export(Section):
                     f"{key} {dtype!r} does not go with scheme {self.scheme!r}, whose files can have "
                     f"{' or '.join(scheme.constants['DTYPES'])}."
                 )
+        try:
+            check_layers(self.arguments.get("layers"), self.scheme, dtypes=(self.input_dtype, self.output_dtype))
+        except RecipeError as error:
+            raise invalid(str(error)) from error
         return self
+
+    @property
+    def layers(self) -> dict[str, str]:
+        """Other schemes for some layers, by patterns of names."""
+        return self.arguments.get("layers") or {}
 
     @property
     def file_name(self) -> str:
@@ -64,7 +76,9 @@ class Export(Section):
         if self.input_dtype != "float32" or self.output_dtype != "float32":
             parts.append(f"{self.input_dtype}_in_{self.output_dtype}_out")
         defaults = registry.describe(FORMATS, self.format, entry="export").parameters
-        parts += [f"{key}_{value}" for key, value in sorted(self.arguments.items()) if value != defaults[key]]
+        changed = {key: value for key, value in self.arguments.items() if value != defaults[key] and key != "layers"}
+        parts += [f"{pattern}_{scheme}" for pattern, scheme in sorted(self.layers.items())]
+        parts += [f"{key}_{value}" for key, value in sorted(changed.items())]
         return re.sub(r"[^A-Za-z0-9_.\-]", "_", "-".join(parts)) + "." + self.format
 
 
@@ -114,10 +128,42 @@ class Bench(Section):
         return self
 
 
+def check_layers(layers: Any, scheme: str, *, dtypes: Sequence[str]) -> None:
+    """Raises RecipeError unless other schemes for some layers are known and can stand in one file.
+
+    Args:
+      layers: schemes by patterns of layer names, or None for none.
+      scheme: of all other layers.
+      dtypes: of the file's input and output.
+    """
+    if layers is None:
+        return
+    texts = isinstance(layers, Mapping) and all(isinstance(each, str) for pair in layers.items() for each in pair)
+    if not texts or not layers:
+        raise RecipeError(f"layers is {layers!r}: expected schemes by layer names, such as {{logits: float32}}.")
+    for name in (scheme, *layers.values()):
+        if _scheme(name).name in _UNMIXED:
+            raise RecipeError(
+                f"scheme {name!r} cannot stand beside others in one file: remove layers, or choose another."
+            )
+    if set(dtypes) != {"float32"}:
+        raise RecipeError(
+            f"a file with layers takes and gives float32, not {' and '.join(dtypes)}: remove input_dtype and "
+            "output_dtype."
+        )
+
+
 def scheme_of(name: str) -> registry.Plugin:
-    """Returns the scheme of a name or alias, as its source describes it."""
+    """Returns the scheme of a name or alias, as its source describes it, for a validator."""
+    try:
+        return _scheme(name)
+    except RecipeError as error:
+        raise invalid(str(error)) from error
+
+
+def _scheme(name: str) -> registry.Plugin:
     plugins = [registry.describe(SCHEMES, key, entry=None) for key in registry.discover(SCHEMES)]
     for plugin in plugins:
         if name == plugin.name or name in plugin.constants["ALIASES"]:
             return plugin
-    raise invalid(unknown_name("scheme", name, [plugin.name for plugin in plugins]))
+    raise RecipeError(unknown_name("scheme", name, [plugin.name for plugin in plugins]))
