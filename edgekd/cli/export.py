@@ -92,7 +92,13 @@ def command(
         for file_format in formats or ("tflite",)
         for scheme in schemes or ("float32",)
     ]
-    calibrated = sorted({spec.scheme for spec in specs if quantize.needs_calibration(spec.scheme, spec.layers)})
+    calibrated = sorted(
+        {
+            quantize.label(spec.scheme, spec.layers)
+            for spec in specs
+            if quantize.needs_calibration(spec.scheme, spec.layers)
+        }
+    )
     if calibrated and not dataset:
         raise click.UsageError(f"scheme {', '.join(calibrated)} needs --dataset: its training images set the ranges.")
     data = api.load_data(dataset) if dataset else None

@@ -163,3 +163,19 @@ def test_a_recipe_gives_layers_schemes_and_its_files_names_of_their_own():
         recipe.from_document(document(scheme="int8", layers={"logits": "float31"}))
     with pytest.raises(RecipeError, match="layers"):
         recipe.from_document({**document(), "export": [{"format": "onnx", "scheme": "int8", "layers": {"a": "int8"}}]})
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--layer", "logits"), "'logits' is not of the form PATTERN=SCHEME"),
+        (("--layer", "logits=int8", "--layer", "logits=float32"), "each pattern once"),
+        (("--layer", "logits=int8"), "scheme float32, logits: int8 needs --dataset"),
+        (("--layer", "logits=int8", "--format", "onnx"), "layers"),
+    ],
+)
+def test_the_command_line_takes_one_scheme_for_each_pattern(edgekd_command, tmp_path, options, words):
+    (tmp_path / "some.keras").touch()
+    done = edgekd_command("export", tmp_path / "some.keras", *options)
+    assert done.status == 2
+    assert words in done.err

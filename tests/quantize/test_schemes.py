@@ -106,3 +106,13 @@ def test_the_list_shows_what_each_scheme_needs(edgekd_command):
         "formats: tflite; inputs and outputs: float32, int8; runtimes: litert",
         "also called wi4_ai8",
     ]
+
+
+def test_a_mix_of_schemes_is_calibrated_where_one_of_them_is_and_says_which_layer_has_which():
+    assert not quantize.needs_calibration("dynamic_int8", {"logits": "float32"})
+    assert quantize.needs_calibration("float32", {"logits": "wi8_ai8"})
+    assert quantize.needs_calibration("int8")
+    assert quantize.label("wi8_ai8", {"stem": "wfp32_afp32", "logits": "dynamic_int4"}) == (
+        "int8, logits: dynamic_int4, stem: float32"
+    )
+    assert quantize.label("int8", None) == "int8"
