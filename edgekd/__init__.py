@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         sparsify_model,
         train_model,
         verify_model,
+        verify_models,
         write_c_source,
     )
     from edgekd.errors import EdgekdError
@@ -48,6 +49,7 @@ __all__ = [
     "sparsify_model",
     "train_model",
     "verify_model",
+    "verify_models",
     "write_c_source",
 ]
 

@@ -11,7 +11,7 @@ from edgekd import bench as _bench
 from edgekd import recipe as _recipe
 from edgekd import runtime
 from edgekd.data.dataset import Dataset, Split
-from edgekd.errors import DataError, ModelError, RecipeError
+from edgekd.errors import DataError, ModelError, RecipeError, unknown_name
 from edgekd.pipeline import Progress
 from edgekd.pipeline import load_data as _load_data
 from edgekd.records import Artifact, Comparison, EpochRecord, Measurement, Sensitivity
@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # importing it would import TensorFlow, which happens when wo
     from edgekd.distill.teacher import TeacherSource
     from edgekd.export import CSource
     from edgekd.inspect import Inspection
+    from edgekd.verify.records import Verification
 
 
 def load_data(dataset: str = "embedded", **options: Any) -> Dataset:
@@ -496,8 +497,8 @@ def verify_model(
     """Returns how far a file is from its reference on real samples: accuracy drop, agreement and output errors.
 
     Args:
-      reference: a network, or the path of a Keras, TFLite or ONNX file.
-      candidate: the path of a Keras, TFLite or ONNX file.
+      reference: a network, or the path of a Keras, tf_keras, TFLite or ONNX file or of a SavedModel folder.
+      candidate: the path of such a file or folder, with `@RUNTIME` behind it or not.
       split: samples and labels, such as `data.test`.
       dataset: what to call them in the record.
 
@@ -505,19 +506,91 @@ def verify_model(
       ModelError: a file that cannot be opened or does not take these samples.
       NonFiniteError: NaN or infinite outputs.
     """
+    from edgekd.teachers.runnable import open_runnable
+    from edgekd.verify import comparison
+
     images, labels = split.read(np.arange(len(split)))
     if isinstance(reference, Path | str):
-        with runtime.open_runner(reference) as runner:
+        with open_runnable(reference).runner as runner:
             outputs, name = runtime.predict(runner, images), Path(reference).name
     else:
         from edgekd.distill.evaluate import Predictor
 
         outputs, name = Predictor(reference).logits(split), reference.name
-    from edgekd.verify import comparison
-
-    with runtime.open_runner(candidate) as runner:
+    with open_runnable(candidate).runner as runner:
         names = (name, Path(candidate).name)
         return comparison.compare(outputs, runner, images, labels, names=names, dataset=dataset)
+
+
+def verify_models(
+    reference: Any,
+    candidates: "Sequence[Any]",
+    *,
+    data: Dataset | Split | Path | str | None = None,
+    seeded: int | None = None,
+    seed: int = 0,
+    ranges: Mapping[str, tuple[float, float]] | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    runtimes: Sequence[str] = (),
+    matrix: bool = False,
+    signature: str | None = None,
+    classes: str | None = None,
+    paired: Mapping[str, str] | None = None,
+    batch_size: int = 64,
+    reset_every: int = 1,
+    **limits: Any,
+) -> "Verification":
+    """Returns whether each candidate is its reference, within derived tolerances: true where all are.
+
+    Args:
+      reference: a network of Keras 3 or tf_keras; or the path of a .keras, .h5, .tflite or .onnx file or of a
+        SavedModel folder, with `@RUNTIME` behind it or not.
+      candidates: of the same kinds.
+      data: a dataset or its name, a split, an .npz file with an array for each input, or a folder of images. Seeded
+        samples by default.
+      seeded: how many of these, 64 by default.
+      seed: decides them.
+      ranges: {input: (low, high)} of seeded samples, where it is not the one that a file declares.
+      shapes: {input: shape with the batch}, for inputs with open sizes.
+      runtimes: run each TFLite and ONNX candidate in each of these that can, such as litert_builtin; "all" of them.
+      matrix: compare every pair of models.
+      signature: which one of TFLite files and SavedModels to run.
+      classes: the output whose argmax is the class, where several may be.
+      paired: {an input's or output's name of the reference: the candidates' name}; else by name or by position.
+      batch_size: samples per run of models whose batch may vary.
+      reset_every: samples between two resets of models with a state.
+      **limits: `epsilons`, `max_abs`, `max_lsb`, `max_mismatch`, `min_sqnr_db`, `max_accuracy_drop`, `min_agreement`,
+        `expect`, `by_interval`; see `edgekd.verify.tolerances.Limits`.
+
+    Raises:
+      RecipeError: unknown or contradictory options.
+      ModelError: a model that cannot be opened or run, or models that do not fit together.
+      DataError: data that is missing, damaged or empty.
+    """
+    from edgekd.pipeline import verification
+    from edgekd.verify.tolerances import Limits
+
+    known = [field.name for field in dataclasses.fields(Limits)]
+    for name in limits:
+        if name not in known:
+            raise RecipeError(unknown_name("limit", name, known))
+    return verification.verify_models(
+        reference,
+        candidates,
+        data=data,
+        seeded=seeded,
+        seed=seed,
+        ranges=ranges or {},
+        shapes=shapes or {},
+        runtimes=runtimes,
+        matrix=matrix,
+        signature=signature,
+        limits=Limits(**limits),
+        classes=classes,
+        paired=paired or {},
+        batch_size=batch_size,
+        reset_every=reset_every,
+    )
 
 
 def bench_models(

@@ -202,7 +202,10 @@ class Measurement(Record):
 
 
 class Gate(Record):
-    """One requirement and whether it held. `observed` is None where nothing could be measured: then it failed."""
+    """One requirement and whether it held. `observed` is None where nothing could be measured: then it failed.
+
+    `inconclusive` is set only where gates are judged by intervals: the limit lies inside, so neither is known.
+    """
 
     name: str
     passed: bool
@@ -210,6 +213,7 @@ class Gate(Record):
     limit: float
     relation: Literal["<=", ">="]
     subject: str
+    inconclusive: bool = False
 
 
 class Environment(Record):

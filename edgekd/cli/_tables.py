@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from edgekd.errors import printable
-from edgekd.records import Comparison, Gate, Measurement, Rounding, Sensitivity, Summary
+from edgekd.records import Gate, Measurement, Rounding, Sensitivity, Summary
 from edgekd.report import formatting, latency, sparsity
 
 if TYPE_CHECKING:
@@ -30,32 +30,6 @@ def print_measurements(measurements: Sequence[Measurement]) -> None:
     for measurement in measurements:
         for warning in measurement.warnings:
             click.echo(f"{measurement.artifact}: {warning}")
-
-
-def print_comparisons(comparisons: Sequence[Comparison], gates: Sequence[Gate]) -> None:
-    """Prints each candidate's distance from the reference and whether its gates held."""
-    rows = []
-    for comparison in comparisons:
-        passed = all(gate.passed for gate in gates if gate.subject == comparison.candidate)
-        error = comparison.outputs[0]
-        drop, agreement = comparison.accuracy_drop, comparison.agreement
-        rows.append(
-            (
-                comparison.candidate,
-                formatting.percent(comparison.candidate_accuracy),
-                f"{formatting.points(drop.value)} ({formatting.points_interval(drop)})" if drop else "",
-                f"{formatting.percent(agreement.value)} (≥ {formatting.percent(agreement.low)})" if agreement else "",
-                formatting.number(error.max_abs),
-                formatting.number(error.relative_l2),
-                "identical" if error.sqnr_db is None else f"{error.sqnr_db:.1f}",
-                "passed" if passed else "FAILED",
-            )
-        )
-    first = comparisons[0]
-    click.echo(f"against {first.reference} on {first.samples:,} samples of {first.dataset}:")
-    headers = ("File", "Accuracy", "Drop, points (95 %)", "Agreement (95 %)", "Largest error", "Relative L2")
-    _print((*headers, "SQNR, dB", "Gates"), rows)
-    print_failed(gates)
 
 
 def print_sensitivity(record: Sensitivity) -> None:
@@ -115,7 +89,8 @@ def print_failed(gates: Iterable[Gate]) -> None:
     for gate in gates:
         if not gate.passed:
             observed = "was not measured" if gate.observed is None else f"is {gate.observed:.4f}"
-            click.echo(f"gate failed: {gate.subject}: {gate.name} {observed}; it must be {gate.relation} {gate.limit}")
+            how = "gate inconclusive" if gate.inconclusive else "gate failed"
+            click.echo(f"{how}: {gate.subject}: {gate.name} {observed}; it must be {gate.relation} {gate.limit}")
 
 
 def print_cache_entries(entries: "Sequence[EntryRecord]") -> None:

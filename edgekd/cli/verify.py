@@ -1,83 +1,193 @@
 """edgekd verify: is the exported file still the model that was trained?"""
 
-import json
 from pathlib import Path
+from typing import Any
 
 import click
 
 from edgekd.cli import _options
 
+_STATUS = {"passed": 0, "failed": 1, "inconclusive": 3}
+
 
 @click.command("verify")
-@click.argument("reference", type=click.Path(path_type=Path))
-@click.argument("candidates", type=click.Path(path_type=Path), nargs=-1, required=True)
-@click.option("--data", "dataset", required=True, help="Real samples to compare on, such as embedded or tfds:NAME.")
-@click.option("--set", "options", multiple=True, metavar="KEY=VALUE", help="An option of the data; repeatable.")
+@click.argument("reference", required=False)
+@click.argument("candidates", nargs=-1)
+@click.option(
+    "--data",
+    help="Real samples: a dataset such as embedded or tfds:NAME, an .npz file with arrays named like the inputs, or a "
+    "folder of images. Seeded samples by default.",
+)
+@click.option("--set", "options", multiple=True, metavar="KEY=VALUE", help="An option of the dataset; repeatable.")
 @click.option(
     "--split", type=click.Choice(["validation", "test"]), default="test", show_default=True, help="Which of its splits."
 )
+@click.option("--seeded", type=click.IntRange(1), help="How many made-up samples, without --data.  [default: 64]")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="What decides the made-up samples.")
+@click.option(
+    "--range", "ranges", multiple=True, metavar="INPUT=LOW:HIGH", help="Range of made-up samples; repeatable."
+)
+@click.option(
+    "--shape", "shapes", multiple=True, metavar="INPUT=1x28x28x1", help="Sizes that an input leaves open; repeatable."
+)
+@click.option(
+    "--runtime",
+    "runtimes",
+    multiple=True,
+    help="Run each candidate in this runtime, such as litert_builtin, onnxruntime_unoptimised, tflite_micro, or in "
+    "all; repeatable. For one file: FILE@RUNTIME.",
+)
+@click.option("--matrix", is_flag=True, help="Compare every pair of models, not only with the first one.")
+@click.option("--signature", metavar="NAME", help="Which signature of TFLite files and SavedModels to run.")
+@click.option("--classes", metavar="OUTPUT", help="The output whose largest value is the class, if there are several.")
+@click.option(
+    "--pair",
+    "paired",
+    multiple=True,
+    metavar="NAME=NAME",
+    help="Pair an input or output of the reference with one of the candidates; repeatable.",
+)
+@click.option(
+    "--reset-every",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Reset models with a state before every so many samples.",
+)
+@click.option(
+    "--expect",
+    type=click.Choice(["auto", "same", "close"]),
+    default="auto",
+    show_default=True,
+    help="Judge as two computations of one network (same), or as quantised on one side (close).",
+)
+@click.option("--epsilons", type=click.FloatRange(0), help="Allowed error of floats, in epsilons.  [default: 64]")
+@click.option("--max-abs", type=click.FloatRange(0), help="Allowed absolute error of floats, instead.")
+@click.option("--max-lsb", type=click.FloatRange(0), help="Allowed error of integers, in steps.  [default: 1]")
+@click.option(
+    "--max-mismatch",
+    type=click.FloatRange(0, 1),
+    help="Fraction of integers that may be off by more.  [default: 0.001]",
+)
+@click.option("--min-sqnr-db", type=float, help="Least signal-to-noise ratio.  [default: 10 where nothing else judges]")
 @click.option(
     "--max-accuracy-drop",
     type=click.FloatRange(0, 1),
-    default=0.01,
-    show_default=True,
-    help="The reference's accuracy minus the candidate's may be at most this.",
+    help="The reference's accuracy minus the candidate's may be at most this, with labels.  [default: 0.01]",
 )
 @click.option(
     "--min-agreement",
     type=click.FloatRange(0, 1),
-    default=0.98,
-    show_default=True,
-    help="At least this fraction of samples must get the same class from both.",
+    help="At least this fraction of samples must get the same class from both.  [default: 0.98 with labels]",
+)
+@click.option(
+    "--by-interval",
+    is_flag=True,
+    help="Judge accuracy drop and agreement by their 95 % intervals: exit status 3 where the limit lies inside one.",
+)
+@click.option(
+    "--stages",
+    type=click.Path(path_type=Path),
+    metavar="RUN",
+    help="Instead: one row for each network and file of a run's folder, to see where accuracy was lost.",
 )
 @_options.json_option
 @_options.debug_option
 def command(
-    reference: Path,
-    candidates: tuple[Path, ...],
-    dataset: str,
+    reference: str | None,
+    candidates: tuple[str, ...],
+    data: str | None,
     options: tuple[str, ...],
     split: str,
-    max_accuracy_drop: float,
-    min_agreement: float,
+    seeded: int | None,
+    seed: int,
+    ranges: tuple[str, ...],
+    shapes: tuple[str, ...],
+    runtimes: tuple[str, ...],
+    matrix: bool,
+    signature: str | None,
+    classes: str | None,
+    paired: tuple[str, ...],
+    reset_every: int,
+    stages: Path | None,
     as_json: bool,
+    **limits: Any,
 ) -> None:
-    """Compare each of CANDIDATES with REFERENCE (Keras, TFLite or ONNX files) on real samples.
+    """Compare each of CANDIDATES with REFERENCE on the same samples.
 
-    Ends with exit status 1 where a gate fails: the accuracy drops by more, or fewer samples agree on the class.
+    They are Keras, tf_keras, TFLite or ONNX files or SavedModel folders. Floats must be equal within rounding, integers
+    within steps of their own scale; what was quantised on one side only is judged by accuracy and agreement, or by its
+    signal-to-noise ratio.
+
+    Exit status: 0 every candidate passed, 1 one failed, 2 bad input, 3 inconclusive.
     """
-    from edgekd import api, recipe, runtime
-    from edgekd.cli import _tables
-    from edgekd.pipeline import load_data
-    from edgekd.runtime.native_output import import_quietly
-    from edgekd.verify import gates
+    if stages is not None:
+        if reference is not None:
+            raise click.UsageError("--stages RUN takes the models of the run: give no others.")
+        _stages(stages, runtimes, as_json)
+        return
+    if reference is None or not candidates:
+        raise click.UsageError("give a REFERENCE and at least one of CANDIDATES, or --stages RUN.")
+    from edgekd.cli import _verification
+    from edgekd.pipeline.verification import verify_models
+    from edgekd.verify.tolerances import Limits
 
-    if any(runtime.engine_of(path) == "keras" for path in (reference, *candidates)):
-        import_quietly("keras")
-    data = load_data(recipe.data_section(dataset, overrides=options))
-    # Two files may have one name, in two folders.
-    short = len({path.name for path in candidates}) == len(candidates)
-    names = tuple(path.name if short else str(path) for path in candidates)
-    comparisons = tuple(
-        api.verify_model(reference, path, getattr(data, split), dataset=f"{data.name} {split}").model_copy(
-            update={"candidate": name}
-        )
-        for path, name in zip(candidates, names, strict=True)
-    )
-    results = gates.accuracy_gates(
-        names,
-        comparisons,
-        max_accuracy_drop=max_accuracy_drop,
-        min_agreement=min_agreement,
+    found = verify_models(
+        reference,
+        candidates,
+        data=data,
+        options=options,
+        split=split,
+        seeded=seeded,
+        seed=seed,
+        ranges=dict(map(_range, ranges)),
+        shapes=dict(map(_shape, shapes)),
+        runtimes=runtimes,
+        matrix=matrix,
+        signature=signature,
+        limits=Limits(**limits),
+        classes=classes,
+        paired=dict(_named(text, "--pair") for text in paired),
+        reset_every=reset_every,
     )
     if as_json:
-        document = {
-            "schema_version": 1,
-            "comparisons": [comparison.model_dump(mode="json") for comparison in comparisons],
-            "gates": [gate.model_dump(mode="json") for gate in results],
-        }
-        click.echo(json.dumps(document, indent=2))
+        _options.print_json(found)
     else:
-        _tables.print_comparisons(comparisons, results)
-    if not all(gate.passed for gate in results):
-        raise SystemExit(1)
+        _verification.print_verification(found)
+    if found.status != "passed":
+        raise SystemExit(_STATUS[found.status])
+
+
+def _stages(run: Path, runtimes: tuple[str, ...], as_json: bool) -> None:
+    from edgekd.cli import _verification
+    from edgekd.pipeline.stage_table import stage_table
+
+    found = stage_table(run, runtimes=runtimes)
+    if as_json:
+        _options.print_json(found)
+    else:
+        _verification.print_stages(found)
+
+
+def _named(text: str, option: str) -> tuple[str, str]:
+    name, mark, value = text.partition("=")
+    if not (mark and name and value):
+        raise click.UsageError(f"{option} {text!r} is not of the form NAME=VALUE.")
+    return name, value
+
+
+def _range(text: str) -> tuple[str, tuple[float, float]]:
+    name, value = _named(text, "--range")
+    low, _, high = value.partition(":")
+    try:
+        return name, (float(low), float(high))
+    except ValueError as error:
+        raise click.UsageError(f"--range {text!r} is not of the form INPUT=LOW:HIGH, such as image=-1:1.") from error
+
+
+def _shape(text: str) -> tuple[str, tuple[int, ...]]:
+    name, value = _named(text, "--shape")
+    try:
+        return name, tuple(int(size) for size in value.split("x"))
+    except ValueError as error:
+        raise click.UsageError(f"--shape {text!r} is not of the form INPUT=1x28x28x1.") from error

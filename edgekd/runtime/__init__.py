@@ -2,7 +2,8 @@
 
 An engine is a file of this folder that states SUFFIXES (the file suffixes it opens) and NATIVE_PARSER (whether a
 malformed file may crash it), and defines `open_runner(path, *, num_threads=1) -> Runner`. Importing this package
-imports no engine.
+imports no engine. It may also state VARIANTS (names for ways to run a file, with arguments for `open_runner`) and OPENS
+(suffixes that it opens only when it is asked for by name).
 """
 
 from pathlib import Path
@@ -10,24 +11,30 @@ from typing import Any, cast
 
 from edgekd import registry, storage
 from edgekd.errors import ModelError, unknown_name
+from edgekd.runtime import selection
 from edgekd.runtime.isolated import IsolatedRunner
-from edgekd.runtime.prediction import predict, predict_outputs
-from edgekd.runtime.quantisation import dequantise, quantise
+from edgekd.runtime.prediction import predict, predict_arrays, predict_outputs
+from edgekd.runtime.quantisation import dequantise, dequantise_array, quantise, quantise_array
 from edgekd.runtime.runner import Runner
 
 __all__ = [
     "IsolatedRunner",
     "Runner",
     "dequantise",
+    "dequantise_array",
     "engine_of",
     "open_runner",
     "predict",
+    "predict_arrays",
     "predict_outputs",
     "quantise",
+    "quantise_array",
 ]
 
 
-def open_runner(path: Path | str, *, num_threads: int = 1, check: bool = True, **options: Any) -> Runner:
+def open_runner(
+    path: Path | str, *, num_threads: int = 1, check: bool = True, runtime: str | None = None, **options: Any
+) -> Runner:
     """Returns a runner for a model file; the suffix chooses the engine.
 
     Args:
@@ -36,22 +43,32 @@ def open_runner(path: Path | str, *, num_threads: int = 1, check: bool = True, *
       check: whether a file for a native parser is opened and run in a child process with limits of time and memory
         (about half a second to start, and a copy of the arrays for each run), so that a file that crashes it raises
         here instead of ending this process. False is for files that this program made itself.
-      **options: further arguments of the engine's `open_runner`, of JSON's types, such as `xnnpack=False`.
+      runtime: another way to run it than the suffix chooses, such as litert_builtin, onnxruntime_unoptimised or
+        tflite_micro.
+      **options: further arguments of the engine's `open_runner`, of JSON's types, such as `signature="serve"`.
 
     Raises:
       StorageError: the file does not exist or cannot be read.
-      ModelError: the suffix is unknown, or the file is empty, damaged or not runnable.
+      ModelError: the suffix or runtime is unknown, or the file is empty, damaged or not runnable.
     """
     path = Path(path)
-    engine = engine_of(path)
+    chosen = None if runtime is None else selection.variant(runtime, path)
+    engine = engine_of(path) if chosen is None else chosen.engine
+    known = registry.describe(__name__, engine, entry="open_runner").parameters
+    for name in options:
+        if name not in known:
+            raise ModelError(unknown_name(f"option of runtime {runtime or engine!r}:", name, known))
     storage.require_file(path, "model")
     if num_threads < 1:
         raise ModelError(f"num_threads must be at least 1, not {num_threads}.")
     if path.stat().st_size == 0:
         raise ModelError(f"{str(path)!r} is empty: export it again.")
     if check and registry.describe(__name__, engine, entry="open_runner").constants["NATIVE_PARSER"]:
-        return IsolatedRunner(path, num_threads=num_threads, options=options)
-    runner = registry.load(__name__, engine).open_runner(path, num_threads=num_threads, **options)
+        further = options if runtime is None else {**options, "runtime": runtime}
+        return IsolatedRunner(path, num_threads=num_threads, options=further)
+    runner = registry.load(__name__, engine).open_runner(
+        path, num_threads=num_threads, **(chosen.options if chosen else {}), **options
+    )
     return cast(Runner, runner)
 
 

@@ -46,6 +46,16 @@ class IsolatedRunner(ClosingRunner):
         self.inputs, self.outputs = (
             tuple(TensorSpec.model_validate(spec) for spec in found[side]) for side in ("inputs", "outputs")
         )
+        self._stateful = bool(found["stateful"])
+
+    @property
+    def stateful(self) -> bool:
+        """Whether a run changes what the next one returns."""
+        return self._stateful
+
+    def reset(self) -> None:
+        if self.stateful:
+            self._child.ask("reset", path=self._path, doing="reset", hint=_HINT)
 
     def run(self, arrays: Sequence[Array]) -> tuple[Array, ...]:
         if not self._child.is_alive:

@@ -1,6 +1,6 @@
 """Keras itself, for `.keras` files and models in memory: the reference that exported files are compared with."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import keras
@@ -20,16 +20,35 @@ class KerasRunner(ClosingRunner):
     def __init__(self, model: keras.Model, name: str) -> None:
         self._model = model
         self.name = name
-        self.inputs = tuple(_spec(tensor) for tensor in model.inputs)
-        self.outputs = tuple(_spec(tensor) for tensor in model.outputs)
+        if not getattr(model, "inputs", None) or not getattr(model, "outputs", None):
+            raise ModelError(
+                f"{name!r} is a subclassed network that does not say what it takes: export it, and compare its file."
+            )
+        self.inputs = tuple(_spec(tensor, tensor.name) for tensor in model.inputs)
+        self.outputs = tuple(
+            _spec(tensor, called) for tensor, called in zip(model.outputs, _output_names(model), strict=True)
+        )
 
     def run(self, arrays: Sequence[Array]) -> tuple[Array, ...]:
         if self._model is None:
             raise ModelError(f"{self.name!r} is closed: open it again.")
         check_arrays(self.name, self.inputs, arrays)
-        received = arrays[0] if len(arrays) == 1 else list(arrays)
+        structure = self._model.inputs[0] if isinstance(self._model, keras.Sequential) else self._model.input
+        received = keras.tree.pack_sequence_as(structure, list(arrays))
         outputs = keras.tree.flatten(self._model(received, training=False))
         return tuple(keras.ops.convert_to_numpy(output) for output in outputs)
+
+    @property
+    def stateful(self) -> bool:
+        """Whether a layer, such as a recurrent one with stateful=True, carries its state from batch to batch."""
+        return any(getattr(layer, "stateful", False) for layer in self._model._flatten_layers())
+
+    def reset(self) -> None:
+        if self.stateful:
+            raise ModelError(
+                f"{self.name!r} has layers with stateful=True, whose state depends on the batches before: make it with "
+                "stateful=False, or export it with its state as inputs and outputs."
+            )
 
     def close(self) -> None:
         self._model = None
@@ -51,5 +70,15 @@ def open_runner(path: Path, *, num_threads: int = 1) -> KerasRunner:
     return KerasRunner(load_model(path), path.name)
 
 
-def _spec(tensor: keras.KerasTensor) -> TensorSpec:
-    return TensorSpec(name=tensor.name, shape=tuple(tensor.shape), dtype=str(tensor.dtype))
+def _output_names(model: keras.Model) -> list[str]:
+    """Returns the keys of a mapping of outputs, or else the layers' names, as exported files call the outputs."""
+    if isinstance(model, keras.Sequential):
+        return [model.layers[-1].name]
+    if isinstance(model.output, Mapping) and len(model.output) == len(model.outputs):
+        return [str(key) for key in sorted(model.output)]
+    names = [str(name) for name in model.output_names]
+    return names if len(set(names)) == len(model.outputs) else [tensor.name for tensor in model.outputs]
+
+
+def _spec(tensor: keras.KerasTensor, name: str) -> TensorSpec:
+    return TensorSpec(name=name, shape=tuple(tensor.shape), dtype=str(tensor.dtype))

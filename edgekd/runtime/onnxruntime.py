@@ -16,6 +16,7 @@ from edgekd.runtime.runner import Array, ClosingRunner, check_arrays
 
 SUFFIXES = (".onnx",)
 NATIVE_PARSER = True  # a malformed file may crash the process: open_runner tries it in a child process first
+VARIANTS = {"onnxruntime": {}, "onnxruntime_unoptimised": {"optimise": False}}
 QUANTISATION_KEY = "edgekd.quantisation"
 """Key of the file's metadata under which edgekd keeps the scale and zero point of integer inputs and outputs, which
 ONNX has no field for: a JSON object {tensor name: [scale, zero_point]}."""
@@ -78,12 +79,14 @@ class OnnxRuntimeRunner(ClosingRunner):
         self._session = None
 
 
-def open_runner(path: Path, *, num_threads: int = 1) -> OnnxRuntimeRunner:
+def open_runner(path: Path, *, num_threads: int = 1, optimise: bool = True) -> OnnxRuntimeRunner:
     """Returns a runner for an ONNX file.
 
     Args:
       path: the file.
       num_threads: threads within an operator; operators run one after another.
+      optimise: whether ONNX Runtime rewrites the graph first (its own default), such as fusing QDQ operators into
+        integer kernels, or runs every operator as it stands in the file.
 
     Raises:
       ModelError: it is not an ONNX model, is damaged, or has operators that ONNX Runtime lacks.
@@ -92,6 +95,8 @@ def open_runner(path: Path, *, num_threads: int = 1) -> OnnxRuntimeRunner:
     options.intra_op_num_threads = num_threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
+    if not optimise:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
         with captured_stderr():
             session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

@@ -6,7 +6,7 @@ import numpy as np
 
 from edgekd.errors import ModelError, ShapeError, unknown_name
 from edgekd.records import TensorSpec
-from edgekd.runtime.quantisation import dequantise, quantise
+from edgekd.runtime.quantisation import dequantise, quantise, require_quantised
 from edgekd.runtime.runner import Array, Runner, shape_matches
 
 
@@ -53,41 +53,139 @@ def predict_outputs(runner: Runner, images: Array, *, names: Sequence[str], batc
     for name in names:
         if name not in targets:
             raise ModelError(unknown_name(f"output of {runner.name!r}:", name, targets))
+        if not _is_float(targets[name]):
+            require_quantised(targets[name])
     images = np.asarray(images)
     if images.dtype != np.float32:
         raise ModelError(f"the samples for {runner.name!r} are {images.dtype.name}, expected float32.")
-    if images.ndim == 0 or len(images) == 0:
-        raise ShapeError(f"no samples for {runner.name!r}: received shape {list(images.shape)}.")
-    if not source.shape or not shape_matches(source.shape[1:], images.shape[1:]):
-        raise ShapeError(
-            f"{runner.name!r} takes samples of shape {list(source.shape[1:])}, received {list(images.shape[1:])}: "
-            "use the data that the model was made for."
-        )
-    size = source.shape[0] or batch_size
-    if size < 1:
-        raise ShapeError(f"batch_size must be at least 1, not {size}.")
-    wanted = {name: targets[name] for name in names}
-    batches = [_batch(runner, images[at : at + size], source, wanted) for at in range(0, len(images), size)]
-    return {name: np.concatenate([batch[name] for batch in batches]) for name in wanted}
+    if not _is_float(source):
+        require_quantised(source)
+    found = predict_arrays(runner, [images], batch_size=batch_size)
+    return {spec.name: values for spec, values in zip(runner.outputs, found, strict=True) if spec.name in names}
 
 
-def _batch(runner: Runner, images: Array, source: TensorSpec, wanted: dict[str, TensorSpec]) -> dict[str, Array]:
-    count = len(images)
-    if source.shape[0] is not None and count < source.shape[0]:
-        images = np.concatenate([images, np.repeat(images[-1:], source.shape[0] - count, axis=0)])
-    raw = runner.run([images.astype(source.dtype, copy=False) if _is_float(source) else quantise(images, source)])
-    found = {}
-    for spec, array in zip(runner.outputs, raw, strict=True):
-        if spec.name not in wanted:
-            continue
-        if array.ndim == 0 or len(array) != len(images):
+def predict_arrays(
+    runner: Runner, arrays: Sequence[Array], *, batch_size: int = 64, reset_every: int = 1
+) -> tuple[Array, ...]:
+    """Returns all outputs of a model with any number of inputs, for any number of samples.
+
+    Quantised inputs and outputs are (de)quantised with the model's own scales; integers without a scale, such as token
+    numbers or classes, are passed as they are. A model with a static batch is run in batches of exactly that size, the
+    last one filled up by repeating its last sample.
+
+    A model with a state is run with one sample after the other, and reset before every `reset_every` of them: by
+    default no sample can see what came before it.
+
+    Args:
+      runner: the model.
+      arrays: for each input, in order, [samples, ...]: float32 where the input is a float or quantised, else integers.
+      batch_size: samples per run of a model whose batch may vary.
+      reset_every: samples between two resets of a model with a state.
+
+    Returns:
+      For each output, in order, [samples, ...]: float32, or integers where they have no scale. An output that lacks the
+      batch is taken whole where the model takes one sample at a time.
+
+    Raises:
+      ShapeError: no samples, different numbers of them, samples of another shape than the model takes, or outputs
+        whose first dimension is not the batch.
+      ModelError: dtypes that do not fit, or the engine failed.
+      NonFiniteError: NaN or infinity for a quantised input.
+    """
+    samples = _samples(runner, arrays)
+    size = _batch_size(runner, batch_size)
+    if runner.stateful and size != 1:
+        raise ModelError(f"{runner.name!r} has a state and takes {size} samples at once: export it with a batch of 1.")
+    parts: list[tuple[Array, ...]] = []
+    for at in range(0, samples, size):
+        if runner.stateful and at % reset_every == 0:
+            runner.reset()
+        parts.append(_batch(runner, [array[at : at + size] for array in arrays], size))
+    return tuple(_joined(runner, index, [part[index] for part in parts]) for index in range(len(runner.outputs)))
+
+
+def _samples(runner: Runner, arrays: Sequence[Array]) -> int:
+    if len(arrays) != len(runner.inputs):
+        raise ShapeError(f"{runner.name!r} takes {len(runner.inputs)} input(s), received {len(arrays)} array(s).")
+    for spec, array in zip(runner.inputs, arrays, strict=True):
+        if array.ndim == 0 or len(array) == 0:
+            raise ShapeError(f"no samples for {runner.name!r}: received shape {list(array.shape)}.")
+        if not spec.shape:
+            raise ShapeError(f"input {spec.name!r} of {runner.name!r} is a single number, without a batch of samples.")
+        if not shape_matches(spec.shape[1:], array.shape[1:]):
             raise ShapeError(
-                f"{runner.name!r} returned shape {list(array.shape)} for {len(images)} samples: its first dimension "
-                "is not the batch."
+                f"{runner.name!r} takes samples of shape {list(spec.shape[1:])}, received {list(array.shape[1:])}: "
+                "use the data that the model was made for."
             )
-        kept = array[:count]
-        found[spec.name] = kept.astype(np.float32, copy=False) if _is_float(spec) else dequantise(kept, spec)
-    return found
+    counts = {len(array) for array in arrays}
+    if len(counts) > 1:
+        raise ShapeError(f"the inputs of {runner.name!r} got different numbers of samples: {sorted(counts)}.")
+    return counts.pop()
+
+
+def _batch_size(runner: Runner, asked: int) -> int:
+    if asked < 1:
+        raise ShapeError(f"batch_size must be at least 1, not {asked}.")
+    static = {spec.shape[0] for spec in runner.inputs} - {None}
+    if len(static) > 1:
+        sizes = ", ".join(f"{spec.name} {list(spec.shape)}" for spec in runner.inputs)
+        raise ShapeError(f"the inputs of {runner.name!r} have different batches ({sizes}): one batch is needed.")
+    if static:
+        return next(size for size in static if size is not None)
+    return 1 if runner.stateful else asked
+
+
+def _batch(runner: Runner, arrays: Sequence[Array], size: int) -> tuple[Array, ...]:
+    count = len(arrays[0])
+    static = runner.inputs[0].shape[0] is not None
+    if static and count < size:
+        arrays = [np.concatenate([array, np.repeat(array[-1:], size - count, axis=0)]) for array in arrays]
+    given = len(arrays[0])
+    raw = runner.run([_as_input(array, spec, runner) for array, spec in zip(arrays, runner.inputs, strict=True)])
+    found = []
+    for spec, array in zip(runner.outputs, raw, strict=True):
+        if array.ndim == 0 or len(array) != given:
+            if given != 1:
+                raise ShapeError(
+                    f"{runner.name!r} returned shape {list(array.shape)} for {given} samples: its first dimension "
+                    "is not the batch."
+                )
+            kept = array[np.newaxis]
+        else:
+            kept = array[:count]
+        if _is_float(spec):
+            found.append(kept.astype(np.float32, copy=False))
+        else:
+            found.append(kept if spec.scale is None else dequantise(kept, spec))
+    return tuple(found)
+
+
+def _as_input(array: Array, spec: TensorSpec, runner: Runner) -> Array:
+    if spec.scale is not None and not _is_float(spec):
+        return quantise(array, spec)
+    if array.dtype.kind != np.dtype(spec.dtype).kind and not {array.dtype.kind, np.dtype(spec.dtype).kind} <= set("iu"):
+        raise ModelError(
+            f"input {spec.name!r} of {runner.name!r} is {spec.dtype}, and its samples are {array.dtype.name}: give "
+            f"{'floats' if _is_float(spec) else 'integers, since the file has no scale that says what they mean'}."
+        )
+    if array.dtype.kind in "iu":
+        limits = np.iinfo(spec.dtype)
+        if array.min() < limits.min or array.max() > limits.max:
+            raise ModelError(
+                f"input {spec.name!r} of {runner.name!r} is {spec.dtype}, and its samples go from {array.min()} to "
+                f"{array.max()}."
+            )
+    return array.astype(spec.dtype, copy=False)
+
+
+def _joined(runner: Runner, index: int, parts: Sequence[Array]) -> Array:
+    shapes = {part.shape[1:] for part in parts}
+    if len(shapes) > 1:
+        raise ShapeError(
+            f"output {runner.outputs[index].name!r} of {runner.name!r} has another shape for each sample "
+            f"({', '.join(str(list(shape)) for shape in sorted(shapes)[:3])}): such outputs cannot be compared."
+        )
+    return np.concatenate(parts)
 
 
 def _is_float(spec: TensorSpec) -> bool:

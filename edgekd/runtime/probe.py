@@ -20,11 +20,14 @@ class _Host:
         self._runner: Runner | None = None
 
     def answer(self, question: Any, arrays: tuple[Array, ...]) -> tuple[Any, tuple[Array, ...]]:
-        """Opens the file that a question describes; runs it when the question is `run`."""
-        if question != "run":
+        """Opens the file that a question describes; runs or resets it when the question is `run` or `reset`."""
+        if question not in ("run", "reset"):
             return self._open(**question), ()
         if self._runner is None:
             raise ModelError("no file is open here.")
+        if question == "reset":
+            self._runner.reset()
+            return None, ()
         return None, self._runner.run(arrays)
 
     def _open(self, path: str, num_threads: int, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -34,10 +37,11 @@ class _Host:
         with runtime.open_runner(path, num_threads=num_threads, check=False, **options) as runner:
             run_on_zeros(runner)
         self._runner = runtime.open_runner(path, num_threads=num_threads, check=False, **options)
-        return {
+        described: dict[str, Any] = {
             side: [spec.model_dump(mode="json") for spec in specs]
             for side, specs in (("inputs", self._runner.inputs), ("outputs", self._runner.outputs))
         }
+        return {**described, "stateful": self._runner.stateful}
 
 
 def run_on_zeros(runner: Runner) -> None:

@@ -25,6 +25,13 @@ class Runner(Protocol):
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
 
+    @property
+    def stateful(self) -> bool:
+        """Whether a run changes what the next one returns."""
+
+    def reset(self) -> None:
+        """Puts the state back to what it was when the model was opened; does nothing where there is none."""
+
     def run(self, arrays: Sequence[Array]) -> tuple[Array, ...]:
         """Returns the outputs for one batch, in the model's own dtypes.
 
@@ -47,7 +54,14 @@ class Runner(Protocol):
 
 
 class ClosingRunner:
-    """The context manager that engines inherit."""
+    """What engines inherit: the context manager, and having no state."""
+
+    @property
+    def stateful(self) -> bool:
+        return False
+
+    def reset(self) -> None:
+        return None
 
     def close(self) -> None:
         raise NotImplementedError

@@ -44,13 +44,14 @@ def _read_hdf5(path: Path) -> None:
 
 
 def _run_saved_model(path: Path) -> None:
-    from edgekd.teachers.saved_model import open_runner
+    from edgekd.teachers.saved_model import SIGNATURE, open_runner, signatures
 
-    with open_runner(path) as runner:
-        (spec,) = runner.inputs
-        shape = (spec.shape[0] or 1, *spec.shape[1:])
-        if None not in shape:
-            runner.run([np.zeros(shape, spec.dtype)])
+    known = signatures(path)
+    for signature in (None,) if SIGNATURE in known or len(known) < 2 else known:
+        with open_runner(path, signature=signature) as runner:
+            shapes = [(spec.shape[0] or 1, *spec.shape[1:]) if spec.shape else () for spec in runner.inputs]
+            if all(None not in shape for shape in shapes):
+                runner.run([np.zeros(shape, spec.dtype) for shape, spec in zip(shapes, runner.inputs, strict=True)])
 
 
 if __name__ == "__main__":

@@ -11,32 +11,34 @@ import tensorflow as tf
 from tensorflow.python.saved_model.loader_impl import parse_saved_model
 
 from edgekd import storage
-from edgekd.errors import ModelError
+from edgekd.errors import ModelError, unknown_name
 from edgekd.records import TensorSpec
 from edgekd.runtime.runner import Array, ClosingRunner, check_arrays
 from edgekd.teachers import operators
 
 LOADER = f"TensorFlow {importlib.metadata.version('tensorflow')}"
 
-_SIGNATURE = "serving_default"
+SIGNATURE = "serving_default"
+"""The signature that is run by default."""
+
+_INITIALISER = "__saved_model_init_op"
 
 
 class SavedModelRunner(ClosingRunner):
-    """One function of a SavedModel, with one input."""
+    """One function of a SavedModel."""
 
     def __init__(self, loaded: Any, function: Any, name: str) -> None:
         self._loaded = loaded  # owns the variables; the function refers to them only weakly
         self._function = function
         self.name = name
         arguments, keywords = function.structured_input_signature
-        found = [*_named(arguments), *((key, value) for key, value in keywords.items() if _is_tensor(value))]
-        if len(found) != 1:
-            raise ModelError(
-                f"{name!r} takes {len(found)} arrays ({', '.join(key for key, _ in found) or 'none'}), one is needed: "
-                "the images. Export it with a signature that takes only them."
-            )
-        self._keyword = next((key for key, value in keywords.items() if _is_tensor(value)), None)
-        self.inputs: tuple[TensorSpec, ...] = (_spec(*found[0], name),)
+        positional = _named(arguments)
+        self._keywords = [key for key, value in keywords.items() if _is_tensor(value)]
+        found = [*positional, *((key, keywords[key]) for key in self._keywords)]
+        if not found:
+            raise ModelError(f"{name!r} takes no arrays: export it with a signature that takes some.")
+        self._positional = len(positional)
+        self.inputs: tuple[TensorSpec, ...] = tuple(_spec(key, value, name) for key, value in found)
         self.outputs: tuple[TensorSpec, ...] = tuple(
             _spec(key, value, name) for key, value in _outputs(function.structured_outputs, name)
         )
@@ -45,9 +47,10 @@ class SavedModelRunner(ClosingRunner):
         if self._function is None:
             raise ModelError(f"{self.name!r} is closed: open it again.")
         check_arrays(self.name, self.inputs, arrays)
-        images = tf.constant(arrays[0])
+        tensors = [tf.constant(array) for array in arrays]
+        named = dict(zip(self._keywords, tensors[self._positional :], strict=True))
         try:
-            found = self._function(images) if self._keyword is None else self._function(**{self._keyword: images})
+            found = self._function(*tensors[: self._positional], **named)
         except (tf.errors.OpError, ValueError, TypeError) as error:
             raise ModelError(f"TensorFlow could not run {self.name!r}: {' '.join(str(error).split())[:500]}") from error
         return tuple(np.asarray(value) for _, value in _outputs(found, self.name))
@@ -63,13 +66,20 @@ class SavedModelRunner(ClosingRunner):
         return digest.hexdigest()
 
 
-def open_runner(folder: Path) -> SavedModelRunner:
-    """Returns a runner for a folder's function, which must take one array; see `load`."""
-    return SavedModelRunner(*load(folder), folder.name)
+def open_runner(folder: Path, *, signature: str | None = None) -> SavedModelRunner:
+    """Returns a runner for a folder's function; see `load`."""
+    return SavedModelRunner(*load(folder, signature=signature), folder.name)
 
 
-def load(folder: Path) -> tuple[Any, Any]:
-    """Returns what a folder holds and its function: the signature `serving_default`, or else what a call of it does.
+def signatures(folder: Path) -> tuple[str, ...]:
+    """Returns the names of a folder's signatures; nothing is loaded or run for this."""
+    return tuple(sorted(set(_meta_graph(folder).signature_def) - {_INITIALISER}))
+
+
+def load(folder: Path, *, signature: str | None = None) -> tuple[Any, Any]:
+    """Returns what a folder holds and its function: a signature, or else what a call of it does.
+
+    Where no signature is given, it is `serving_default`, or the only one.
 
     Whoever uses the function keeps the first, which owns its variables.
 
@@ -88,7 +98,7 @@ def load(folder: Path) -> tuple[Any, Any]:
         raise ModelError(
             f"{str(folder)!r} cannot be loaded: {type(error).__name__}: {reason} Copy or export it again."
         ) from error
-    function = _function(loaded, folder.name)
+    function = _function(loaded, folder.name, signature)
     _refuse(folder, operators.unsafe_when_run(function.graph.as_graph_def()))
     return loaded, function
 
@@ -125,10 +135,14 @@ def _refuse(folder: Path, unsafe: Sequence[str]) -> None:
         )
 
 
-def _function(loaded: Any, name: str) -> Any:
+def _function(loaded: Any, name: str, signature: str | None) -> Any:
     signatures = dict(getattr(loaded, "signatures", {}))
-    if _SIGNATURE in signatures:
-        return signatures[_SIGNATURE]
+    if signature is not None:
+        if signature not in signatures:
+            raise ModelError(unknown_name(f"signature of {name!r}:", signature, signatures))
+        return signatures[signature]
+    if SIGNATURE in signatures:
+        return signatures[SIGNATURE]
     if len(signatures) == 1:
         return next(iter(signatures.values()))
     for function in loaded.__call__.concrete_functions if callable(loaded) else ():
@@ -137,9 +151,9 @@ def _function(loaded: Any, name: str) -> Any:
         if True not in (*arguments, *keywords.values()):
             return function
     raise ModelError(
-        f"{name!r} has neither a signature {_SIGNATURE!r} nor a function of its own to call. Its signatures: "
+        f"{name!r} has neither a signature {SIGNATURE!r} nor a function of its own to call. Its signatures: "
         f"{', '.join(sorted(signatures)) or 'none'}. Export it with model.export(), or with signatures= that name one "
-        f"{_SIGNATURE!r}."
+        f"{SIGNATURE!r}."
     )
 
 

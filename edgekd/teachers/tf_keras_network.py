@@ -2,14 +2,19 @@
 
 import importlib.metadata
 import json
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import tensorflow as tf
 import tf_keras
 
 from edgekd.errors import ModelError, unknown_name
-from edgekd.teachers import networks
+from edgekd.records import TensorSpec
+from edgekd.runtime.runner import ClosingRunner, check_arrays
+from edgekd.teachers import hdf5, networks
 from edgekd.teachers.frozen import LOGITS, Opened
 
 _INPUT = ":input"
@@ -48,6 +53,62 @@ def load_h5(path: Path) -> Any:
     except Exception as error:  # it lets any error of a file's content through
         reason = " ".join(str(error).split())[:500]
         raise ModelError(f"tf_keras cannot load {str(path)!r} either: {type(error).__name__}: {reason}") from error
+
+
+def load_keras(path: Path) -> Any:
+    """Returns the network of a `.keras` file of tf_keras; Python code in it is refused, never run.
+
+    Raises:
+      ModelError: it holds code, or cannot be loaded.
+    """
+    with zipfile.ZipFile(path) as archive:
+        config = json.loads(archive.read("config.json"))
+    hdf5.refuse_code(path, config)
+    try:
+        return tf_keras.models.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # it lets any error of a file's content through
+        reason = " ".join(str(error).split())[:500]
+        raise ModelError(f"tf_keras cannot load {str(path)!r}: {type(error).__name__}: {reason}") from error
+
+
+class TfKerasRunner(ClosingRunner):
+    """A tf_keras network in inference mode."""
+
+    def __init__(self, model: Any, name: str) -> None:
+        if not getattr(model, "inputs", None) or not getattr(model, "outputs", None):
+            raise ModelError(
+                f"{name!r} is a subclassed network that does not say what it takes: export it, and compare its file."
+            )
+        self._model = model
+        self.name = name
+        self.inputs = tuple(map(_spec, model.input_names, model.inputs))
+        self.outputs = tuple(map(_spec, model.output_names, model.outputs))
+
+    def run(self, arrays: Sequence[Any]) -> tuple[Any, ...]:
+        if self._model is None:
+            raise ModelError(f"{self.name!r} is closed: open it again.")
+        check_arrays(self.name, self.inputs, arrays)
+        received = tf.nest.pack_sequence_as(self._model.input, list(arrays))
+        return tuple(np.asarray(each) for each in tf.nest.flatten(self._model(received, training=False)))
+
+    @property
+    def stateful(self) -> bool:
+        """Whether a layer, such as a recurrent one with stateful=True, carries its state from batch to batch."""
+        return bool(self._model.stateful)
+
+    def reset(self) -> None:
+        if self.stateful:
+            raise ModelError(
+                f"{self.name!r} has layers with stateful=True, whose state depends on the batches before: make it with "
+                "stateful=False, or export it with its state as inputs and outputs."
+            )
+
+    def close(self) -> None:
+        self._model = None
+
+
+def _spec(name: str, tensor: Any) -> TensorSpec:
+    return TensorSpec(name=str(name), shape=tuple(tensor.shape), dtype=tensor.dtype.name)
 
 
 def _tensors(model: Any, name: str, taps: Sequence[str]) -> list[Any]:

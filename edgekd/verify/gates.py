@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from edgekd.errors import ShapeError
-from edgekd.records import Artifact, Comparison, Gate, KernelValues
+from edgekd.records import Artifact, Comparison, Gate, Interval, KernelValues
 
 
 def same_network_gates(
@@ -131,6 +131,39 @@ def _by_candidate(comparisons: Sequence[Comparison]) -> dict[str, Comparison]:
             raise ShapeError(f"{comparison.candidate!r} was compared twice: give each file one comparison.")
         found[comparison.candidate] = comparison
     return found
+
+
+def agreement_gate(comparison: Comparison, *, min_agreement: float) -> Gate:
+    """Returns the gate on the fraction of samples with the same predicted class, of a comparison without labels.
+
+    Args:
+      comparison: of the reference with the file.
+      min_agreement: it must be at least this.
+    """
+    same = comparison.agreement.value if comparison.agreement else None
+    (gate,) = _agreement(comparison.candidate, same, min_agreement)
+    return gate
+
+
+def by_interval(gates: Sequence[Gate], comparison: Comparison) -> tuple[Gate, ...]:
+    """Returns the gates of a comparison, judged by the whole 95 % interval of what they observed.
+
+    A gate holds where the whole interval does, fails where none of it does, and is inconclusive where the limit lies
+    inside. A gate on what has no interval stays as it is.
+    """
+    intervals = {"accuracy_drop": comparison.accuracy_drop, "agreement": comparison.agreement}
+    return tuple(_by_interval(gate, intervals.get(gate.name)) for gate in gates)
+
+
+def _by_interval(gate: Gate, interval: Interval | None) -> Gate:
+    if interval is None:
+        return gate
+    best, worst = (interval.low, interval.high) if gate.relation == "<=" else (interval.high, interval.low)
+
+    def holds(value: float) -> bool:
+        return value <= gate.limit if gate.relation == "<=" else value >= gate.limit
+
+    return gate.model_copy(update={"passed": holds(worst), "inconclusive": holds(best) and not holds(worst)})
 
 
 def _agreement(subject: str, observed: float | None, limit: float | None) -> tuple[Gate, ...]:

@@ -1,10 +1,12 @@
 """How much two computations of one network may differ, derived from the number format."""
 
+import dataclasses
 from typing import Any
 
 import numpy as np
 
 from edgekd.errors import NonFiniteError, ShapeError
+from edgekd.verify.records import FLOAT16, FLOAT32, INTEGER, Tolerance
 
 FLOAT_MULTIPLE = 64
 """Multiples of epsilon that a different order of the same float sums may cost.
@@ -12,9 +14,139 @@ FLOAT_MULTIPLE = 64
 Rounding errors of a sum of K products grow like the square root of K where they are independent, and 64 is the square
 root of 4096 terms, more than most layers of an edge network add up; errors of several layers partly cancel."""
 
+MAX_LSB = 1.0
+"""Steps that an element may be off where two kernels do the same integer arithmetic: one rounds a tie the other way."""
+
+MAX_MISMATCH = 0.001
+"""The fraction of elements that may be off by more: a rounding that differs early may be carried on."""
+
+MIN_SQNR_DB = 10.0
+"""What an output that was quantised on one side only must have where nothing else judges it: noise of a tenth of the
+signal's power. It tells a working model from a broken one; how good is good enough, accuracy says."""
+
+MAX_ACCURACY_DROP = 0.01
+MIN_AGREEMENT = 0.98
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """What a user asks for; None stands for what is derived or for the default.
+
+    Attributes:
+      epsilons: multiples of epsilon that a float output may be off, relative to the largest output.
+      max_abs: an absolute tolerance of float outputs, instead.
+      max_lsb: steps that an element of an integer output may be off.
+      max_mismatch: the fraction of elements of an integer output that may be off by more.
+      min_sqnr_db: the least signal-to-noise ratio, of every output.
+      max_accuracy_drop: the reference's accuracy minus the candidate's may be at most this, where there are labels.
+      min_agreement: the least fraction of samples with the same class. By default it is asked for where there are
+        labels only, since only then the outputs are known to be classes.
+      expect: `same` judges every pair as two computations of one network; `close` as one that was quantised on one
+        side; `auto` decides by how the two compute.
+      by_interval: whether gates judge the 95 % intervals (with the outcome inconclusive where the limit lies inside),
+        or the measured values.
+    """
+
+    epsilons: float | None = None
+    max_abs: float | None = None
+    max_lsb: float | None = None
+    max_mismatch: float | None = None
+    min_sqnr_db: float | None = None
+    max_accuracy_drop: float | None = None
+    min_agreement: float | None = None
+    expect: str = "auto"
+    by_interval: bool = False
+
+
+def derive(
+    reference: np.ndarray[Any, Any],
+    *,
+    arithmetics: tuple[str, str],
+    steps: tuple[float | None, float | None],
+    judged_by_class: bool,
+    limits: Limits,
+) -> Tolerance:
+    """Returns the tolerance of one output, with the words that say where it comes from.
+
+    Args:
+      reference: the reference's output, any shape.
+      arithmetics: of the reference and of the candidate, see `edgekd.verify.arithmetic`.
+      steps: of this output of the reference and of the candidate; None where it is a float.
+      judged_by_class: whether gates on accuracy or agreement judge this output.
+      limits: what a user asks for.
+
+    Raises:
+      NonFiniteError: as `float_tolerance`.
+    """
+    found = _derived(reference, arithmetics, steps, judged_by_class, limits)
+    if limits.min_sqnr_db is None or found.kind in {"exact", "quantised"}:
+        return found
+    also = f"{found.origin}; min_sqnr_db {limits.min_sqnr_db:g} as given"
+    return found.model_copy(update={"min_sqnr_db": limits.min_sqnr_db, "origin": also})
+
+
+def _derived(
+    reference: np.ndarray[Any, Any],
+    arithmetics: tuple[str, str],
+    steps: tuple[float | None, float | None],
+    judged_by_class: bool,
+    limits: Limits,
+) -> Tolerance:
+    if reference.dtype.kind in "iub":
+        mismatch, origin = _or_default(limits.max_mismatch, 0.0, "max_mismatch")
+        return Tolerance(
+            kind="exact",
+            max_mismatch=mismatch,
+            origin=f"integers without a scale stand for themselves ({origin})",
+        )
+    floats = {FLOAT32, FLOAT16}
+    if limits.expect != "close" and (set(arithmetics) <= floats or (limits.expect == "same" and None in steps)):
+        return _of_floats(reference, arithmetics, limits)
+    one_network = _are_one_network(arithmetics, steps) or (limits.expect == "same" and None not in steps)
+    if limits.expect != "close" and one_network:
+        lsb, lsb_origin = _or_default(limits.max_lsb, MAX_LSB, "max_lsb")
+        mismatch, origin = _or_default(limits.max_mismatch, MAX_MISMATCH, "max_mismatch")
+        return Tolerance(
+            kind="integer",
+            step=steps[1],
+            max_lsb=lsb,
+            max_mismatch=mismatch,
+            origin=f"steps of the candidate's output scale {steps[1]:.6g} ({lsb_origin}), fraction beyond ({origin})",
+        )
+    if judged_by_class and limits.min_sqnr_db is None:
+        return Tolerance(kind="quantised", origin="quantised on one side: judged by accuracy and agreement")
+    ratio, origin = _or_default(limits.min_sqnr_db, MIN_SQNR_DB, "min_sqnr_db")
+    why = "quantised with another scale" if set(arithmetics) == {INTEGER} else "quantised on one side"
+    return Tolerance(kind="quantised", min_sqnr_db=ratio, origin=f"{why}: signal-to-noise ratio ({origin})")
+
+
+def _of_floats(reference: np.ndarray[Any, Any], arithmetics: tuple[str, str], limits: Limits) -> Tolerance:
+    if limits.max_abs is not None:
+        return Tolerance(kind="float", max_abs=limits.max_abs, origin="max_abs as given")
+    dtype = FLOAT16 if FLOAT16 in arithmetics else FLOAT32
+    multiple, origin = _or_default(limits.epsilons, FLOAT_MULTIPLE, "epsilons")
+    allowed = float_tolerance(reference, dtype=dtype, multiple=multiple)
+    largest = float(np.max(np.abs(reference)))
+    return Tolerance(
+        kind="float",
+        max_abs=allowed,
+        origin=f"{multiple:g} x epsilon of {dtype} x the reference's largest output {largest:.4g} ({origin})",
+    )
+
+
+def _are_one_network(arithmetics: tuple[str, str], steps: tuple[float | None, float | None]) -> bool:
+    first, second = steps
+    if set(arithmetics) != {INTEGER} or first is None or second is None:
+        return False
+    return bool(np.isclose(first, second, rtol=1e-5, atol=0))  # scales are float32, and may be written in decimals
+
+
+def _or_default(given: float | None, default: float, name: str) -> tuple[float, str]:
+    return (default, f"{name} {default:g} by default") if given is None else (given, f"{name} {given:g} as given")
+
 
 def float_tolerance(
-    reference: np.ndarray[Any, Any], *, dtype: str = "float32", multiple: int = FLOAT_MULTIPLE
+    reference: np.ndarray[Any, Any], *, dtype: str = "float32", multiple: float = FLOAT_MULTIPLE
 ) -> float:
     """Returns the largest absolute difference that rounding explains: multiple * epsilon(dtype) * max |reference|.
 

@@ -6,6 +6,7 @@ import pytest
 from edgekd.errors import NonFiniteError, ShapeError
 from edgekd.records import TensorSpec
 from edgekd.runtime import open_runner
+from edgekd.runtime.runner import ClosingRunner
 from edgekd.verify.comparison import compare
 from edgekd.verify.gates import accuracy_gates
 
@@ -40,7 +41,7 @@ def test_a_model_equals_its_own_outputs(linear):
     assert (record.reference_accuracy, record.accuracy_drop) == (None, None)
 
 
-class Eighths:
+class Eighths(ClosingRunner):
     """A runner whose output is quantised in steps of 1/8."""
 
     name = "eighths"

@@ -1,0 +1,172 @@
+"""How a verification reads on a terminal."""
+
+from collections.abc import Sequence
+
+import click
+
+from edgekd.cli import _tables
+from edgekd.records import Comparison, OutputError
+from edgekd.report import formatting
+from edgekd.verify.records import Pair, StageTable, Tolerance, Verdict, Verification
+
+_WORDS = {"passed": "passed", "failed": "FAILED", "inconclusive": "inconclusive"}
+
+
+def print_verification(found: Verification) -> None:
+    """Prints what the models were run on, how far they are apart, what was allowed and why, and what failed."""
+    _print_samples(found)
+    if found.matrix:
+        _print_matrix(found)
+        _print_outputs([pair for pair in found.pairs if not pair])
+    else:
+        _print_pairs(found.pairs)
+        _print_outputs(found.pairs)
+    _print_origins(found.pairs)
+    for pair in found.pairs:
+        for verdict in pair.verdicts:
+            if not verdict:
+                click.echo(f"{_WORDS[verdict.status]}: {_title(pair, found)}: {verdict.output}: {verdict.reason}")
+        _tables.print_failed(pair.gates)
+
+
+def print_stages(found: StageTable) -> None:
+    """Prints one row for each network and file of a run."""
+    rows = [
+        (
+            row.name,
+            row.runtime,
+            f"{formatting.percent(row.accuracy.value)} ({formatting.percent_interval(row.accuracy)})",
+            row.before or "",
+            f"{formatting.points(row.accuracy_drop.value)} ({formatting.points_interval(row.accuracy_drop)})"
+            if row.accuracy_drop
+            else "",
+            formatting.percent(row.agreement.value) if row.agreement else "",
+            "identical" if row.identical else "" if row.sqnr_db is None else f"{row.sqnr_db:.1f}",
+        )
+        for row in found.rows
+    ]
+    click.echo(f"{found.run}, on {found.samples:,} samples of {found.dataset}:")
+    headers = ("Stage", "Runtime", "Accuracy (95 %)", "Compared with", "Drop, points (95 %)", "Agreement", "SQNR, dB")
+    _tables.print_rows(headers, rows)
+
+
+def _print_samples(found: Verification) -> None:
+    reference = found.models[0]
+    against = "every pair" if found.matrix else f"against {reference.label} ({reference.runtime})"
+    click.echo(f"{against}, on {found.samples:,} samples: {found.dataset}")
+    if found.seeded:
+        click.echo("These samples are made up: they show whether models compute the same, not how accurate they are.")
+    for each in found.inputs:
+        shape = "x".join(map(str, each.shape)) or "one number"
+        values = f"{formatting.number(each.low)} to {formatting.number(each.high)}"
+        click.echo(f"input {each.name}: {each.dtype} {shape}, {values} ({each.origin})")
+    for model in found.models:
+        if model.stateful:
+            click.echo(f"{model.label} has a state, which was reset between samples")
+        if model.inputs_by == "by position":
+            click.echo(f"{model.label}: its inputs were paired by position, since their names differ")
+
+
+def _print_pairs(pairs: Sequence[Pair]) -> None:
+    rows = []
+    for pair in pairs:
+        comparison = pair.comparison
+        drop, agreement = comparison.accuracy_drop, comparison.agreement
+        rows.append(
+            (
+                pair.candidate,
+                "" if comparison.candidate_accuracy is None else formatting.percent(comparison.candidate_accuracy),
+                f"{formatting.points(drop.value)} ({formatting.points_interval(drop)})" if drop else "",
+                f"{formatting.percent(agreement.value)} (≥ {formatting.percent(agreement.low)})" if agreement else "",
+                *_errors(comparison.outputs),
+                _WORDS[pair.status],
+            )
+        )
+    headers = ("Model", "Accuracy", "Drop, points (95 %)", "Agreement (95 %)", "Largest error", "SQNR, dB", "Result")
+    _tables.print_rows(headers, rows)
+
+
+def _errors(outputs: Sequence[OutputError]) -> tuple[str, str]:
+    if not outputs:
+        return "", ""
+    ratios = [error.sqnr_db for error in outputs if error.sqnr_db is not None]
+    largest = max(error.max_abs for error in outputs)
+    return formatting.number(largest), f"{min(ratios):.1f}" if ratios else "identical"
+
+
+def _print_matrix(found: Verification) -> None:
+    labels = [model.label for model in found.models]
+    cells = {(pair.reference, pair.candidate): _cell(pair) for pair in found.pairs}
+    numbers = {label: str(number) for number, label in enumerate(labels, start=1)}
+    rows = [
+        (f"{numbers[label]} {label}", *(cells.get((other, label), "") for other in labels[:-1])) for label in labels
+    ]
+    _tables.print_rows(("Model", *(numbers[label] for label in labels[:-1])), rows)
+    click.echo("SQNR in dB; ! failed, ? inconclusive")
+
+
+def _cell(pair: Pair) -> str:
+    mark = {"passed": "", "failed": "! ", "inconclusive": "? "}[pair.status]
+    return f"{mark}{_errors(pair.comparison.outputs)[1]}"
+
+
+def _print_outputs(pairs: Sequence[Pair]) -> None:
+    rows = []
+    several = len({pair.reference for pair in pairs}) > 1
+    for pair in pairs:
+        errors = _by_output(pair.comparison)
+        for verdict in pair.verdicts:
+            name = f"{pair.candidate} / {pair.reference}" if several else pair.candidate
+            rows.append((name, *_output_row(verdict, errors.get(verdict.candidate_output)), _WORDS[verdict.status]))
+    headers = ("Output of", "Output", "Largest error", "LSB", "Relative L2", "Cosine", "SQNR, dB", "Allowed", "Result")
+    if rows:
+        _tables.print_rows(headers, rows)
+
+
+def _print_origins(pairs: Sequence[Pair]) -> None:
+    """Prints where each tolerance comes from, once for all outputs that share it."""
+    origins: dict[str, list[str]] = {}
+    for verdict in (verdict for pair in pairs for verdict in pair.verdicts):
+        origins.setdefault(verdict.tolerance.origin, []).append(f"{verdict.output} of {verdict.candidate}")
+    for origin, outputs in origins.items():
+        click.echo(f"allowed for {', '.join(dict.fromkeys(outputs))}: {origin}")
+    for pair in pairs:
+        if pair.outputs_by == "by position":
+            names = ", ".join(f"{each.output} = {each.candidate_output}" for each in pair.verdicts)
+            click.echo(f"{pair.candidate}: its outputs were paired by position, since their names differ: {names}")
+
+
+def _output_row(verdict: Verdict, error: OutputError | None) -> tuple[str, ...]:
+    allowed = _allowed(verdict.tolerance)
+    if error is None:
+        return (verdict.output, "", "", "", "", "", allowed)
+    return (
+        verdict.output,
+        formatting.number(error.max_abs),
+        "" if error.max_lsb is None else formatting.number(error.max_lsb),
+        formatting.number(error.relative_l2),
+        "all zero" if error.cosine is None else f"{error.cosine:.6f}",
+        "identical" if error.sqnr_db is None else f"{error.sqnr_db:.1f}",
+        allowed,
+    )
+
+
+def _allowed(tolerance: Tolerance) -> str:
+    parts = []
+    if tolerance.max_abs is not None:
+        parts.append(f"≤ {formatting.number(tolerance.max_abs)}")
+    if tolerance.max_lsb is not None and tolerance.max_mismatch is not None:
+        parts.append(f"≤ {100 * tolerance.max_mismatch:g} % beyond {tolerance.max_lsb:g} LSB")
+    elif tolerance.max_mismatch is not None:
+        parts.append(f"≤ {100 * tolerance.max_mismatch:g} % differ")
+    if tolerance.min_sqnr_db is not None:
+        parts.append(f"≥ {tolerance.min_sqnr_db:g} dB")
+    return ", ".join(parts) or "by accuracy"
+
+
+def _by_output(comparison: Comparison) -> dict[str, OutputError]:
+    return {error.output: error for error in comparison.outputs}
+
+
+def _title(pair: Pair, found: Verification) -> str:
+    return f"{pair.candidate} against {pair.reference}" if found.matrix else pair.candidate

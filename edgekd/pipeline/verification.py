@@ -1,0 +1,148 @@
+"""Opens models of any kind, finds samples for them, and compares them."""
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from edgekd import recipe
+from edgekd.data.dataset import Dataset, Split
+from edgekd.errors import RecipeError, ShapeError
+from edgekd.pipeline.execution import load_data
+from edgekd.runtime.native_output import import_quietly
+from edgekd.runtime.selection import split_choice, variants
+from edgekd.teachers.runnable import Runnable, open_runnable
+from edgekd.verify import comparing, samples
+from edgekd.verify.comparing import Subject
+from edgekd.verify.records import Verification
+from edgekd.verify.samples import Samples
+from edgekd.verify.tolerances import Limits
+
+EVERY_RUNTIME = "all"
+_EXPORTED = {".tflite", ".onnx"}
+
+
+def verify_models(
+    reference: Any,
+    candidates: Sequence[Any],
+    *,
+    data: Dataset | Split | Path | str | None = None,
+    options: Sequence[str] = (),
+    split: str = "test",
+    seeded: int | None = None,
+    seed: int = 0,
+    ranges: Mapping[str, tuple[float, float]] = MappingProxyType({}),
+    shapes: Mapping[str, Sequence[int]] = MappingProxyType({}),
+    runtimes: Sequence[str] = (),
+    matrix: bool = False,
+    signature: str | None = None,
+    limits: Limits | None = None,
+    classes: str | None = None,
+    paired: Mapping[str, str] = MappingProxyType({}),
+    batch_size: int = 64,
+    reset_every: int = 1,
+) -> Verification:
+    """Returns whether each candidate is its reference; see `edgekd.verify_models`, which has the same arguments."""
+    if data is not None and seeded is not None:
+        raise RecipeError("data and a number of seeded samples were given: choose one of them.")
+    sources = _sources(reference, candidates, runtimes, matrix=matrix)
+    if any(_is_keras(source) for source, _ in sources):
+        import_quietly("keras")
+    with contextlib.ExitStack() as stack:
+        subjects = []
+        for source, label in sources:
+            opened = open_runnable(source, signature=signature)
+            stack.callback(opened.runner.close)
+            subjects.append(_subject(opened, label))
+        given = (
+            _read(data, subjects[0], options, split)
+            if data is not None
+            else _seeded(subjects, samples.DEFAULT_SAMPLES if seeded is None else seeded, seed, ranges, shapes)
+        )
+        return comparing.verify(
+            subjects,
+            given,
+            matrix=matrix,
+            limits=limits,
+            classes=classes,
+            paired=paired,
+            batch_size=batch_size,
+            reset_every=reset_every,
+        )
+
+
+def _subject(opened: Runnable, label: str) -> Subject:
+    return Subject(label, opened.path, opened.runtime, opened.runner, opened.arithmetic)
+
+
+def _sources(
+    reference: Any, candidates: Sequence[Any], runtimes: Sequence[str], *, matrix: bool
+) -> list[tuple[Any, str]]:
+    """Returns what to open and what to call it: every candidate in every runtime that was asked for."""
+    first = _in_runtimes(reference, runtimes if matrix else ())
+    others = [each for candidate in candidates for each in _in_runtimes(candidate, runtimes)]
+    if not others:
+        raise ShapeError("no candidate was given: a reference and at least one candidate are needed.")
+    judged = [*first, *others] if matrix else others
+    short = len({_name(each) for each in judged}) == len(judged)
+    labels = [_name(each) if short else str(getattr(each, "name", each)) for each in (*first, *others)]
+    if matrix and len(set(labels)) != len(labels):
+        raise RecipeError("a model was given twice in the same runtime: a matrix compares different ones.")
+    return list(zip((*first, *others), labels, strict=True))
+
+
+def _in_runtimes(source: Any, runtimes: Sequence[str]) -> list[Any]:
+    """Returns a path with each of the runtimes that open such a file; a choice in the path itself comes first."""
+    if not runtimes or not isinstance(source, str | Path):
+        return [source]
+    path, chosen = split_choice(str(source))
+    if chosen is not None or path.suffix.lower() not in _EXPORTED:
+        return [source]
+    known = variants()
+    if EVERY_RUNTIME in runtimes:
+        able = [each.name for each in known.values() if path.suffix.lower() in each.suffixes]
+    else:
+        able = [name for name in runtimes if name not in known or path.suffix.lower() in known[name].suffixes]
+    return [f"{path}@{name}" for name in able] or [source]
+
+
+def _name(source: Any) -> str:
+    return Path(source).name if isinstance(source, str | Path) else str(source.name)
+
+
+def _is_keras(source: Any) -> bool:
+    return not isinstance(source, str | Path) or split_choice(str(source))[0].suffix.lower() not in _EXPORTED
+
+
+def _read(data: Any, reference: Subject, options: Sequence[str], split: str) -> Samples:
+    inputs = reference.runner.inputs
+    if isinstance(data, Split):
+        return samples.split_samples(data, inputs, name="the given samples")
+    if not isinstance(data, Dataset):
+        path = Path(data)
+        if path.suffix.lower() == ".npz" or path.is_dir():
+            if options:
+                raise RecipeError(
+                    f"options ({', '.join(options)}) are for a dataset by name; {str(path)!r} takes none."
+                )
+            return samples.folder_samples(path, inputs) if path.is_dir() else samples.npz_samples(path, inputs)
+        data = load_data(recipe.data_section(str(data), overrides=tuple(options)))
+    return samples.split_samples(data.splits[split], inputs, name=f"{data.name} {split}")
+
+
+def _seeded(
+    subjects: Sequence[Subject],
+    number: int,
+    seed: int,
+    ranges: Mapping[str, tuple[float, float]],
+    shapes: Mapping[str, Sequence[int]],
+) -> Samples:
+    asked = {name: (low, high, "as given") for name, (low, high) in ranges.items()}
+    return samples.seeded_samples(
+        subjects[0].runner.inputs,
+        samples=number,
+        seed=seed,
+        ranges={**comparing.declared_ranges(subjects), **asked},
+        shapes=shapes,
+    )

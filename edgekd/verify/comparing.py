@@ -1,0 +1,174 @@
+"""Running models on the same samples, and judging every candidate by its reference."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+from edgekd.errors import ModelError, RecipeError, ShapeError, unknown_name
+from edgekd.runtime import Runner, predict_arrays
+from edgekd.verify import matching
+from edgekd.verify.arithmetic import Arithmetic
+from edgekd.verify.judging import Answers, Output, judge
+from edgekd.verify.records import ModelUse, Verification, worst
+from edgekd.verify.samples import Samples
+from edgekd.verify.tolerances import Limits
+
+EXPECTED = ("auto", "same", "close")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Subject:
+    """A model that takes part.
+
+    Attributes:
+      label: what to call it; each model has another one.
+      path: where it lies.
+      runtime: what runs it.
+      runner: runs it.
+      arithmetic: how it computes.
+    """
+
+    label: str
+    path: str
+    runtime: str
+    runner: Runner
+    arithmetic: Arithmetic
+
+
+def verify(
+    subjects: Sequence[Subject],
+    samples: Samples,
+    *,
+    matrix: bool = False,
+    limits: Limits | None = None,
+    classes: str | None = None,
+    paired: Mapping[str, str] = MappingProxyType({}),
+    batch_size: int = 64,
+    reset_every: int = 1,
+) -> Verification:
+    """Returns whether every candidate is its reference, on the same samples.
+
+    Args:
+      subjects: the reference first, then the candidates.
+      samples: for the first one's inputs; the others' are paired with them by name or position.
+      matrix: compare every model with every earlier one, instead of with the first one only.
+      limits: what a user asks for.
+      classes: the output whose argmax is the class.
+      paired: {a name of the reference's inputs or outputs: a candidate's name for it}.
+      batch_size: samples per run of models whose batch may vary.
+      reset_every: samples between two resets of models with a state.
+
+    Raises:
+      ShapeError: fewer than two models, models that do not fit together, or samples that do not fit them.
+      RecipeError: an unknown expectation, or names in `paired` that no model has.
+      ModelError: a model could not be run.
+    """
+    limits = limits or Limits()
+    if len(subjects) < 2:
+        raise ShapeError(f"{len(subjects)} model was given: a reference and at least one candidate are needed.")
+    if limits.expect not in EXPECTED:
+        raise RecipeError(unknown_name("expectation", limits.expect, EXPECTED))
+    if reset_every < 1:
+        raise RecipeError(f"a state can be reset every 1 or more samples, not every {reset_every}.")
+    _require_names(subjects, paired)
+    answers, uses = [], []
+    for subject in subjects:
+        order, rule = _inputs(subjects[0], subject, paired)
+        found = predict_arrays(
+            subject.runner, [samples.arrays[at] for at in order], batch_size=batch_size, reset_every=reset_every
+        )
+        answers.append(_answers(subject, found))
+        uses.append(
+            ModelUse(
+                label=subject.label,
+                path=subject.path,
+                runtime=subject.runtime,
+                arithmetic=subject.arithmetic.kind,
+                stateful=subject.runner.stateful,
+                inputs_by=rule,
+            )
+        )
+    pairs = tuple(
+        judge(
+            answers[first],
+            answers[second],
+            dataset=samples.name,
+            labels=samples.labels,
+            classes=classes,
+            paired={name: other for name, other in paired.items() if name in _names(subjects[first], "outputs")},
+            limits=limits,
+        )
+        for second in range(1, len(answers))
+        for first in (range(second) if matrix else (0,))
+    )
+    return Verification(
+        status=worst([pair.status for pair in pairs]),
+        samples=len(samples.arrays[0]),
+        dataset=samples.name,
+        seeded=samples.seeded,
+        labelled=samples.labels is not None,
+        matrix=matrix,
+        inputs=samples.inputs,
+        models=tuple(uses),
+        pairs=pairs,
+        comparisons=tuple(pair.comparison for pair in pairs),
+        verdicts=tuple(verdict for pair in pairs for verdict in pair.verdicts),
+        gates=tuple(gate for pair in pairs for gate in pair.gates),
+    )
+
+
+def declared_ranges(subjects: Sequence[Subject]) -> dict[str, tuple[float, float, str]]:
+    """Returns, for the first model's inputs, the range that the first model which declares one was made for.
+
+    A file that computes in integers declares the range of its input by the scale and zero point that turn it into
+    integers.
+    """
+    found: dict[str, tuple[float, float, str]] = {}
+    for subject in subjects:
+        order, _ = _inputs(subjects[0], subject, {})
+        for spec, position in zip(subject.runner.inputs, order, strict=True):
+            name = subjects[0].runner.inputs[position].name
+            if name not in found and spec.name in subject.arithmetic.ranges:
+                low, high = subject.arithmetic.ranges[spec.name]
+                found[name] = (low, high, f"what {subject.label} can represent")
+    return found
+
+
+def _inputs(reference: Subject, candidate: Subject, paired: Mapping[str, str]) -> tuple[list[int], str]:
+    """Returns, for each input of the candidate, the position of the reference's that it is, and the rule."""
+    names = _names(reference, "inputs")
+    if candidate is reference:
+        return list(range(len(names))), "its own"
+    order, rule = matching.pair(
+        names,
+        _names(candidate, "inputs"),
+        what="input",
+        models=(reference.label, candidate.label),
+        given={name: other for name, other in paired.items() if name in names and other in _names(candidate, "inputs")},
+    )
+    return [order.index(at) for at in range(len(order))], rule
+
+
+def _answers(subject: Subject, found: Sequence[object]) -> Answers:
+    specs, steps = subject.runner.outputs, subject.arithmetic.steps
+    return Answers(
+        label=subject.label,
+        arithmetic=subject.arithmetic.kind,
+        outputs=tuple(
+            Output(spec.name, values, spec.scale if spec.scale is not None else steps.get(spec.name))  # type: ignore[arg-type]
+            for spec, values in zip(specs, found, strict=True)
+        ),
+    )
+
+
+def _names(subject: Subject, what: str) -> list[str]:
+    return [spec.name for spec in (subject.runner.inputs if what == "inputs" else subject.runner.outputs)]
+
+
+def _require_names(subjects: Sequence[Subject], paired: Mapping[str, str]) -> None:
+    known = [{*_names(subject, "inputs"), *_names(subject, "outputs")} for subject in subjects]
+    for name, other in paired.items():
+        if name not in known[0]:
+            raise ModelError(unknown_name(f"input or output of {subjects[0].label!r}:", name, known[0]))
+        if not any(other in names for names in known[1:]):
+            raise ModelError(unknown_name("input or output of the candidates:", other, set().union(*known[1:])))

@@ -1,0 +1,270 @@
+"""Whether a candidate's outputs are the reference's: functions of what two models returned for the same samples."""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from edgekd.errors import ShapeError, unknown_name
+from edgekd.records import Comparison, Gate, Interval, OutputError
+from edgekd.verify import gates, matching, metrics, tolerances
+from edgekd.verify.records import Pair, Status, Tolerance, Verdict, worst
+from edgekd.verify.tolerances import Limits
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Output:
+    """One output of a model for all samples.
+
+    Attributes:
+      name: the model's own.
+      values: [samples, ...] float32, or integers that stand for themselves.
+      step: the distance of neighbouring values where they come from integers; None for floats.
+    """
+
+    name: str
+    values: Array
+    step: float | None = None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Answers:
+    """What a model returned for the samples.
+
+    Attributes:
+      label: what to call the model.
+      arithmetic: how it computes, see `edgekd.verify.arithmetic`.
+      outputs: in the model's order.
+    """
+
+    label: str
+    arithmetic: str
+    outputs: tuple[Output, ...]
+
+
+def judge(
+    reference: Answers,
+    candidate: Answers,
+    *,
+    dataset: str,
+    labels: Array | None = None,
+    classes: str | None = None,
+    paired: Mapping[str, str] = MappingProxyType({}),
+    limits: Limits | None = None,
+) -> Pair:
+    """Returns how far the candidate is from the reference, within which tolerances, and whether that is enough.
+
+    NaN or infinity in either model's outputs is a failure. An output of the reference that is zero everywhere decides
+    nothing: it is inconclusive.
+
+    Args:
+      reference: what the candidate should return.
+      candidate: for the same samples.
+      dataset: what to call the samples.
+      labels: [samples] integer classes, or None: then no accuracy is computed.
+      classes: the output of the reference whose argmax is the class; by default the only one of shape
+        [samples, classes].
+      paired: {output of the reference: output of the candidate}; by name or position where it is empty.
+      limits: what a user asks for.
+
+    Raises:
+      ShapeError: different numbers of outputs or different shapes, no samples, or labels where no output gives classes.
+      ModelError: an output that is named and not there.
+    """
+    limits = limits or Limits()
+    names = [output.name for output in reference.outputs]
+    models = (reference.label, candidate.label)
+    order, rule = matching.pair(
+        names, [output.name for output in candidate.outputs], what="output", models=models, given=paired
+    )
+    pairs = [(output, candidate.outputs[position]) for output, position in zip(reference.outputs, order, strict=True)]
+    for first, second in pairs:
+        _require_one_shape(first, second, models)
+    by_class = _class_output(pairs, classes, labels, reference.label)
+    found = [
+        _judge_output(first, second, reference, candidate, limits, is_class=by_class == at and labels is not None)
+        for at, (first, second) in enumerate(pairs)
+    ]
+    verdicts = tuple(verdict for verdict, _ in found)
+    comparison = Comparison(
+        reference=reference.label,
+        candidate=candidate.label,
+        samples=len(pairs[0][0].values),
+        dataset=dataset,
+        outputs=tuple(error for _, error in found if error is not None),
+    )
+    if by_class is not None:
+        comparison = comparison.model_copy(update=_by_class(*pairs[by_class], labels))
+    judged = _gates(comparison, limits, labelled=labels is not None)
+    statuses: list[Status] = [verdict.status for verdict in verdicts]
+    statuses += ["passed" if gate.passed else "inconclusive" if gate.inconclusive else "failed" for gate in judged]
+    return Pair(
+        reference=reference.label,
+        candidate=candidate.label,
+        status=worst(statuses),
+        outputs_by=rule,
+        comparison=comparison,
+        verdicts=verdicts,
+        gates=judged,
+    )
+
+
+def _require_one_shape(first: Output, second: Output, models: tuple[str, str]) -> None:
+    if first.values.shape != second.values.shape:
+        raise ShapeError(
+            f"output {first.name!r} of {models[0]!r} has shape {list(first.values.shape)} and {second.name!r} of "
+            f"{models[1]!r} {list(second.values.shape)}: these are not the same output. Say which belong together, or "
+            "compare another file."
+        )
+    if first.values.size == 0:
+        raise ShapeError(f"output {first.name!r} of {models[0]!r} is empty: nothing can be compared.")
+
+
+def _class_output(
+    pairs: Sequence[tuple[Output, Output]], chosen: str | None, labels: Array | None, label: str
+) -> int | None:
+    able = [
+        at
+        for at, (first, _) in enumerate(pairs)
+        if first.values.ndim == 2 and first.values.shape[1] > 1 and first.values.dtype.kind == "f"
+    ]
+    if chosen is not None:
+        names = [first.name for first, _ in pairs]
+        if chosen not in names:
+            raise ShapeError(unknown_name(f"output of {label!r}:", chosen, names))
+        able = [at for at in able if names[at] == chosen]
+    if len(able) == 1:
+        return able[0]
+    if labels is None and chosen is None:
+        return None
+    shapes = ", ".join(f"{first.name} {list(first.values.shape)}" for first, _ in pairs)
+    raise ShapeError(
+        f"labels need one output of shape [samples, classes], and {label!r} has {shapes}: say which output gives the "
+        "classes, or compare on data without labels."
+    )
+
+
+def _judge_output(
+    first: Output, second: Output, reference: Answers, candidate: Answers, limits: Limits, *, is_class: bool
+) -> tuple[Verdict, OutputError | None]:
+    def verdict(status: Status, tolerance: Tolerance, reason: str = "", mismatch: float | None = None) -> Verdict:
+        return Verdict(
+            reference=reference.label,
+            candidate=candidate.label,
+            output=first.name,
+            candidate_output=second.name,
+            status=status,
+            tolerance=tolerance,
+            mismatch=mismatch,
+            reason=reason,
+        )
+
+    none = Tolerance(kind="exact" if first.values.dtype.kind in "iub" else "float", origin="nothing was derived")
+    for output, model in ((first, reference), (second, candidate)):
+        bad = int(np.count_nonzero(~np.isfinite(output.values)))
+        if bad:
+            reason = f"{bad} of {output.values.size} values of {model.label!r} are NaN or infinite"
+            return verdict("failed", none, reason), None
+    if first.values.dtype.kind in "iub" or second.values.dtype.kind in "iub":
+        return _judge_integers(first, second, reference, candidate, limits, verdict)
+    if not first.values.any():
+        reason = f"every value of {reference.label!r} is zero: that tells nothing, use other samples"
+        return verdict("inconclusive", none, reason), None
+    tolerance = tolerances.derive(
+        first.values,
+        arithmetics=(reference.arithmetic, candidate.arithmetic),
+        steps=(first.step, second.step),
+        judged_by_class=is_class,
+        limits=limits,
+    )
+    error = _errors(first.values, second)
+    mismatch = None
+    if tolerance.step is not None and tolerance.max_lsb is not None:
+        mismatch = metrics.beyond_lsb(first.values, second.values, scale=tolerance.step, steps=tolerance.max_lsb)
+    reason = _excess(tolerance, error, mismatch)
+    return verdict("failed" if reason else "passed", tolerance, reason, mismatch), error
+
+
+def _judge_integers(
+    first: Output, second: Output, reference: Answers, candidate: Answers, limits: Limits, verdict: Any
+) -> tuple[Verdict, OutputError | None]:
+    """Judges an output that is made of integers that stand for themselves."""
+    kinds = {"b" if output.values.dtype.kind == "b" else output.values.dtype.kind for output in (first, second)}
+    tolerance = tolerances.derive(
+        first.values if first.values.dtype.kind in "iub" else second.values,
+        arithmetics=(reference.arithmetic, candidate.arithmetic),
+        steps=(None, None),
+        judged_by_class=False,
+        limits=limits,
+    )
+    if "f" in kinds:
+        reason = f"one is {first.values.dtype.name} and the other {second.values.dtype.name}"
+        return verdict("failed", tolerance, reason), None
+    differ = float(np.mean(first.values != second.values))
+    allowed = tolerance.max_mismatch or 0.0
+    reason = (
+        "" if differ <= allowed else f"{100 * differ:.4g} % of the values differ; at most {100 * allowed:.4g} % may"
+    )
+    found = verdict("failed" if reason else "passed", tolerance, reason, differ)
+    return found, _errors(first.values, second) if first.values.any() else None
+
+
+def _errors(expected: Array, second: Output) -> OutputError:
+    received, scale = second.values, second.step
+    ratio_db = metrics.sqnr_db(expected, received)
+    return OutputError(
+        output=second.name,
+        elements=expected.size,
+        max_abs=metrics.max_abs(expected, received),
+        relative_l2=metrics.relative_l2(expected, received),
+        cosine=metrics.cosine(expected, received) if received.any() else None,
+        sqnr_db=None if math.isinf(ratio_db) else ratio_db,
+        max_lsb=None if scale is None else metrics.max_lsb(expected, received, scale=scale),
+        beyond_one_lsb=None if scale is None else metrics.beyond_lsb(expected, received, scale=scale),
+    )
+
+
+def _excess(tolerance: Tolerance, error: OutputError, mismatch: float | None) -> str:
+    """Returns what goes beyond the tolerance, in words; nothing where nothing does."""
+    if tolerance.max_abs is not None and error.max_abs > tolerance.max_abs:
+        return f"off by up to {error.max_abs:.4g}; at most {tolerance.max_abs:.4g} may be"
+    if tolerance.max_mismatch is not None and mismatch is not None and mismatch > tolerance.max_mismatch:
+        return (
+            f"{100 * mismatch:.4g} % of the values are off by more than {tolerance.max_lsb:g} LSB (up to "
+            f"{error.max_lsb:.4g}); at most {100 * tolerance.max_mismatch:.4g} % may be"
+        )
+    if tolerance.min_sqnr_db is not None and error.sqnr_db is not None and error.sqnr_db < tolerance.min_sqnr_db:
+        return f"SQNR {error.sqnr_db:.1f} dB; at least {tolerance.min_sqnr_db:g} dB must be"
+    return ""
+
+
+def _by_class(first: Output, second: Output, labels: Array | None) -> dict[str, float | Interval]:
+    if not (np.isfinite(first.values).all() and np.isfinite(second.values).all()):
+        return {}
+    expected, received = first.values.argmax(axis=-1), second.values.argmax(axis=-1)
+    found: dict[str, float | Interval] = {"agreement": metrics.accuracy_interval(received, expected)}
+    if labels is not None:
+        found["reference_accuracy"] = metrics.accuracy(expected, labels)
+        found["candidate_accuracy"] = metrics.accuracy(received, labels)
+        found["accuracy_drop"] = metrics.paired_drop_interval(expected, received, labels)
+    return found
+
+
+def _gates(comparison: Comparison, limits: Limits, *, labelled: bool) -> tuple[Gate, ...]:
+    found: list[Gate] = []
+    if labelled:
+        drop, same = limits.max_accuracy_drop, limits.min_agreement
+        found += gates.accuracy_gates(
+            (comparison.candidate,),
+            (comparison,),
+            max_accuracy_drop=tolerances.MAX_ACCURACY_DROP if drop is None else drop,
+            min_agreement=tolerances.MIN_AGREEMENT if same is None else same,
+        )
+    elif limits.min_agreement is not None:
+        found.append(gates.agreement_gate(comparison, min_agreement=limits.min_agreement))
+    return gates.by_interval(found, comparison) if limits.by_interval else tuple(found)
