@@ -53,9 +53,11 @@ def print_stages(found: StageTable) -> None:
 def _print_samples(found: Verification) -> None:
     reference = found.models[0]
     against = "every pair" if found.matrix else f"against {reference.label} ({reference.runtime})"
-    click.echo(f"{against}, on {found.samples:,} samples: {found.dataset}")
+    click.echo(f"{against}, on {found.dataset if found.seeded else f'{found.samples:,} samples of {found.dataset}'}:")
     if found.seeded:
-        click.echo("These samples are made up: they show whether models compute the same, not how accurate they are.")
+        click.echo(
+            "made up, since no data was given: they show whether models compute the same, not how accurate they are"
+        )
     for each in found.inputs:
         shape = "x".join(map(str, each.shape)) or "one number"
         values = f"{formatting.number(each.low)} to {formatting.number(each.high)}"
@@ -83,7 +85,7 @@ def _print_pairs(pairs: Sequence[Pair]) -> None:
             )
         )
     headers = ("Model", "Accuracy", "Drop, points (95 %)", "Agreement (95 %)", "Largest error", "SQNR, dB", "Result")
-    _tables.print_rows(headers, rows)
+    _print_filled(headers, rows)
 
 
 def _errors(outputs: Sequence[OutputError]) -> tuple[str, str]:
@@ -120,7 +122,13 @@ def _print_outputs(pairs: Sequence[Pair]) -> None:
             rows.append((name, *_output_row(verdict, errors.get(verdict.candidate_output)), _WORDS[verdict.status]))
     headers = ("Output of", "Output", "Largest error", "LSB", "Relative L2", "Cosine", "SQNR, dB", "Allowed", "Result")
     if rows:
-        _tables.print_rows(headers, rows)
+        _print_filled(headers, rows)
+
+
+def _print_filled(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Prints a table without the columns in which nothing stands."""
+    kept = [at for at in range(len(headers)) if any(row[at] for row in rows)]
+    _tables.print_rows([headers[at] for at in kept], [[row[at] for at in kept] for row in rows])
 
 
 def _print_origins(pairs: Sequence[Pair]) -> None:

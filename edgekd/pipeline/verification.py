@@ -47,6 +47,8 @@ def verify_models(
     if data is not None and seeded is not None:
         raise RecipeError("data and a number of seeded samples were given: choose one of them.")
     sources = _sources(reference, candidates, runtimes, matrix=matrix)
+    if signature is not None and not any(_has_signatures(source) for source, _ in sources):
+        raise RecipeError(f"signature {signature!r} was chosen, but no model is a TFLite file or a SavedModel.")
     if any(_is_keras(source) for source, _ in sources):
         import_quietly("keras")
     with contextlib.ExitStack() as stack:
@@ -109,6 +111,13 @@ def _in_runtimes(source: Any, runtimes: Sequence[str]) -> list[Any]:
 
 def _name(source: Any) -> str:
     return Path(source).name if isinstance(source, str | Path) else str(source.name)
+
+
+def _has_signatures(source: Any) -> bool:
+    if not isinstance(source, str | Path):
+        return False
+    path, _ = split_choice(str(source))
+    return path.suffix.lower() == ".tflite" or path.is_dir()
 
 
 def _is_keras(source: Any) -> bool:

@@ -42,7 +42,8 @@ def open_runnable(source: Any, *, runtime_name: str | None = None, signature: st
       source: a Keras or tf_keras network; or the path, with `@RUNTIME` behind it or not, of a .keras, .h5, .tflite or
         .onnx file or of a SavedModel folder.
       runtime_name: such as litert_builtin, where the path does not say it.
-      signature: which signature of a TFLite file or SavedModel to run. A TFLite file with only one is run by that.
+      signature: which signature of a TFLite file or SavedModel to run; models of other kinds have none. A TFLite file
+        with only one is run by that.
 
     Raises:
       StorageError: there is no such file.
@@ -61,15 +62,15 @@ def open_runnable(source: Any, *, runtime_name: str | None = None, signature: st
     if path.suffix.lower() in {".keras", ".h5", ".hdf5"}:
         storage.require_file(path, "model")
         _require_runtime(path, chosen, {_KERAS, _TF_KERAS})
-        if signature is not None:
-            raise ModelError(f"{str(path)!r} is a Keras file, which has no signature {signature!r}.")
         return _keras_file(path, chosen)
     return _exported(path, chosen, signature)
 
 
 def _exported(path: Path, chosen: str | None, signature: str | None) -> Runnable:
     name = chosen or runtime.engine_of(path)
-    if path.suffix.lower() == ".tflite" and name != "tflite_micro":
+    if path.suffix.lower() == ".onnx":
+        signature = None
+    elif name != "tflite_micro":
         signature = _signature(path, signature)
     runner = runtime.open_runner(path, runtime=chosen, signature=signature)
     return Runnable(runner, str(path), name, arithmetic_of(path, signature=signature))
