@@ -68,11 +68,13 @@ def open_runnable(source: Any, *, runtime_name: str | None = None, signature: st
 
 def _exported(path: Path, chosen: str | None, signature: str | None) -> Runnable:
     name = chosen or runtime.engine_of(path)
-    if path.suffix.lower() == ".onnx":
-        signature = None
-    elif name != "tflite_micro":
-        signature = _signature(path, signature)
-    runner = runtime.open_runner(path, runtime=chosen, signature=signature)
+    options: dict[str, Any] = {}
+    if path.suffix.lower() == ".tflite":
+        if signature is not None:
+            options["signature"] = signature
+        elif name != "tflite_micro":
+            options["by_signature"] = True
+    runner = runtime.open_runner(path, runtime=chosen, **options)
     return Runnable(runner, str(path), name, arithmetic_of(path, signature=signature))
 
 
@@ -110,17 +112,6 @@ def _require_runtime(path: Path, chosen: str | None, able: set[str]) -> None:
         raise ModelError(f"runtime {chosen!r} does not open {str(path)!r}: for it there is {', '.join(sorted(able))}.")
 
 
-def _signature(path: Path, signature: str | None) -> str | None:
-    """Returns the signature to run: the chosen one, or the only one."""
-    from edgekd.runtime import litert
-
-    runtime.open_runner(path).close()  # its parser may crash on a damaged file: a child process tries it first
-    known = litert.read_signatures(path)
-    if signature is None and len(known) > 1:
-        raise ModelError(_several(path, known))
-    return signature if signature is not None or not known else known[0]
-
-
 def _saved_model(path: Path, signature: str | None) -> Runnable:
     from edgekd.teachers import child, saved_model
 
@@ -134,7 +125,7 @@ def _saved_model(path: Path, signature: str | None) -> Runnable:
 
 
 def _several(path: Path, known: Sequence[str]) -> str:
-    return f"{str(path)!r} has {len(known)} signatures: choose one with --signature: {', '.join(sorted(known))}."
+    return f"{str(path)!r} has {len(known)} signatures: choose one of {', '.join(sorted(known))}."
 
 
 def _network(model: Any, name: str, path: str) -> Runnable:

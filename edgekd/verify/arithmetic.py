@@ -42,7 +42,7 @@ def arithmetic_of(path: Path, *, signature: str | None = None) -> Arithmetic:
 
     Args:
       path: the file, which a runner has opened: so it is whole.
-      signature: the signature of a TFLite file that is run.
+      signature: the signature of a TFLite file that is run; by default the only one, or else the main graph.
 
     Raises:
       ModelError: it is of another kind, or is damaged.
@@ -70,7 +70,9 @@ def _kind(*, activations: bool, weights: bool, halves: bool) -> str:
 
 
 def _tflite(model: Any, signature: str | None) -> Arithmetic:
-    chosen = [each for each in model.signatureDefs or () if (each.signatureKey or b"").decode() == signature]
+    known = model.signatureDefs or []
+    only = len(known) == 1 and signature is None
+    chosen = [each for each in known if only or (each.signatureKey or b"").decode() == signature]
     graph = model.subgraphs[chosen[0].subgraphIndex if chosen else 0]
     names = {index: (tensor.name or b"").decode(errors="replace") for index, tensor in enumerate(graph.tensors)}
     for definition in chosen:

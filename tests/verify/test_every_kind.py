@@ -107,14 +107,14 @@ def test_a_state_is_reset_between_samples_in_every_runtime(programs):
 
 
 def test_one_of_several_signatures_must_be_chosen(programs):
-    with pytest.raises(ModelError, match=r"two\.tflite' has 2 signatures: choose one with --signature: one, other"):
+    with pytest.raises(ModelError, match=r"two\.tflite' has 2 signatures: choose one of one, other"):
         edgekd.verify_models(programs / "two.tflite", [programs / "two"])
     found = edgekd.verify_models(programs / "two.tflite", [programs / "two"], signature="one")
     assert found
     assert [each.name for each in found.inputs] == ["a", "x"]
     assert [verdict.output for verdict in found.verdicts] == ["b", "z"]
     assert edgekd.verify_models(programs / "two", [programs / "two.tflite"], signature="other")
-    with pytest.raises(ModelError, match="unknown signature .*'on'. Did you mean 'one'"):
+    with pytest.raises(ModelError, match="unknown signature"):
         edgekd.verify_models(programs / "two.tflite", [programs / "two"], signature="on")
 
 
