@@ -19,7 +19,7 @@ from edgekd.pipeline.stage import STUDENT_DISTILLED
 ROOT = Path(__file__).parents[1]
 GUIDES = {
     name: (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
-    for name in ("distillation", "quantisation", "sparsity")
+    for name in ("distillation", "quantisation", "sparsity", "verify")
 }
 
 # What a reader puts a fragment into; the sizes of the error messages' shapes are those of its data.
@@ -63,8 +63,9 @@ def check(document: dict[str, Any]) -> None:
     preflight.check(checked, load_data(checked.data), stages={STUDENT_DISTILLED})
 
 
-def test_the_table_of_losses_is_that_of_the_source_files() -> None:
-    tool = runpy.run_path(str(ROOT / "tools" / "make_loss_table.py"))
+@pytest.mark.parametrize("name", ["make_loss_table", "make_verification_schema"])
+def test_generated_pages_are_those_of_their_sources(name: str) -> None:
+    tool = runpy.run_path(str(ROOT / "tools" / f"{name}.py"))
     written = tool["PAGE"].read_text(encoding="utf-8")
     assert written == tool["page"](), f"{tool['PAGE'].name} is out of date: run {tool['COMMAND']}"
 
@@ -114,5 +115,10 @@ def test_the_python_examples_run_in_order(guide: str, tmp_path: Path, monkeypatc
     names: dict[str, Any] = {}
     for example in blocks("python", guide):
         exec(compile(example, f"{guide}.md", "exec"), names)  # noqa: S102 - our own page
-    made = {"distillation": "cache", "quantisation": "student-int8.tflite", "sparsity": "student-pruned.tflite"}
+    made = {
+        "distillation": "cache",
+        "quantisation": "student-int8.tflite",
+        "sparsity": "student-pruned.tflite",
+        "verify": "student-float32.onnx",
+    }
     assert (tmp_path / made[guide]).exists()

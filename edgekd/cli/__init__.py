@@ -39,8 +39,8 @@ class Verbs(click.Group):
 def edgekd() -> None:
     """Distil a teacher into a small student, export it to TFLite and ONNX, prove and measure the files.
 
-    Start with `edgekd run quickstart`. Exit status: 0 done, 1 a gate failed, 2 bad input or usage, 130 or 143
-    stopped by a signal after saving.
+    Start with `edgekd run quickstart`. Exit status: 0 done, 1 a gate failed, 2 bad input or usage, 3
+    inconclusive, 130 or 143 stopped by a signal after saving.
     """
 
 

@@ -10,7 +10,14 @@ from edgekd import recipe as recipes
 from edgekd.data.dataset import Dataset
 from edgekd.errors import DataError, NonFiniteError, StorageError
 from edgekd.pipeline.execution import load_data
-from edgekd.pipeline.stage import STUDENT_DISTILLED, TEACHER, teacher_names
+from edgekd.pipeline.stage import (
+    STUDENT_DISTILLED,
+    STUDENT_LABELS,
+    STUDENT_QUANTIZED,
+    STUDENT_SPARSE,
+    TEACHER,
+    teacher_names,
+)
 from edgekd.pipeline.summary import SUMMARY_FILE
 from edgekd.recipe import RECIPE_FILE, Recipe
 from edgekd.records import Artifact, ModelRecord, Summary
@@ -23,13 +30,21 @@ from edgekd.verify.records import StageRow, StageTable
 
 EVERY_RUNTIME = "all"
 
+# The networks that each is compared with: the first that there is.
+_MADE_OF = {
+    STUDENT_LABELS: (TEACHER,),
+    STUDENT_DISTILLED: (TEACHER, STUDENT_LABELS),
+    STUDENT_SPARSE: (STUDENT_DISTILLED,),
+    STUDENT_QUANTIZED: (STUDENT_SPARSE, STUDENT_DISTILLED),
+}
+
 
 def stage_table(run: Path, *, runtimes: Sequence[str] = ()) -> StageTable:
     """Returns one row for each network of a finished run, and for each of its files in each runtime.
 
     A student is compared with the first teacher (the distilled one with the student on labels where nobody taught from
-    outside), a quantised one and whatever else was made of the distilled student with that, a file with its network,
-    and a file in a further runtime with the same file in the first.
+    outside), a sparse or quantised one with the student that it was made of, a file with its network, and a file in a
+    further runtime with the same file in the first.
 
     Args:
       run: the run's folder.
@@ -86,12 +101,8 @@ def _runner_of(model: ModelRecord) -> str:
 
 def _before(role: str, earlier: dict[str, np.ndarray]) -> str | None:
     """Returns which of the earlier networks this one came from."""
-    others = [name for name in earlier if name != role]
-    if not others or role.startswith(TEACHER):
-        return None
-    if STUDENT_DISTILLED in others:
-        return STUDENT_DISTILLED
-    return TEACHER if TEACHER in others else others[-1]
+    chosen = _MADE_OF.get(role, () if role.startswith(TEACHER) else (TEACHER,))
+    return next((name for name in chosen if name in earlier), None)
 
 
 def _ways(run: Path, artifact: Artifact, runtimes: Sequence[str]) -> Iterator[tuple[str, str | None]]:

@@ -71,6 +71,12 @@ def verify(
     if reset_every < 1:
         raise RecipeError(f"a state can be reset every 1 or more samples, not every {reset_every}.")
     _require_names(subjects, paired)
+    given = {name: other for name, other in paired.items() if name in _names(subjects[0], "outputs")}
+    for subject in subjects[1:]:  # before anything is run
+        models = (subjects[0].label, subject.label)
+        matching.pair(
+            *(_names(each, "outputs") for each in (subjects[0], subject)), what="output", models=models, given=given
+        )
     answers, uses = [], []
     for subject in subjects:
         order, rule = _inputs(subjects[0], subject, paired)
@@ -95,7 +101,7 @@ def verify(
             dataset=samples.name,
             labels=samples.labels,
             classes=classes,
-            paired={name: other for name, other in paired.items() if name in _names(subjects[first], "outputs")},
+            paired=given if first == 0 else {},
             limits=limits,
         )
         for second in range(1, len(answers))

@@ -40,5 +40,5 @@ def test_an_unknown_or_unfitting_runtime_lists_those_that_fit():
 def test_engines_without_signatures_refuse_one(tmp_path):
     path = tmp_path / "model.onnx"
     path.write_bytes(b"x")
-    with pytest.raises(ModelError, match="unknown option of runtime .onnxruntime.:"):
+    with pytest.raises(ModelError, match=r"unknown option of runtime .onnxruntime.:"):
         open_runner(path, signature="serve")
