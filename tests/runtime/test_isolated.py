@@ -28,10 +28,11 @@ def test_a_child_runs_what_this_process_would(name, files, images):
 
 
 def test_options_reach_the_engine_in_the_child(files):
-    with pytest.raises(TypeError, match="no_such_option"):
-        open_runner(files / "static.tflite", check=False, no_such_option=1)
-    with pytest.raises(ModelError, match="no_such_option"):
-        open_runner(files / "static.tflite", no_such_option=1)
+    for check in (True, False):
+        with pytest.raises(ModelError, match="unknown signature 'absent'"):  # said by the engine
+            open_runner(files / "static.tflite", check=check, signature="absent")
+        with pytest.raises(ModelError, match="unknown option of runtime 'litert': 'no_such_option'"):
+            open_runner(files / "static.tflite", check=check, no_such_option=1)
     open_runner(files / "static.tflite", xnnpack=False).close()
 
 
