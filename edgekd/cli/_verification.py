@@ -2,9 +2,7 @@
 
 from collections.abc import Sequence
 
-import click
-
-from edgekd.cli import _tables
+from edgekd.cli import _options, _tables
 from edgekd.records import Comparison, OutputError
 from edgekd.report import formatting
 from edgekd.verify.records import Pair, StageTable, Tolerance, Verdict, Verification
@@ -25,7 +23,7 @@ def print_verification(found: Verification) -> None:
     for pair in found.pairs:
         for verdict in pair.verdicts:
             if not verdict:
-                click.echo(f"{_WORDS[verdict.status]}: {_title(pair, found)}: {verdict.output}: {verdict.reason}")
+                _options.say(f"{_WORDS[verdict.status]}: {_title(pair, found)}: {verdict.output}: {verdict.reason}")
         _tables.print_failed(pair.gates)
 
 
@@ -45,7 +43,7 @@ def print_stages(found: StageTable) -> None:
         )
         for row in found.rows
     ]
-    click.echo(f"{found.run}, on {found.samples:,} samples of {found.dataset}:")
+    _options.say(f"{found.run}, on {found.samples:,} samples of {found.dataset}:")
     headers = ("Stage", "Runtime", "Accuracy (95 %)", "Compared with", "Drop, points (95 %)", "Agreement", "SQNR, dB")
     _tables.print_rows(headers, rows)
 
@@ -53,20 +51,20 @@ def print_stages(found: StageTable) -> None:
 def _print_samples(found: Verification) -> None:
     reference = found.models[0]
     against = "every pair" if found.matrix else f"against {reference.label} ({reference.runtime})"
-    click.echo(f"{against}, on {found.dataset if found.seeded else f'{found.samples:,} samples of {found.dataset}'}:")
+    _options.say(f"{against}, on {found.dataset if found.seeded else f'{found.samples:,} samples of {found.dataset}'}:")
     if found.seeded:
-        click.echo(
+        _options.say(
             "made up, since no data was given: they show whether models compute the same, not how accurate they are"
         )
     for each in found.inputs:
         shape = "x".join(map(str, each.shape)) or "one number"
         values = f"{formatting.number(each.low)} to {formatting.number(each.high)}"
-        click.echo(f"input {each.name}: {each.dtype} {shape}, {values} ({each.origin})")
+        _options.say(f"input {each.name}: {each.dtype} {shape}, {values} ({each.origin})")
     for model in found.models:
         if model.stateful:
-            click.echo(f"{model.label} has a state, which was reset between samples")
+            _options.say(f"{model.label} has a state, which was reset between samples")
         if model.inputs_by == "by position":
-            click.echo(f"{model.label}: its inputs were paired by position, since their names differ")
+            _options.say(f"{model.label}: its inputs were paired by position, since their names differ")
 
 
 def _print_pairs(pairs: Sequence[Pair]) -> None:
@@ -104,7 +102,7 @@ def _print_matrix(found: Verification) -> None:
         (f"{numbers[label]} {label}", *(cells.get((other, label), "") for other in labels[:-1])) for label in labels
     ]
     _tables.print_rows(("Model", *(numbers[label] for label in labels[:-1])), rows)
-    click.echo("SQNR in dB; ! failed, ? inconclusive")
+    _options.say("SQNR in dB; ! failed, ? inconclusive")
 
 
 def _cell(pair: Pair) -> str:
@@ -137,11 +135,11 @@ def _print_origins(pairs: Sequence[Pair]) -> None:
     for verdict in (verdict for pair in pairs for verdict in pair.verdicts):
         origins.setdefault(verdict.tolerance.origin, []).append(f"{verdict.output} of {verdict.candidate}")
     for origin, outputs in origins.items():
-        click.echo(f"allowed for {', '.join(dict.fromkeys(outputs))}: {origin}")
+        _options.say(f"allowed for {', '.join(dict.fromkeys(outputs))}: {origin}")
     for pair in pairs:
         if pair.outputs_by == "by position":
             names = ", ".join(f"{each.output} = {each.candidate_output}" for each in pair.verdicts)
-            click.echo(f"{pair.candidate}: its outputs were paired by position, since their names differ: {names}")
+            _options.say(f"{pair.candidate}: its outputs were paired by position, since their names differ: {names}")
 
 
 def _output_row(verdict: Verdict, error: OutputError | None) -> tuple[str, ...]:
