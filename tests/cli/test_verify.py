@@ -251,8 +251,7 @@ def test_tflite_and_onnx_files_need_no_tensorflow(models, tmp_path):
         capture_output=True,
         text=True,
         check=False,
-        env=os.environ
-        | {"PYTHONPATH": os.pathsep.join([str(tmp_path / "bare"), str(Path(edgekd.__file__).parents[1])])},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(folders)},
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.endswith("all done\n")
