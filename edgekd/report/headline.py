@@ -65,7 +65,9 @@ def _inside(student: ModelRecord, accuracy: float) -> str:
 
 
 def _network(summary: Summary) -> Fact:
-    student, teacher = summary.models.get(table.STUDENT_DISTILLED), summary.models.get(table.TEACHER)
+    # Of a shrunk student there are fewer.
+    student = summary.models.get(table.STUDENT_SPARSE, summary.models.get(table.STUDENT_DISTILLED))
+    teacher = summary.models.get(table.TEACHER)
     if student is None:
         return Fact("Parameters", NOT_MEASURED, "")
     note = ""

@@ -232,6 +232,21 @@ def test_clusters_survive_quantisation_aware_training_into_the_int8_file(
     assert (gate.passed, gate.subject, gate.limit) == (True, artifact.name, 4)
 
 
+def test_where_nobody_taught_from_outside_the_distilled_student_teaches(
+    document: dict[str, Any], tmp_path: Path
+) -> None:
+    student = {**document["student"], "epochs": 1}
+    alone = {"teacher": None, "student": student, "distill": {"way": "self", "exits": ["relu1"]}, "quantize": None}
+    sparsify = {"shrink": {"amount": 0.3, "divisor": 2}, **TRAINING}
+    ended = run(
+        recipe.from_document(changed(document, **alone, sparsify=sparsify)),
+        out=tmp_path / "run",
+        until=(STUDENT_SPARSE,),
+    )
+    assert ended.worked == (STUDENT_DISTILLED, STUDENT_SPARSE)
+    assert set(ended.summary.curves[STUDENT_SPARSE][0].terms) == {"labels", "soft_logits"}
+
+
 def test_a_network_without_removable_channels_is_refused_before_any_training(
     document: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

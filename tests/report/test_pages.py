@@ -11,7 +11,7 @@ import pytest
 
 from edgekd import report
 from edgekd.errors import StorageError
-from edgekd.records import Gate, Summary
+from edgekd.records import Gate, KernelValues, Summary
 from edgekd.report import headline, markdown, plots
 from edgekd.report import html as html_report
 
@@ -292,6 +292,30 @@ def test_the_headline_does_not_call_a_large_student_small(summary, parameters, m
     student = summary.models["student_distilled"].model_copy(update={"parameters": parameters, "macs": macs})
     models = {"teacher": teacher, "student_distilled": student}
     assert headline.facts(summary.model_copy(update={"models": models}))[1].note == note
+
+
+def test_what_sparsity_was_worth_is_told(summary):
+    held = KernelValues(weights=19_464, zeros=15_571, sparsity=0.8, distinct_values=1_844, distinct_per_channel=82)
+    student = summary.models["student_distilled"].model_copy(
+        update={"role": "student_sparse", "parameters": 9_046, "kernels": held}
+    )
+    artifacts = tuple(
+        each.model_copy(update={"gzip_bytes": 22_426, "kernels": held if each.format == "tflite" else None})
+        for each in summary.artifacts
+    )
+    sparse = summary.model_copy(
+        update={"models": {**summary.models, "student_sparse": student}, "artifacts": artifacts}
+    )
+    text = markdown.render(sparse).partition("## Sparsity")[2].partition("##")[0]
+    rows = [line for line in text.splitlines() if line.startswith("| ")][2:]
+    assert rows[0] == "| Sparse student | 19,464 | 80.00 % | 1,844 | 82 | not measured | not measured |"
+    assert len(rows) == 1 + len(artifacts)
+    assert all("21.9 KiB" in row for row in rows[1:])
+    assert sum("19,464" in row for row in rows[1:]) == sum(each.format == "tflite" for each in artifacts)
+    assert 'id="sparsity"' in html_report.render(sparse)
+    assert headline.facts(sparse)[1].value == "9,046"
+    assert 'id="sparsity"' not in html_report.render(summary)
+    assert "## Sparsity" not in markdown.render(summary)
 
 
 def test_writing_puts_both_pages_into_the_folder(summary, tmp_path):
