@@ -75,6 +75,11 @@ def command(
         named = ", ".join(option for option, (_, value) in limits.items() if value is not None)
         raise click.UsageError(f"{named} goes with --sensitivity: add it, or remove {named}.")
     plain = {"--dataset": dataset, "--calibration": calibration, "--samples": samples, "--exclude": exclude}
+    if Path(recipe_or_model).suffix in {".tflite", ".onnx"}:
+        raise click.UsageError(
+            f"{recipe_or_model!r} is an exported file, whose numbers stay as they are: give the Keras network that it "
+            "was made from."
+        )
     if Path(recipe_or_model).suffix not in {".keras", ".h5"}:
         from edgekd.cli import _recipes
         from edgekd.errors import RecipeError

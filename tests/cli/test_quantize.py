@@ -47,6 +47,7 @@ def test_a_saved_model_becomes_an_int8_network_and_its_file(edgekd_command, netw
     ("arguments", "words"),
     [
         (("mine.keras",), "needs --dataset"),
+        (("mine.tflite", "--dataset", "embedded", "--sensitivity"), "is an exported file"),
         (("mine.keras", "--dataset", "embedded", "--set", "seed=1"), "are for recipes"),
         (("quickstart", "--dataset", "embedded"), "cannot be combined with a recipe"),
         (("quickstart", "--set", "quantize=null"), "has no quantize section"),
