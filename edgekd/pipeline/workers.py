@@ -17,7 +17,6 @@ import subprocess
 import sys
 import threading
 import types
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -118,14 +117,15 @@ class _Group:
         self._processes: list[subprocess.Popen[bytes]] = []
         self._readers: list[threading.Thread] = []
         self._over = threading.Event()
+        self._reservations: list[socket.socket] = []
         self.finished_epochs = 0
         self.failure = ""
         self.failed_log = self._log(0)
 
     def __enter__(self) -> Self:
         try:
-            with _free_ports(self._work.workers) as ports:
-                addresses = [f"{_HOST}:{port}" for port in ports]
+            self._reservations = [_reserved_port() for _ in range(self._work.workers)]
+            addresses = [f"{_HOST}:{each.getsockname()[1]}" for each in self._reservations]
             for index in range(self._work.workers):
                 self._start(index, addresses)
         except BaseException:
@@ -180,6 +180,7 @@ class _Group:
         cluster = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
         environment = os.environ | {
             "TF_CONFIG": json.dumps(cluster),
+            "TF_GRPC_REUSE_PORT": "true",  # it listens where this process has reserved the port
             # Users' own networks and teachers are found where this process finds them.
             "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path),
         }
@@ -242,6 +243,8 @@ class _Group:
         self._over.set()
         for reader in self._readers:
             reader.join()  # it looks every tenth of a second
+        for reservation in self._reservations:
+            reservation.close()
         for process in self._processes:
             with contextlib.suppress(BrokenPipeError):
                 process.__exit__(None, None, None)
@@ -269,11 +272,17 @@ def _error(kind: str, text: str, stop: "StopRequest") -> EdgekdError:
     return found(text)
 
 
-@contextlib.contextmanager
-def _free_ports(count: int) -> Iterator[list[int]]:
-    """Yields ports that nobody listens on; another process may still take one before the workers do."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind((_HOST, 0))
-        yield [each.getsockname()[1] for each in sockets]
+def _reserved_port() -> socket.socket:
+    """Returns a socket whose port nobody gets by chance, however long a worker takes to listen there.
+
+    Only who asks for this very port, and to share it (SO_REUSEPORT), gets it too. The socket itself does not listen, so
+    what is sent to the port reaches the worker.
+    """
+    reservation = socket.socket()
+    try:
+        reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        reservation.bind((_HOST, 0))
+    except BaseException:
+        reservation.close()
+        raise
+    return reservation

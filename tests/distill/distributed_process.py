@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+os.environ |= {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_GRPC_REUSE_PORT": "true"}  # the test holds the workers' ports
 
 import keras
 import numpy as np

@@ -27,22 +27,23 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trained")
     with socket.socket() as one, socket.socket() as other:
         ports = []
-        for each in (one, other):
+        for each in (one, other):  # open until the end, so that nobody gets the port before the worker listens there
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             each.bind(("127.0.0.1", 0))
             ports.append(str(each.getsockname()[1]))
-    runs = [["alone"], ["0", *ports], ["1", *ports]]
-    logs = [(folder / f"{number}.log").open("w+") for number in range(len(runs))]
-    processes = [
-        subprocess.Popen([sys.executable, str(SCRIPT), str(folder), *run], stdout=log, stderr=log)
-        for run, log in zip(runs, logs, strict=True)
-    ]
-    try:
-        statuses = [process.wait(timeout=500) for process in processes]
-    finally:
-        for process, log in zip(processes, logs, strict=True):
-            process.kill()
-            process.wait()
-            log.close()
+        runs = [["alone"], ["0", *ports], ["1", *ports]]
+        logs = [(folder / f"{number}.log").open("w+") for number in range(len(runs))]
+        processes = [
+            subprocess.Popen([sys.executable, str(SCRIPT), str(folder), *run], stdout=log, stderr=log)
+            for run, log in zip(runs, logs, strict=True)
+        ]
+        try:
+            statuses = [process.wait(timeout=1500) for process in processes]
+        finally:
+            for process, log in zip(processes, logs, strict=True):
+                process.kill()
+                process.wait()
+                log.close()
     assert statuses == [0, 0, 0], "\n".join((folder / f"{number}.log").read_text()[-2000:] for number in range(3))
     return folder
 

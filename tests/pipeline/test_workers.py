@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -211,6 +212,21 @@ def test_workers_that_die_again_and_again_are_given_up(
     assert "no_such_module" in (tmp_path / "run" / STUDENT_DISTILLED / "worker_0.log").read_text()
 
 
+def test_a_workers_port_is_kept_for_it_until_it_listens() -> None:
+    """Starting takes seconds, and another process that asks for any free port must not get this one meanwhile."""
+    with workers._reserved_port() as reservation:
+        address = reservation.getsockname()
+        with socket.socket() as stranger, pytest.raises(OSError, match="in use"):
+            stranger.bind(address)
+        with socket.socket() as worker:  # as TensorFlow does with TF_GRPC_REUSE_PORT
+            worker.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            worker.bind(address)
+            worker.listen()
+            with socket.create_connection(address, timeout=60) as caller, worker.accept()[0] as called:
+                caller.sendall(b"reached")
+                assert called.recv(7) == b"reached"
+
+
 FORKING = """
 import os, sys, time
 from pathlib import Path
@@ -219,7 +235,7 @@ here = Path(__file__).parent
 sys.stdin.readline()
 if os.fork() == 0:  # keeps the worker's standard output open
     (here / f"child_{os.getpid()}").touch()
-    time.sleep(20)
+    time.sleep(500)  # longer than the end of a worker takes to be noticed on the busiest machine
     (here / "outlived").touch()
     os._exit(0)
 while not list(here.glob("child_*")):
