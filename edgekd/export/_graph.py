@@ -1,10 +1,12 @@
 """A model as one frozen TensorFlow function whose names do not depend on what else the process has built."""
 
+import contextlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import tensorflow as tf
+from keras.src.backend.common import global_state
 from tensorflow.python.framework import ops
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
@@ -75,11 +77,30 @@ def _frozen(source: Source, batch: int | None) -> Any:
 
     traced = tf.function(call, input_signature=signature, autograph=False)
     try:
-        concrete = traced.get_concrete_function()
+        with _closed_name_scopes():
+            concrete = traced.get_concrete_function()
     except (ValueError, TypeError, NotImplementedError, RuntimeError, tf.errors.OpError) as error:
         reason = " ".join(_TERMINAL_STYLE.sub("", str(error)).split())[:500]
         raise ModelError(f"model {source.name!r} cannot be traced as a TensorFlow graph: {reason}") from error
     return _inlined(convert_variables_to_constants_v2(concrete))
+
+
+@contextlib.contextmanager
+def _closed_name_scopes() -> Iterator[None]:
+    """Closes the name scopes of Keras that the block leaves open.
+
+    A layer whose name TensorFlow refuses leaves its scope and its model's open for the rest of the process, and later
+    networks' variables would be called after them.
+    """
+
+    def scopes() -> list[Any]:
+        return global_state.get_global_attribute("name_scope_stack", default=[], set_to_default=True)
+
+    open_before = len(scopes())
+    try:
+        yield
+    finally:
+        del scopes()[open_before:]
 
 
 def _inlined(function: Any) -> Any:

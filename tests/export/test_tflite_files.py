@@ -107,6 +107,9 @@ def test_a_layer_whose_name_no_graph_can_hold_is_named_on_one_line(tmp_path):
     ) as caught:
         export(model, tmp_path / "model.tflite")
     assert not {"\n", "\x1b"} & set(str(caught.value))
+    later = keras.layers.Dense(2, name="later")
+    later.build((None, 4))
+    assert later.kernel.path == "later/kernel"  # Keras itself leaves the name scopes of the refused network open
 
 
 def test_dynamic_int8_says_so_when_every_weight_is_too_small(build_model, tmp_path):
