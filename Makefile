@@ -3,19 +3,25 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup quickstart test check clean
+.PHONY: help setup quickstart test test-times check clean
 
 help:
 	@echo "make quickstart   the main job on the embedded data: runs/quickstart/report.html"
 	@echo "make test         the tests"
+	@echo "make test-times   the tests, and which files of them cost most processor time"
 	@echo "make check        format, lint, types, import layers and tests: the gate for a commit"
 	@echo "make setup        only the virtual environment in .venv, for developing"
 
 quickstart: $(VENV)/.installed
 	$(BIN)/edgekd run quickstart
 
+PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
 test: setup
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(PYTEST)
+
+test-times: setup
+	$(PYTEST) -p tools.processor_times
 
 check: setup
 	tools/check
