@@ -39,7 +39,7 @@ def print_stages(found: StageTable) -> None:
             if row.accuracy_drop
             else "",
             formatting.percent(row.agreement.value) if row.agreement else "",
-            "identical" if row.identical else "" if row.sqnr_db is None else f"{row.sqnr_db:.1f}",
+            "identical" if row.identical else "" if row.sqnr_db is None else _decibels(row.sqnr_db),
         )
         for row in found.rows
     ]
@@ -91,7 +91,7 @@ def _errors(outputs: Sequence[OutputError]) -> tuple[str, str]:
         return "", ""
     ratios = [error.sqnr_db for error in outputs if error.sqnr_db is not None]
     largest = max(error.max_abs for error in outputs)
-    return formatting.number(largest), f"{min(ratios):.1f}" if ratios else "identical"
+    return formatting.number(largest), _decibels(min(ratios)) if ratios else "identical"
 
 
 def _print_matrix(found: Verification) -> None:
@@ -152,7 +152,7 @@ def _output_row(verdict: Verdict, error: OutputError | None) -> tuple[str, ...]:
         "" if error.max_lsb is None else formatting.number(error.max_lsb),
         formatting.number(error.relative_l2),
         "all zero" if error.cosine is None else f"{error.cosine:.6f}",
-        "identical" if error.sqnr_db is None else f"{error.sqnr_db:.1f}",
+        "identical" if error.sqnr_db is None else _decibels(error.sqnr_db),
         allowed,
     )
 
@@ -176,3 +176,7 @@ def _by_output(comparison: Comparison) -> dict[str, OutputError]:
 
 def _title(pair: Pair, found: Verification) -> str:
     return f"{pair.candidate} against {pair.reference}" if found.matrix else pair.candidate
+
+
+def _decibels(ratio: float) -> str:
+    return f"{ratio:.1f}".replace("-", "−")
