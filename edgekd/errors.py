@@ -4,8 +4,10 @@ Every message says what happened, what was expected and what to do, with the rec
 line prints the message on one line and exits with the error's `exit_code`; a traceback is for `--debug`.
 """
 
+import dataclasses
 import difflib
 from collections.abc import Iterable
+from typing import Literal
 
 
 class EdgekdError(Exception):
@@ -28,6 +30,33 @@ class ModelError(EdgekdError):
 
 class ShapeError(ModelError):
     """Arrays, taps or models whose shapes do not fit together."""
+
+
+Lack = Literal["flex", "tflite", "integer", "onnx"]
+
+
+@dataclasses.dataclass(frozen=True)
+class MissingOperator:
+    """One operator that a format, or a scheme in it, does not have.
+
+    Attributes:
+      operator: its name, in the words of whoever refused it.
+      output: the name of what it makes, or of itself in the graph; empty where that is not known.
+      lack: `flex` where TFLite could run TensorFlow's own in its place, `tflite` where it could not, `integer` where
+        there is no integer kernel, `onnx` where ONNX has none in the opset.
+    """
+
+    operator: str
+    output: str
+    lack: Lack
+
+
+class OperatorError(ModelError):
+    """A model with operators that the file asked for cannot hold; `operators` has them one by one."""
+
+    def __init__(self, message: str, *, operators: Iterable[MissingOperator]) -> None:
+        super().__init__(message)
+        self.operators = tuple(operators)
 
 
 class NonFiniteError(EdgekdError):

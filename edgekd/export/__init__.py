@@ -7,6 +7,7 @@ Importing this package imports no TensorFlow.
 """
 
 import contextlib
+import dataclasses
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,7 +27,7 @@ from edgekd.records import Artifact
 if TYPE_CHECKING:
     from edgekd.export._source import Source
 
-__all__ = ["CSource", "Origin", "export_model", "source_of", "write_c_source"]
+__all__ = ["CSource", "Origin", "convert_model", "export_model", "source_of", "write_c_source"]
 
 
 def source_of(model: Any) -> "Source":
@@ -100,40 +101,27 @@ def export_model(
       StorageError: the file cannot be written.
     """
     path = Path(path)
-    registry.require(__name__, format)
-    plugin = registry.describe(__name__, format, entry="export")
-    chosen = quantize.scheme(scheme)
-    _check_choice(plugin, chosen, path, batch=batch, dtypes={"input_dtype": input_dtype, "output_dtype": output_dtype})
-    kind = f"option of format {format!r}"
-    registry.check_arguments(plugin, options, kind=kind)
-    registry.check_types(plugin, options, kind=kind)
-    layers = options.get("layers")
-    check_layers(layers, scheme, dtypes=(input_dtype, output_dtype))
-    if output_names is not None and "output_name" in options:
-        raise RecipeError("output_names and output_name both name the outputs: give one of them.")
-
+    job = _job(
+        model,
+        path,
+        format,
+        scheme,
+        calibration,
+        batch=batch,
+        shape=shape,
+        input_names=input_names,
+        output_names=output_names,
+        input_dtype=input_dtype,
+        output_dtype=output_dtype,
+        options=options,
+    )
     from edgekd.export import _source
 
-    network = _source.chosen(_source.source_of(model), input_names=input_names, output_names=output_names, shape=shape)
-    aware = _require_fitting(model, chosen, mixed=bool(layers))
-    label = quantize.label(scheme, layers)
-    needed = quantize.needs_calibration(scheme, layers) and not aware
-    samples = _calibration(network, calibration, chosen) if needed else None
-    _source.check_weights(network)
+    network, label, samples, exporter = job.network, job.label, job.samples, job.exporter
     generator = np.random.default_rng(0)
     sample = [generator.random((1, *_source.sample_shape(spec)), np.float32) for spec in network.inputs]
-    exporter = registry.load(__name__, format)
-    with storage.atomic_path(path) as partial, _traceable(model if aware else None):
-        left_in_float = exporter.export(
-            network,
-            partial,
-            samples,
-            scheme=chosen.name,
-            batch=batch,
-            input_dtype=input_dtype,
-            output_dtype=output_dtype,
-            **options,
-        )
+    with storage.atomic_path(path) as partial:
+        left_in_float = job.write(partial)
         exporter.embed(partial, _provenance.KEY, _described(network, origin, source, label, samples).to_json())
         inputs, outputs = exporter.reopen(partial, sample if samples is None else [samples[:1]])
         size_bytes, sha256 = partial.stat().st_size, storage.sha256_file(partial)
@@ -152,6 +140,103 @@ def export_model(
         float_operators=left_in_float,
         kernels=kernels,
     )
+
+
+def convert_model(
+    model: Any,
+    path: Path,
+    *,
+    format: str,  # noqa: A002 - as for export_model
+    scheme: str,
+    calibration: np.ndarray[Any, Any] | None = None,
+    batch: int | None = 1,
+    shape: Sequence[int] | Mapping[str, Sequence[int]] | None = None,
+    input_dtype: str = "float32",
+    output_dtype: str = "float32",
+    **options: Any,
+) -> tuple[str, ...]:
+    """Writes the file that `export_model` would write, and neither describes nor runs it: a trial of the converter.
+
+    Returns:
+      The operators that the scheme left in float.
+
+    Raises:
+      EdgekdError: as `export_model`, until the file is written.
+    """
+    job = _job(
+        model,
+        path,
+        format,
+        scheme,
+        calibration,
+        batch=batch,
+        shape=shape,
+        input_dtype=input_dtype,
+        output_dtype=output_dtype,
+        options=options,
+    )
+    return job.write(path)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Job:
+    """A model and the file that is to be made of it, which go together as far as can be told before."""
+
+    model: Any
+    network: "Source"
+    scheme: Scheme
+    label: str
+    samples: np.ndarray[Any, Any] | None
+    exporter: Any
+    aware: bool
+    arguments: Mapping[str, Any]
+
+    def write(self, path: Path) -> tuple[str, ...]:
+        """Writes the file, and returns what it leaves in float."""
+        with _traceable(self.model if self.aware else None):
+            left: tuple[str, ...] = self.exporter.export(
+                self.network, path, self.samples, scheme=self.scheme.name, **self.arguments
+            )
+        return left
+
+
+def _job(
+    model: Any,
+    path: Path,
+    format_: str,
+    scheme: str,
+    calibration: np.ndarray[Any, Any] | None,
+    *,
+    batch: int | None,
+    shape: Sequence[int] | Mapping[str, Sequence[int]] | None,
+    input_names: Sequence[str] | Mapping[str, str] | None = None,
+    output_names: Sequence[str] | Mapping[str, str] | None = None,
+    input_dtype: str,
+    output_dtype: str,
+    options: Mapping[str, Any],
+) -> _Job:
+    registry.require(__name__, format_)
+    plugin = registry.describe(__name__, format_, entry="export")
+    chosen = quantize.scheme(scheme)
+    _check_choice(plugin, chosen, path, batch=batch, dtypes={"input_dtype": input_dtype, "output_dtype": output_dtype})
+    kind = f"option of format {format_!r}"
+    registry.check_arguments(plugin, options, kind=kind)
+    registry.check_types(plugin, options, kind=kind)
+    layers = options.get("layers")
+    check_layers(layers, scheme, dtypes=(input_dtype, output_dtype))
+    if output_names is not None and "output_name" in options:
+        raise RecipeError("output_names and output_name both name the outputs: give one of them.")
+
+    from edgekd.export import _source
+
+    network = _source.chosen(_source.source_of(model), input_names=input_names, output_names=output_names, shape=shape)
+    aware = _require_fitting(model, chosen, mixed=bool(layers))
+    needed = quantize.needs_calibration(scheme, layers) and not aware
+    samples = _calibration(network, calibration, chosen) if needed else None
+    _source.check_weights(network)
+    arguments = {"batch": batch, "input_dtype": input_dtype, "output_dtype": output_dtype, **options}
+    label = quantize.label(scheme, layers)
+    return _Job(model, network, chosen, label, samples, registry.load(__name__, format_), aware, arguments)
 
 
 def _require_fitting(model: Any, scheme: Scheme, *, mixed: bool) -> bool:

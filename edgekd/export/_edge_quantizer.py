@@ -72,8 +72,8 @@ def quantise(
     with captured_stderr(), warnings.catch_warnings():
         # It keeps all tensors, to see the activations, and warns of itself.
         warnings.filterwarnings("ignore", message=".*experimental_preserve_all_tensors")
-        ranges = None if calibration is None else _ranges(content, calibration, rules, batch)
         try:
+            ranges = None if calibration is None else _ranges(content, calibration, rules, batch)
             result = worker.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
         except (ValueError, RuntimeError, NotImplementedError) as error:
             reason = " ".join(str(error).split())

@@ -6,7 +6,7 @@ from typing import Any
 from ai_edge_litert import schema_py_generated as schema
 
 from edgekd import flatbuffer
-from edgekd.errors import ModelError
+from edgekd.errors import MissingOperator, ModelError, OperatorError
 from edgekd.quantize import Scheme
 
 _CONVERSIONS = frozenset({"QUANTIZE", "DEQUANTIZE"})
@@ -53,10 +53,11 @@ def check(model: Any, scheme: Scheme, *, allow_float_operators: bool) -> None:
     if scheme.arithmetic == "integer" and not allow_float_operators:
         inside = float_operators(model, scheme)
         if inside:
-            raise ModelError(
+            raise OperatorError(
                 f"scheme {scheme.name!r} computes with integers only, but these operators have no such kernel: "
                 f"{', '.join(inside)}. Rebuild the model without them, choose a scheme of float activations such as "
-                "dynamic_int8, or set allow_float_operators: true where the device has floating point."
+                "dynamic_int8, or set allow_float_operators: true where the device has floating point.",
+                operators=[MissingOperator(*each.partition(" ")[::2], lack="integer") for each in inside],
             )
 
 

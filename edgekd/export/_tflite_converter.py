@@ -11,7 +11,7 @@ from ai_edge_litert import schema_py_generated as schema
 from tensorflow.lite.python.convert_phase import ConverterError
 
 from edgekd import flatbuffer
-from edgekd.errors import ModelError, NonFiniteError
+from edgekd.errors import MissingOperator, ModelError, NonFiniteError, OperatorError
 from edgekd.export import _edge_quantizer, _float_parts, _layers, _outcome
 from edgekd.quantize import Scheme
 from edgekd.runtime.native_output import captured_stderr
@@ -68,6 +68,7 @@ def convert(
         converter.inference_input_type = tf.as_dtype(input_dtype)
         converter.inference_output_type = tf.as_dtype(output_dtype)
     elif not quantised_later:
+        _check_calibratable(function, scheme)
         _apply(converter, scheme, calibration, batch=batch, input_dtype=input_dtype, output_dtype=output_dtype)
     if allow_float_operators:
         converter.target_spec.supported_ops = {*converter.target_spec.supported_ops, tf.lite.OpsSet.TFLITE_BUILTINS}
@@ -79,9 +80,9 @@ def convert(
         try:
             content = converter.convert()
         except ConverterError as error:
-            raise ModelError(_explained(error, scheme)) from error
+            raise _explained(error, scheme) from error
         except (RuntimeError, ValueError) as error:
-            raise ModelError(_why_not(error, scheme)) from error
+            raise _why_not(error, scheme) from error
     model = flatbuffer.read(content)
     if _holds_ranges(function):
         model = _float_parts.without_marks(model)
@@ -112,6 +113,18 @@ def convert(
 
 def _holds_ranges(function: Any) -> bool:
     return any(operation.type.startswith("FakeQuant") for operation in function.graph.get_operations())
+
+
+def _check_calibratable(function: Any, scheme: Scheme) -> None:
+    """Raises where the calibrator would end the process: on lists of tensors, in which recurrent layers collect."""
+    lists = [each for each in function.graph.get_operations() if each.type == "TensorListReserve"]
+    if scheme.arithmetic == "integer" and lists:
+        raise OperatorError(
+            f"TensorFlow's calibrator cannot look into the loops of {', '.join(each.name for each in lists)}, which "
+            f"scheme {scheme.name!r} needs: build recurrent layers with unroll=True, or choose a scheme without "
+            "calibration such as dynamic_int8.",
+            operators=[MissingOperator("WHILE", each.name, "integer") for each in lists],
+        )
 
 
 def _apply(
@@ -150,34 +163,51 @@ def _required(calibration: np.ndarray[Any, Any] | None, scheme: Scheme) -> np.nd
     return calibration
 
 
-def _explained(error: ConverterError, scheme: Scheme) -> str:
+def _explained(error: ConverterError, scheme: Scheme) -> ModelError:
     flex = _operators(error, _ERROR_NEEDS_FLEX_OPS)
     custom = _operators(error, _ERROR_NEEDS_CUSTOM_OPS)
+    missing = [
+        *(MissingOperator(name, output, "tflite") for name, output in custom),
+        *(MissingOperator(name, output, "flex") for name, output in flex),
+    ]
     if custom:
-        return (
-            f"TFLite has no operator for {', '.join(custom)}, and TensorFlow's own cannot stand in: "
-            "rebuild the model with other layers."
+        return OperatorError(
+            f"TFLite has no operator for {_listed(custom)}, and TensorFlow's own cannot stand in: "
+            "rebuild the model with other layers.",
+            operators=missing,
         )
     if flex:
-        return (
-            f"TFLite has no built-in operator for {', '.join(flex)}: rebuild the model with other layers, or set "
-            "allow_select_tf_ops: true where the device's runtime includes TensorFlow operators."
+        return OperatorError(
+            f"TFLite has no built-in operator for {_listed(flex)}: rebuild the model with other layers, or set "
+            "allow_select_tf_ops: true where the device's runtime includes TensorFlow operators.",
+            operators=missing,
         )
-    return f"the TFLite converter failed for scheme {scheme.name!r}: {_essential(str(error))}"
+    return ModelError(f"the TFLite converter failed for scheme {scheme.name!r}: {_essential(str(error))}")
 
 
-def _why_not(error: Exception, scheme: Scheme) -> str:
+def _why_not(error: Exception, scheme: Scheme) -> ModelError:
     missing = re.search(r"not yet supported for op: '(\w+)'", str(error))
     if missing:
-        return (
+        return OperatorError(
             f"TFLite has no {missing.group(1)} for scheme {scheme.name!r}: rebuild the model without it, "
-            "choose another scheme, or set allow_float_operators: true where the device has floating point."
+            "choose another scheme, or set allow_float_operators: true where the device has floating point.",
+            operators=[MissingOperator(missing.group(1), "", "integer")],
         )
-    return f"the TFLite converter failed for scheme {scheme.name!r}: {_essential(str(error))}"
+    return ModelError(f"the TFLite converter failed for scheme {scheme.name!r}: {_essential(str(error))}")
 
 
-def _operators(error: ConverterError, code: int) -> list[str]:
-    return sorted({data.operator.name.removeprefix("tf.") for data in error.errors if data.error_code == code})
+def _operators(error: ConverterError, code: int) -> list[tuple[str, str]]:
+    """Returns the refused operators, each with its name in the graph, sorted."""
+    found = set()
+    for data in error.errors:
+        if data.error_code == code:
+            where = data.location.call[0].name if data.location.call else ""
+            found.add((data.operator.name.removeprefix("tf."), where))
+    return sorted(found)
+
+
+def _listed(operators: list[tuple[str, str]]) -> str:
+    return ", ".join(dict.fromkeys(name for name, _ in operators))
 
 
 def _essential(message: str) -> str:

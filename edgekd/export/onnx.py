@@ -14,7 +14,7 @@ import tf2onnx.convert
 import tf2onnx.utils
 
 from edgekd import flatbuffer, quantize
-from edgekd.errors import ModelError
+from edgekd.errors import MissingOperator, ModelError, OperatorError, RecipeError
 from edgekd.export import _outcome, _reopen
 from edgekd.export._graph import frozen_function
 from edgekd.export._onnx_order import canonical
@@ -62,10 +62,11 @@ def export(
       allow_float_operators: for int8, as for TFLite.
 
     Raises:
-      ModelError: an operator cannot be converted or quantised, or the opset is out of range.
+      RecipeError: the opset is out of range.
+      ModelError: an operator cannot be converted or quantised.
     """
     if not _LOWEST_OPSET <= opset <= _HIGHEST_OPSET:
-        raise ModelError(f"opset {opset!r} cannot be written: choose {_LOWEST_OPSET} to {_HIGHEST_OPSET}.")
+        raise RecipeError(f"opset {opset!r} cannot be written: choose {_LOWEST_OPSET} to {_HIGHEST_OPSET}.")
     chosen = quantize.scheme(scheme)
     function = frozen_function(model, batch=batch, output_name=output_name)
     left_in_float: tuple[str, ...] = ()
@@ -159,10 +160,12 @@ def _name_batch(proto: onnx.ModelProto) -> None:
 
 
 def _check(proto: onnx.ModelProto) -> None:
-    unknown = sorted({node.op_type for node in proto.graph.node if not onnx.defs.has(node.op_type, domain=node.domain)})
+    unknown = [node for node in proto.graph.node if not onnx.defs.has(node.op_type, domain=node.domain)]
     if unknown:
-        raise ModelError(
-            f"ONNX has no operator for {', '.join(unknown)}: rebuild the model with other layers, or export TFLite."
+        names = sorted({node.op_type for node in unknown})
+        raise OperatorError(
+            f"ONNX has no operator for {', '.join(names)}: rebuild the model with other layers, or export TFLite.",
+            operators=[MissingOperator(node.op_type, node.name, "onnx") for node in unknown],
         )
     try:
         onnx.checker.check_model(proto, full_check=True)

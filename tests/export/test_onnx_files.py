@@ -27,7 +27,7 @@ def test_an_opset_that_is_not_a_whole_number_is_refused(opset, model, tmp_path):
 
 @pytest.mark.parametrize("opset", [12, 19])
 def test_an_opset_out_of_range_is_refused(opset, model, tmp_path):
-    with pytest.raises(ModelError, match=r"opset .* cannot be written: choose 13 to 18"):
+    with pytest.raises(RecipeError, match=r"opset .* cannot be written: choose 13 to 18"):
         export(model, tmp_path / "model.onnx", opset=opset)
     assert not list(tmp_path.iterdir())
 

@@ -5,7 +5,14 @@
 
 from edgekd.quantize.aware.biases import round_biases
 from edgekd.quantize.aware.mixing import Mixable, Unit
-from edgekd.quantize.aware.transform import check, exporting, is_quantize_aware, output_scale, quantize_aware
+from edgekd.quantize.aware.transform import (
+    check,
+    exporting,
+    is_quantize_aware,
+    output_scale,
+    quantize_aware,
+    unsupported,
+)
 
 __all__ = [
     "Mixable",
@@ -16,4 +23,5 @@ __all__ = [
     "output_scale",
     "quantize_aware",
     "round_biases",
+    "unsupported",
 ]

@@ -62,24 +62,38 @@ def _names(graph: Graph, exclude: Collection[str]) -> set[str]:
     return names
 
 
+def unsupported(graph: Graph, *, exclude: Collection[str] = ()) -> dict[str, str]:
+    """Returns the layers of a network that have no integer form and are not excluded: {name: class}.
+
+    Raises:
+      RecipeError: there is no layer of an excluded name.
+    """
+    return _tried(graph, _names(graph, exclude), seed=0)[1]
+
+
 def _lowered(graph: Graph, exclude: set[str], *, seed: int) -> list[Step]:
+    steps, refused = _tried(graph, exclude, seed=seed)
+    if refused:
+        listed = ", ".join(f"{name} ({kind})" for name, kind in refused.items())
+        raise ModelError(
+            f"these layers cannot be trained quantisation-aware: {listed}. Leave them in float with "
+            f"exclude: [{', '.join(refused)}], or replace them. What can: {SUPPORTED}."
+        )
+    return _with_companions(steps, graph)
+
+
+def _tried(graph: Graph, exclude: set[str], *, seed: int) -> tuple[list[Step], dict[str, str]]:
+    """Returns the steps of what has an integer form or is excluded, and the classes of the other layers by name."""
     lowering = Lowering((call.name for call in graph.calls), seed=seed)
     steps: list[Step] = []
-    refused: list[str] = []
+    refused: dict[str, str] = {}
     for call in graph.calls:
         found = lowering.left_in_float(call) if call.name in exclude else lowering.steps(call)
         if found is None:
-            refused.append(call.name)
-            continue
-        steps += found
-    if refused:
-        kinds = {call.name: type(call.operation).__name__ for call in graph.calls}
-        listed = ", ".join(f"{name} ({kinds[name]})" for name in dict.fromkeys(refused))
-        raise ModelError(
-            f"these layers cannot be trained quantisation-aware: {listed}. Leave them in float with "
-            f"exclude: [{', '.join(dict.fromkeys(refused))}], or replace them. What can: {SUPPORTED}."
-        )
-    return _with_companions(steps, graph)
+            refused[call.name] = type(call.operation).__name__
+        else:
+            steps += found
+    return steps, refused
 
 
 def _with_companions(steps: list[Step], graph: Graph) -> list[Step]:

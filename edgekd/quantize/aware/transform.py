@@ -109,6 +109,16 @@ def check(model: keras.Model, *, exclude: Collection[str] = ()) -> None:
     plan.make(traced(model), exclude=exclude)
 
 
+def unsupported(model: keras.Model, *, exclude: Collection[str] = ()) -> dict[str, str]:
+    """Returns the layers that `check` would refuse: {name: class}.
+
+    Raises:
+      ModelError: no functional or sequential network, or one that is fake-quantised already.
+      RecipeError: there is no layer of an excluded name.
+    """
+    return plan.unsupported(traced(model), exclude=exclude)
+
+
 def traced(model: keras.Model) -> Graph:
     """Returns the calls of a float network; ModelError for one that is fake-quantised already."""
     graph = trace(model)
