@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from edgekd.api import (
         analyse_sensitivity,
         bench_models,
+        check_export,
         create_model,
         diff_models,
         distill_model,
@@ -35,6 +36,7 @@ __all__ = [
     "Recipe",
     "analyse_sensitivity",
     "bench_models",
+    "check_export",
     "create_model",
     "diff_models",
     "distill_model",

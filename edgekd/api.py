@@ -14,7 +14,7 @@ from edgekd.data.dataset import Dataset, Split
 from edgekd.errors import DataError, ModelError, RecipeError, unknown_name
 from edgekd.pipeline import Progress
 from edgekd.pipeline import load_data as _load_data
-from edgekd.records import Artifact, Comparison, EpochRecord, Measurement, Sensitivity
+from edgekd.records import Artifact, Comparison, EpochRecord, ExportCheck, Measurement, Sensitivity
 
 if TYPE_CHECKING:  # importing it would import TensorFlow, which happens when work begins
     import keras
@@ -443,6 +443,46 @@ def export_model(
         calibration=calibration,
         **options,
     )
+
+
+def check_export(
+    model: Any,
+    *,
+    targets: Sequence[str] | None = None,
+    schemes: Sequence[str] | None = None,
+    exclude: Sequence[str] = (),
+    **options: Any,
+) -> ExportCheck:
+    """Returns what of a model its targets cannot carry, layer by layer, and what to write instead.
+
+    The model need not be trained: it is converted to a temporary folder, calibrated on made-up samples.
+
+    Args:
+      model: as for `export_model`; or the path of a .tflite file, whose operators are looked at.
+      targets: some of qat, tflite, onnx, tflite-micro and Ethos-Us such as ethos-u55-128; all but the Ethos-Us by
+        default.
+      schemes: of the files; float32 and int8 by default.
+      exclude: layers that stay in float in quantisation-aware training.
+      **options: of `export_model`, such as `batch`, `shape` of a sample or `opset`.
+
+    Raises:
+      RecipeError: an unknown target, scheme, option or layer, or ones that do not go together.
+      ModelError: nothing that can be exported, an open size, or the package ethos-u-vela is not installed.
+      StorageError: there is no such file.
+    """
+    from edgekd import portability
+    from edgekd.storage import require_file
+    from edgekd.teachers.exportable import open_model
+
+    if isinstance(model, Path | str):
+        if Path(model).suffix.lower() == ".tflite":
+            further = {"schemes": schemes, "exclude": exclude, **options}
+            given = [name for name, value in further.items() if value]
+            if given:
+                raise RecipeError(f"{', '.join(given)}: a .tflite file is checked as it is, so leave them out.")
+            return portability.check_file(require_file(Path(model), "TFLite file"), targets=targets)
+        model = open_model(model)
+    return portability.check_model(model, targets=targets, schemes=schemes, exclude=exclude, **options)
 
 
 def inspect_model(path: Path | str, *, delegates: bool = True, arena: bool = False) -> "Inspection":

@@ -54,7 +54,7 @@ class MissingOperator:
 class OperatorError(ModelError):
     """A model with operators that the file asked for cannot hold; `operators` has them one by one."""
 
-    def __init__(self, message: str, *, operators: Iterable[MissingOperator]) -> None:
+    def __init__(self, message: str, *, operators: Iterable[MissingOperator] = ()) -> None:
         super().__init__(message)
         self.operators = tuple(operators)
 

@@ -113,6 +113,11 @@ def operator_name(code: Any) -> str:
     return _OPERATORS.get(number, f"OPERATOR_{number}")
 
 
+def output_name(operator: Any, graph: Any) -> str:
+    """Returns the name of an operator's first output; of those that a fused operator has, the last operation's."""
+    return (graph.tensors[operator.outputs[0]].name or b"").decode(errors="replace").partition(";")[0]
+
+
 def type_name(code: int) -> str:
     """Returns the name of a tensor type: float32, int8, int4, ..."""
     return _TYPES.get(code, f"type_{code}")

@@ -129,6 +129,42 @@ class Artifact(Record):
     agreement: float | None = None
 
 
+class Finding(Record):
+    """Something in a model that a target cannot carry, and what to write instead.
+
+    `targets` and `schemes` are the files and training that it concerns. `layer` is the layer of the user's model where
+    it can be told; `operator` is what whoever refuses it calls it (a layer's class for the target `qat`), and `output`
+    the tensor that it makes.
+    """
+
+    targets: tuple[str, ...]
+    schemes: tuple[str, ...] = ()
+    layer: str | None = None
+    operator: str | None = None
+    output: str | None = None
+    problem: str
+    advice: str
+
+    @property
+    def subject(self) -> str:
+        """What it is about, in few words; empty where it is about the model as a whole."""
+        if self.operator is None:
+            return self.layer or ""
+        if self.layer is not None:
+            return f"{self.layer} ({self.operator})"
+        return f"{self.operator} {self.output}" if self.output else self.operator
+
+
+class ExportCheck(Record):
+    """What of a model keeps it from the targets that it was checked for; `notes` say what else was seen."""
+
+    schema_version: int = SCHEMA_VERSION
+    model: str
+    targets: tuple[str, ...]
+    findings: tuple[Finding, ...]
+    notes: tuple[str, ...] = ()
+
+
 class OutputError(Record):
     """How far one output of the candidate is from the reference's, over all compared samples.
 

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from edgekd.errors import printable
-from edgekd.records import Gate, Measurement, Rounding, Sensitivity, Summary
+from edgekd.records import ExportCheck, Gate, Measurement, Rounding, Sensitivity, Summary
 from edgekd.report import formatting, latency, sparsity
 
 if TYPE_CHECKING:
@@ -129,18 +129,38 @@ def print_sparsity(summary: Summary) -> None:
         _print(sparsity.HEADERS, rows)
 
 
+def print_check(check: ExportCheck) -> None:
+    """Prints what of a model its targets cannot carry, and what else was seen."""
+    if check.findings:
+        rows = [
+            (
+                each.subject or "the model",
+                ", ".join(each.targets) + (f" ({', '.join(each.schemes)})" if each.schemes else ""),
+                each.problem,
+                each.advice,
+            )
+            for each in check.findings
+        ]
+        _print(("Layer (operator)", "Target", "Problem", "Instead"), rows, numbers=False)
+    for note in check.notes:
+        click.echo(printable(note))
+    found = len(check.findings)
+    problems = "nothing stands in the way" if not found else f"{found} {'problem' if found == 1 else 'problems'}"
+    click.echo(f"{printable(check.model)} for {', '.join(check.targets)}: {problems}")
+
+
 def print_rows(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Prints a table of texts, the first column to the left and the others to the right."""
     _print(headers, rows)
 
 
-def _print(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+def _print(headers: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: bool = True) -> None:
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=_FILE_COLUMNS)
     table = Table(box=None, header_style="bold")
     for position, header in enumerate(headers):
-        table.add_column(header, justify="left" if position == 0 else "right", overflow="fold")
+        table.add_column(header, justify="right" if numbers and position else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text(printable(cell)) for cell in row))
     console.print(table)

@@ -1,7 +1,9 @@
 """edgekd export: TFLite and ONNX files of a Keras model."""
 
 import json
+import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -26,6 +28,16 @@ from edgekd.cli import _options
 @click.option("--input-dtype", help="For a model: float32, int8 or uint8.  [default: float32]")
 @click.option("--output-dtype", help="For a model: float32, int8 or uint8.  [default: float32]")
 @click.option("--c-source", is_flag=True, help="For a model: write every TFLite file as C for microcontrollers, too.")
+@click.option("--check", is_flag=True, help="For a model: write nothing, and say what targets cannot carry.")
+@click.option(
+    "--target",
+    "targets",
+    multiple=True,
+    metavar="NAME[,NAME]...",
+    help="With --check: qat, tflite, onnx, tflite-micro, ethos-u55-128, ...; repeatable.  [default: the first four]",
+)
+@click.option("--opset", type=int, help="With --check: the version of ONNX's operators.  [default: 17]")
+@click.option("--exclude", multiple=True, metavar="LAYER", help="With --check: stays in float for qat; repeatable.")
 @_options.json_option
 @_options.debug_option
 def command(
@@ -43,6 +55,10 @@ def command(
     input_dtype: str | None,
     output_dtype: str | None,
     c_source: bool,
+    check: bool,
+    targets: tuple[str, ...],
+    opset: int | None,
+    exclude: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """Write TFLite and ONNX files of RECIPE_OR_MODEL: a recipe's student, or a saved model.
@@ -50,7 +66,23 @@ def command(
     That is a .keras or .h5 file or a SavedModel folder.
 
     A model's files go to the folder --out, by default the model's own. Every file is opened again in its runtime.
+
+    With --check no file is left behind: the model, trained or not, is converted for each target to see which layers it
+    cannot carry, and what to write instead. A .tflite file can be checked too. Exit status 1 says that there are some.
     """
+    checking = {"--target": targets, "--opset": opset is not None, "--exclude": exclude}
+    if check:
+        writing = {"--set": overrides, "--smoke": smoke, "--out": out, "--format": formats, "--dataset": dataset}
+        _refuse_beside(
+            {**writing, "--samples": samples, "--c-source": c_source, "--seed": seed is not None, "--layer": layers},
+            "--check",
+        )
+        dtypes = {"input_dtype": input_dtype, "output_dtype": output_dtype}
+        _check(recipe_or_model, targets, schemes, exclude, {**dtypes, "batch": batch, "opset": opset}, as_json=as_json)
+        return
+    given = [name for name, value in checking.items() if value]
+    if given:
+        raise click.UsageError(f"{', '.join(given)} {'goes' if len(given) == 1 else 'go'} with --check.")
     plain = {
         "--format": formats,
         "--scheme": schemes,
@@ -83,7 +115,7 @@ def command(
             {
                 "format": file_format,
                 "scheme": scheme,
-                "batch": int(batch) if batch and batch.isdigit() else batch or 1,
+                "batch": _batch(batch),
                 "input_dtype": input_dtype or "float32",
                 "output_dtype": output_dtype or "float32",
                 **({"layers": _by_pattern(layers)} if layers else {}),
@@ -137,8 +169,49 @@ def command(
         click.echo(f"{names}  arena of {each.arena_bytes:,} bytes  {', '.join(each.operators)}")
 
 
+def _check(
+    model: str,
+    targets: tuple[str, ...],
+    schemes: tuple[str, ...],
+    exclude: tuple[str, ...],
+    options: dict[str, Any],
+    *,
+    as_json: bool,
+) -> None:
+    """Prints what of a model its targets cannot carry, and leaves with exit status 1 where there is something."""
+    if not _is_model(Path(model)):
+        raise click.UsageError(f"--check takes a saved model, not {model!r}: a recipe is checked when it is run.")
+    from edgekd import api, portability
+    from edgekd.cli import _tables
+    from edgekd.runtime.native_output import import_quietly
+
+    chosen = portability.parse(targets) if targets else None
+    import_quietly("keras")
+    given = {key: value for key, value in options.items() if value is not None}
+    if "batch" in given:
+        size = _batch(given["batch"])
+        given["batch"] = None if size == "dynamic" else size
+    found = api.check_export(model, targets=chosen, schemes=schemes or None, exclude=exclude, **given)
+    if as_json:
+        _options.print_json(found)
+    else:
+        _tables.print_check(found)
+    if found.findings:
+        sys.exit(1)
+
+
+def _refuse_beside(options: dict[str, Any], other: str) -> None:
+    given = [name for name, value in options.items() if value]
+    if given:
+        raise click.UsageError(f"{', '.join(given)} cannot be combined with {other}.")
+
+
+def _batch(text: str | None) -> int | str:
+    return int(text) if text and text.isdigit() else text or 1
+
+
 def _is_model(path: Path) -> bool:
-    return path.suffix in {".keras", ".h5"} or (path / "saved_model.pb").is_file()
+    return path.suffix in {".keras", ".h5", ".tflite", ".onnx"} or (path / "saved_model.pb").is_file()
 
 
 def _by_pattern(layers: tuple[str, ...]) -> dict[str, str]:

@@ -34,9 +34,7 @@ def float_operators(model: Any, scheme: Scheme) -> tuple[str, ...]:
         else:
             affected = any(_is_float_weight(tensor, model) for tensor in _inputs(operator, graph))
         if affected and name not in _CONVERSIONS | _READ_NO_VALUES:
-            # Of a fused operator the converter joins all names, the one of the last operation first.
-            output = graph.tensors[operator.outputs[0]].name.decode().partition(";")[0]
-            found.append(f"{name} {output}")
+            found.append(f"{name} {flatbuffer.output_name(operator, graph)}")
     return tuple(found)
 
 

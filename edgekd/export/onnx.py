@@ -160,7 +160,8 @@ def _name_batch(proto: onnx.ModelProto) -> None:
 
 
 def _check(proto: onnx.ModelProto) -> None:
-    unknown = [node for node in proto.graph.node if not onnx.defs.has(node.op_type, domain=node.domain)]
+    versions = {each.domain: each.version for each in proto.opset_import}
+    unknown = [node for node in proto.graph.node if not onnx.defs.has(node.op_type, versions[node.domain], node.domain)]
     if unknown:
         names = sorted({node.op_type for node in unknown})
         raise OperatorError(

@@ -17,9 +17,19 @@ def arena_bytes(path: Path) -> int:
     Raises:
       ModelError: the package tflite-micro is not installed, or TFLM cannot run the file.
     """
-    if importlib.util.find_spec("tflite_micro") is None:
+    if not is_installed():
         raise ModelError(
             "the package tflite-micro, which finds the arena's size, is not installed: pip install "
             "'edgekd[microcontroller]'."
         )
     return int(child_process.require_passes(path, module="edgekd.microcontroller.arena_probe"))
+
+
+def require_runs(path: Path) -> None:
+    """Raises ModelError unless TFLM runs a TFLite file once, in an arena as large as it takes."""
+    child_process.require_passes(path, module="edgekd.microcontroller.trial_probe")
+
+
+def is_installed() -> bool:
+    """Returns whether the package tflite-micro is there."""
+    return importlib.util.find_spec("tflite_micro") is not None

@@ -18,13 +18,24 @@ _GRANULARITY = 16  # TFLM aligns its buffers to 16 bytes
 _START, _LARGEST = 1 << 16, 1 << 30
 
 
+def sufficient(path: Path) -> int:
+    """Returns the size of an arena in which TFLM runs a TFLite file, far from the smallest.
+
+    Raises:
+      ModelError: it runs in none.
+    """
+    content = path.read_bytes()
+    size = max(_START, 1 << (len(content) - 1).bit_length())
+    while not _runs(content, size):
+        if size >= _LARGEST:
+            raise ModelError(f"TFLM cannot run {path.name!r}: {_problem(content, size)}")
+        size = min(_LARGEST, size * 8)
+    return size
+
+
 def _measured(path: Path) -> int:
     content = path.read_bytes()
-    high = max(_START, 1 << (len(content) - 1).bit_length())
-    while not _runs(content, high):
-        if high >= _LARGEST:
-            raise ModelError(f"TFLM cannot run {path.name!r}: {_problem(content, high)}")
-        high = min(_LARGEST, high * 8)
+    high = sufficient(path)
     low = 0  # too small
     while high - low > _GRANULARITY:
         middle = (low + high) // 2 // _GRANULARITY * _GRANULARITY

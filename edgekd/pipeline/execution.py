@@ -11,7 +11,7 @@ from edgekd.errors import StorageError
 from edgekd.pipeline import distilling, exporting, measuring, quantizing, sparsifying, training, verifying, workers
 from edgekd.pipeline.folder import RunFolder, stage_key
 from edgekd.pipeline.progress import Progress
-from edgekd.pipeline.stage import CHECKPOINT_FILES, Stage, Work, roles
+from edgekd.pipeline.stage import CHECKPOINT_FILES, EXPORT, Stage, Work, roles
 from edgekd.pipeline.summary import SUMMARY_FILE, summarise
 from edgekd.recipe import RECIPE_FILE, Data, Recipe
 from edgekd.records import Summary
@@ -78,14 +78,21 @@ def run(
     todo = [stage for stage in chosen if folder.state(stage.name, keys[stage.name]) != "done"]
     if todo:
         import_quietly("keras")
+    tried = False
     if any(stage.name in roles(recipe) for stage in todo):
         from edgekd.pipeline import preflight
 
         workers.check(recipe, dataset, worker_processes)
-        preflight.check(recipe, dataset, stages={stage.name for stage in todo})
+        names = {stage.name for stage in todo}
+        if folder.has_tried(keys[EXPORT]):
+            names.discard(EXPORT)
+        preflight.check(recipe, dataset, stages=names)
+        tried = EXPORT in names
     worked = []
     with folder:  # until here nothing was written
         write_text(out / RECIPE_FILE, recipe.to_yaml())
+        if tried:
+            folder.remember_tried(keys[EXPORT])
         for stage in chosen:
             state = folder.state(stage.name, keys[stage.name])
             if state == "done":

@@ -32,7 +32,7 @@ def _export(work: Work) -> list[Path]:
 
     recipe = work.recipe
     in_float = float_student(recipe)
-    sources = [STUDENT_QUANTIZED if recipe.comes_from_quantize(export) else in_float for export in recipe.export]
+    sources = [source_of(recipe, export) for export in recipe.export]
     students = {name: architectures.load_model(work.run / name / MODEL_FILE) for name in sorted(set(sources))}
     calibrated = [
         quantize.needs_calibration(export.scheme, export.layers) and source == in_float
@@ -54,11 +54,8 @@ def _export(work: Work) -> list[Path]:
             name=export.file_name,
             source=source,
             calibration=calibration if calibrated[position] else None,
-            batch=None if export.batch == "dynamic" else export.batch,
-            input_dtype=export.input_dtype,
-            output_dtype=export.output_dtype,
             origin=_origin(work, source),
-            **_options(recipe, export, source),
+            **options(recipe, export, source),
         )
         artifacts.append(artifact.model_copy(update={"path": path.relative_to(work.run).as_posix()}))
     ExportResult(artifacts=tuple(artifacts)).write(work.folder / RECORD_FILE)
@@ -75,10 +72,27 @@ def _origin(work: Work, source: str) -> Origin:
     )
 
 
-def _options(recipe: Recipe, export: Export, source: str) -> dict[str, Any]:
-    """Returns the format's options; layers that the recipe has excluded are float operators in the file."""
+def options(recipe: Recipe, export: Export, source: str) -> dict[str, Any]:
+    """Returns how a file is written; layers that the recipe has excluded are float operators in it.
+
+    Args:
+      recipe: of the run.
+      export: the file.
+      source: the stage whose network it is written from.
+    """
     excluded = source == STUDENT_QUANTIZED and recipe.quantize is not None and recipe.quantize.exclude
-    return {**export.arguments, "allow_float_operators": True} if excluded else export.arguments
+    return {
+        "batch": None if export.batch == "dynamic" else export.batch,
+        "input_dtype": export.input_dtype,
+        "output_dtype": export.output_dtype,
+        **export.arguments,
+        **({"allow_float_operators": True} if excluded else {}),
+    }
+
+
+def source_of(recipe: Recipe, export: Export) -> str:
+    """Returns the stage whose network a file is written from."""
+    return STUDENT_QUANTIZED if recipe.comes_from_quantize(export) else float_student(recipe)
 
 
 def stage(recipe: Recipe) -> Stage:

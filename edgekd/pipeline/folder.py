@@ -13,6 +13,7 @@ from edgekd.recipe import canonical_json
 from edgekd.records import SCHEMA_VERSION, Environment, Record
 
 IDENTITY_FILE = "run.json"
+TRIED_FILE = "preflight.json"
 STAGE_FILE = "stage.json"
 _LOCK_FILE = ".lock"
 
@@ -36,6 +37,13 @@ class StageRecord(Record):
     files: dict[str, str]
     seconds: float
     environment: Environment
+
+
+class TriedExports(Record):
+    """That files of these settings could be written of untrained networks: what the export stage's key was then."""
+
+    schema_version: int = SCHEMA_VERSION
+    key: str
 
 
 State = Literal["done", "absent", "stale", "damaged"]
@@ -97,6 +105,15 @@ class RunFolder:
             file.is_file() and storage.sha256_file(file) == record.files[path] for path, file in written.items()
         )
         return "done" if whole else "damaged"
+
+    def has_tried(self, key: str) -> bool:
+        """Whether the exports of this key of the export stage were tried before a training."""
+        path = self.path / TRIED_FILE
+        return path.is_file() and TriedExports.read(path).key == key
+
+    def remember_tried(self, key: str) -> None:
+        """Says that they were, so that a run that goes on does not try them again."""
+        TriedExports(key=key).write(self.path / TRIED_FILE)
 
     def record(self, name: str) -> StageRecord:
         """Returns the record of a stage that is done."""

@@ -1,21 +1,26 @@
-"""Pre-flight: all that can go wrong in training for want of fitting parts is found before any training."""
+"""Pre-flight: what keeps a run from ending, for want of fitting parts or converters, is found before any training."""
 
+import tempfile
 from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgekd import schedules
+from edgekd import portability, schedules
 from edgekd.data.dataset import Dataset
 from edgekd.errors import DataError
-from edgekd.pipeline import networks, retraining, sparsifying, teaching
+from edgekd.pipeline import exporting, networks, quantizing, retraining, sparsifying, teaching
 from edgekd.pipeline.stage import (
+    EXPORT,
     STUDENT_DISTILLED,
     STUDENT_LABELS,
     STUDENT_QUANTIZED,
     STUDENT_SPARSE,
+    float_student,
     teacher_names,
 )
 from edgekd.recipe import Distill, Recipe, Teacher, Training
 from edgekd.recipe import section as section_of
+from edgekd.records import Finding
 from edgekd.schedules import Schedule
 
 if TYPE_CHECKING:  # these import TensorFlow, which is imported when work begins
@@ -24,7 +29,9 @@ if TYPE_CHECKING:  # these import TensorFlow, which is imported when work begins
 
 
 def check(recipe: Recipe, data: Dataset, *, stages: Collection[str]) -> None:
-    """Builds the networks and evaluates the student's whole objective on one tiny batch.
+    """Builds the networks, evaluates the student's whole objective on one tiny batch, and tries every export.
+
+    Networks are exported untrained and calibrated on made-up samples: whether a file can be written depends on neither.
 
     Args:
       recipe: what is to be done.
@@ -33,7 +40,8 @@ def check(recipe: Recipe, data: Dataset, *, stages: Collection[str]) -> None:
 
     Raises:
       DataError: augmentation does not fit the data.
-      ModelError: a network cannot be built, or a tap does not exist (the message lists the known ones).
+      ModelError: a network cannot be built, a tap does not exist (the message lists the known ones), or a file that
+        the recipe asks for cannot be written (the message lists everything that keeps it from being).
       ShapeError: the networks' inputs, classes or feature maps do not fit the data or each other.
     """
     from edgekd.distill import fitting
@@ -55,8 +63,9 @@ def check(recipe: Recipe, data: Dataset, *, stages: Collection[str]) -> None:
         _check_distillation(recipe, data, teachers)
     if sparsifies:
         _check_sparse(recipe, data, teachers)
-    if recipe.quantize is not None and (distils or sparsifies or STUDENT_QUANTIZED in stages):
-        _check_int8(recipe, data)
+    quantizes = recipe.quantize is not None and (distils or sparsifies or STUDENT_QUANTIZED in stages)
+    if quantizes or EXPORT in stages:
+        _check_files(recipe, data, quantizes=quantizes, exports=EXPORT in stages)
 
 
 def _check_sparse(recipe: Recipe, data: Dataset, teachers: Mapping[str, Any]) -> None:
@@ -73,29 +82,62 @@ def _check_sparse(recipe: Recipe, data: Dataset, teachers: Mapping[str, Any]) ->
     _check_training(recipe, data, recipe.sparsify, distill, goal, taught, teachers or {STUDENT_DISTILLED: student})
 
 
-def _check_int8(recipe: Recipe, data: Dataset) -> None:
-    """Makes the int8 network of the untrained student, and tries the taps and the optimizer of its training."""
-    import numpy as np
-
-    from edgekd.data.batches import steps_per_epoch
-    from edgekd.distill import objective, optimizers
-    from edgekd.distill.learners import Student
-    from edgekd.pipeline import quantizing
-
-    assert recipe.quantize is not None  # noqa: S101 - asked by the caller
-    images = np.random.default_rng(0).random((2, *data.input_shape), np.float32)
+def _check_files(recipe: Recipe, data: Dataset, *, quantizes: bool, exports: bool) -> None:
+    """Makes the int8 network and the files, and raises ModelError with all that keeps them from being made."""
     student = networks.build(recipe.student, data, seed=recipe.seed)
     if recipe.sparsify is not None:
         student = sparsifying.result(
             sparsifying.transformed(student, recipe.sparsify, steps=1, seed=recipe.seed), recipe.sparsify
         )
-    student = quantizing.prepared(student, recipe)
-    network = quantizing.transformed(student, images, recipe.quantize, steps=1, seed=recipe.seed)
-    if recipe.quantize.aware is not None:
+    found: list[Finding] = []
+    made = {float_student(recipe): student}
+    if recipe.quantize is not None:
+        found += portability.layers_left_out(student, exclude=recipe.quantize.exclude)
+        if not found:
+            made[STUDENT_QUANTIZED] = _int8(recipe, data, student, tries_training=quantizes)
+    if exports:
+        found += _tried_exports(recipe, data, made)
+    portability.refuse(found, what="this recipe asks for what its student cannot become")
+
+
+def _tried_exports(recipe: Recipe, data: Dataset, made: Mapping[str, Any]) -> list[Finding]:
+    """Returns what keeps the files from being written, of the networks that there are."""
+    import numpy as np
+
+    samples = np.random.default_rng(0).random((2, *data.input_shape), np.float32)
+    owners = {name: portability.Owners(network) for name, network in made.items()}
+    found: list[Finding] = []
+    with tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
+        for export in recipe.export:
+            source = exporting.source_of(recipe, export)
+            if source not in made:
+                continue  # its layers are among the findings
+            options = exporting.options(recipe, export, source)
+            wanted = portability.Wanted(export.file_name, export.format, export.scheme, options)
+            path = Path(folder) / export.file_name
+            found += portability.problems(made[source], wanted, path, samples=samples, owners=owners[source])
+    return portability.merged(found)
+
+
+def _int8(recipe: Recipe, data: Dataset, student: Any, *, tries_training: bool) -> Any:
+    """Returns the int8 network of the untrained student; the taps and the optimizer of its training are tried too."""
+    import numpy as np
+
+    from edgekd.data.batches import steps_per_epoch
+    from edgekd.distill import objective, optimizers
+    from edgekd.distill.learners import Student
+
+    assert recipe.quantize is not None  # noqa: S101 - asked by the caller
+    images = np.random.default_rng(0).random((2, *data.input_shape), np.float32)
+    network = quantizing.transformed(
+        quantizing.prepared(student, recipe), images, recipe.quantize, steps=1, seed=recipe.seed
+    )
+    if recipe.quantize.aware is not None and tries_training:
         goal = objective.from_recipe(retraining.objective_section(recipe, flat=True), label_smoothing=0.0)
         Student(network, goal.student_taps).shapes(data.input_shape)
         steps = steps_per_epoch(data.train, batch_size=recipe.data.batch_size)
         optimizers.build(recipe.quantize.aware, network.trainable_variables, steps_per_epoch=steps)
+    return network
 
 
 def _checked_teacher(section: Teacher, data: Dataset, *, batch_size: int) -> Any:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from edgekd import storage
 from edgekd.errors import ModelError
 from edgekd.teachers import opening
 
@@ -20,6 +21,8 @@ def open_model(path: Path | str) -> Any:
       ModelError: it is damaged, unsafe, or nothing that can be exported.
     """
     path = Path(path)
+    if not path.is_dir():
+        storage.require_file(path, "model")
     kind = opening.kind_of(path)
     if kind == opening.KERAS_FILE:
         from edgekd.architectures import load_model

@@ -1,0 +1,206 @@
+"""The whole check of a network, or of a file that was exported already."""
+
+import tempfile
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgekd import flatbuffer
+from edgekd.errors import RecipeError
+from edgekd.portability import aware as aware_
+from edgekd.portability import ethos_u, micro
+from edgekd.portability.advice import instead
+from edgekd.portability.owners import Owners
+from edgekd.portability.targets import AWARE, ETHOS_U, MICRO, OF_FILES, ONNX, TARGETS, TFLITE, carried, schemes_for
+from edgekd.portability.wanted import Wanted, merged, problems
+from edgekd.records import ExportCheck, Finding
+
+_SAMPLES = 4
+_SCHEMES = ("float32", "int8")
+_OPSET = "opset"
+_ON_DEVICES = (MICRO, *ETHOS_U)
+
+
+def default_targets(model: Any) -> tuple[str, ...]:
+    """Returns what a model is checked for where nothing is asked for: all but the NPUs, of which one must be chosen.
+
+    Args:
+      model: as for `check_model`.
+    """
+    import keras
+
+    trainable = isinstance(model, keras.Model) and not _is_int8(model)
+    return (*((AWARE,) if trainable else ()), TFLITE, ONNX, MICRO)
+
+
+def check_model(
+    model: Any,
+    *,
+    targets: Collection[str] | None = None,
+    schemes: Collection[str] | None = None,
+    exclude: Collection[str] = (),
+    shape: Sequence[int] | Mapping[str, Sequence[int]] | None = None,
+    **options: Any,
+) -> ExportCheck:
+    """Returns what of a model the targets cannot carry. It need not be trained; calibration samples are made up.
+
+    Files are really written, to a temporary folder, by the converters that `export_model` uses. TFLM runs its file
+    where tflite-micro is installed, and Vela compiles for Ethos-U.
+
+    Args:
+      model: as for `edgekd.export.export_model`.
+      targets: some of `TARGETS`; see `default_targets`.
+      schemes: of the files, for the targets that carry them; float32 and int8 by default.
+      exclude: layers that stay in float, for the target `qat`.
+      shape: one sample's shape, for a model that leaves sizes open.
+      **options: of `export_model`: batch, opset, allow_select_tf_ops, ...
+
+    Raises:
+      RecipeError: an unknown target, scheme, option or excluded layer, or a target that carries none of the schemes.
+      ModelError: nothing that can be exported, an open size, or Vela is not installed.
+      NonFiniteError: a weight is NaN or infinite.
+    """
+    from edgekd.export import _source
+
+    chosen = tuple(default_targets(model) if targets is None else dict.fromkeys(targets))
+    for key, given, target in ((_OPSET, _OPSET in options, ONNX), ("exclude", exclude, AWARE)):
+        if given and target not in chosen:
+            raise RecipeError(f"{key} is for target {target!r}, which is not among {', '.join(chosen)}.")
+    wanted = tuple(_wanted(model, chosen, schemes, options, required=targets is not None))
+    if any(target in ETHOS_U for target in chosen):
+        ethos_u.require_installed()
+    source = _source.chosen(_source.source_of(model), shape=shape)
+    _source.check_weights(source)
+    if AWARE in chosen:
+        _require_float(model)
+    owners = Owners(model)
+    samples = _made_up([_source.sample_shape(spec) for spec in source.inputs])
+    found: list[Finding] = []
+    notes: list[str] = []
+    with tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
+        if AWARE in chosen:
+            found += aware_.findings(model, samples, Path(folder), exclude=exclude)
+        for number, each in enumerate(wanted):
+            path = Path(folder) / f"{number}.{each.format}"
+            refused, said = _tried(model, each, path, samples=samples, owners=owners, shape=shape)
+            found += refused
+            notes += said
+    return ExportCheck(model=source.name, targets=chosen, findings=tuple(merged(found)), notes=tuple(notes))
+
+
+def check_file(path: Path, *, targets: Collection[str] | None = None) -> ExportCheck:
+    """Returns what of a .tflite file the targets cannot carry.
+
+    Args:
+      path: the file.
+      targets: tflite (operators beyond the built-in ones), tflite-micro and Ethos-Us; the first two by default.
+
+    Raises:
+      RecipeError: a target that files are not checked for.
+      ModelError: the file is damaged, or Vela is not installed.
+    """
+    chosen = tuple((TFLITE, MICRO) if targets is None else dict.fromkeys(targets))
+    for target in chosen:
+        if target not in OF_FILES:
+            raise RecipeError(
+                f"target {target!r} is for models, and {path.name!r} has been exported already: choose some of "
+                f"{', '.join(OF_FILES)}, or give the model that it was made from."
+            )
+    owners = Owners()
+    found, notes = [], []
+    model = flatbuffer.read(path.read_bytes())
+    if TFLITE in chosen:
+        found += list(_flex_of(model))
+    for target in chosen:
+        if target in _ON_DEVICES:
+            refused, note = _on_device(path, target, schemes=(), owners=owners)
+            found += refused
+            notes.append(note)
+    return ExportCheck(model=path.name, targets=chosen, findings=tuple(merged(found)), notes=tuple(notes))
+
+
+def _wanted(
+    model: Any, targets: Collection[str], schemes: Collection[str] | None, options: Mapping[str, Any], *, required: bool
+) -> Iterator[Wanted]:
+    asked = (("int8",) if _is_int8(model) else _SCHEMES) if schemes is None else tuple(schemes)
+    for target in targets:
+        if target not in TARGETS:
+            raise RecipeError(f"unknown target {target!r}. Known: {', '.join(TARGETS)}.")
+        if target == AWARE:
+            continue
+        # A microcontroller wants integers, unless somebody asks for floats.
+        carry = schemes_for(target, ("int8",) if schemes is None and target in _ON_DEVICES else asked)
+        if not carry and required:
+            raise RecipeError(
+                f"target {target!r} cannot carry scheme {', '.join(asked)}: choose one of {', '.join(carried(target))}."
+            )
+        for scheme in carry:
+            own = {key: value for key, value in options.items() if key != _OPSET or target == ONNX}
+            if target in _ON_DEVICES and scheme.arithmetic == "integer":
+                integers = f"int{scheme.activation_bits}"
+                own |= {"input_dtype": integers, "output_dtype": integers}
+            yield Wanted(target, ONNX if target == ONNX else TFLITE, scheme.name, own)
+
+
+def _tried(
+    model: Any, wanted: Wanted, path: Path, *, samples: Any, owners: Owners, shape: Any
+) -> tuple[list[Finding], list[str]]:
+    with_shape = Wanted(wanted.target, wanted.format, wanted.scheme, {**wanted.options, "shape": shape})
+    found = problems(model, with_shape, path, samples=samples, owners=owners)
+    if wanted.target not in _ON_DEVICES:
+        return found, []
+    if found:
+        # What floats are left to can be looked at all the same.
+        floats = Wanted(
+            wanted.target, wanted.format, wanted.scheme, {**with_shape.options, "allow_float_operators": True}
+        )
+        if problems(model, floats, path, samples=samples, owners=owners):
+            return found, [f"{wanted.target} ({wanted.scheme}): not tried, since there is no file"]
+    refused, note = _on_device(path, wanted.target, schemes=(wanted.scheme,), owners=owners)
+    # Vela says of a float operator, in its own words, what the converter says.
+    return refused if wanted.target in ETHOS_U else [*found, *refused], [note]
+
+
+def _on_device(path: Path, target: str, *, schemes: tuple[str, ...], owners: Owners) -> tuple[list[Finding], str]:
+    if target == MICRO:
+        return micro.findings(path, schemes=schemes, owners=owners)
+    return ethos_u.findings(path, target, schemes=schemes, owners=owners)
+
+
+def _flex_of(model: Any) -> Iterator[Finding]:
+    for graph in model.subgraphs:
+        for operator in graph.operators or ():
+            name = flatbuffer.operator_name(model.operatorCodes[operator.opcodeIndex])
+            if name.startswith("Flex"):
+                yield Finding(
+                    targets=(TFLITE,),
+                    operator=name,
+                    output=flatbuffer.output_name(operator, graph),
+                    problem="is TensorFlow's own (Flex, SELECT_TF_OPS), which no Python runtime includes",
+                    advice=instead("flex", name.removeprefix("Flex"), None),
+                )
+
+
+def _made_up(shapes: Sequence[tuple[int, ...]]) -> np.ndarray[Any, Any] | None:
+    """Returns samples that show a range, for a model with one input."""
+    if len(shapes) != 1:
+        return None
+    return np.random.default_rng(0).random((_SAMPLES, *shapes[0]), np.float32)
+
+
+def _is_int8(model: Any) -> bool:
+    import keras
+
+    from edgekd.quantize import aware
+
+    return isinstance(model, keras.Model) and aware.is_quantize_aware(model)
+
+
+def _require_float(model: Any) -> None:
+    if _is_int8(model):
+        raise RecipeError(
+            f"model {model.name!r} is fake-quantised to int8 already: check it for other targets than {AWARE}, or give "
+            "the float network that it was made from."
+        )
