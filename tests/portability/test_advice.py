@@ -12,7 +12,7 @@ def sequence(x):
 
 
 def activation(name):
-    return lambda x: layers.Activation(name, name="act")(x)
+    return layers.Activation(name, name="act")
 
 
 def gelu(x):
@@ -29,18 +29,18 @@ CASES = {
     "layer normalisation in integers": (
         "tflite",
         "int8",
-        lambda x: layers.LayerNormalization(name="act")(x),
+        layers.LayerNormalization(name="act"),
         "NEG",
         "BatchNormalization",
-        lambda x: BATCH_NORM(name="act")(x),
+        BATCH_NORM(name="act"),
     ),
     "group normalisation in integers": (
         "tflite",
         "int8",
-        lambda x: layers.GroupNormalization(2, name="act")(x),
+        layers.GroupNormalization(2, name="act"),
         "SQUARE",
         "BatchNormalization",
-        lambda x: BATCH_NORM(name="act")(x),
+        BATCH_NORM(name="act"),
     ),
     "negation in integers": ("tflite", "int8", ops.negative, "NEG", "multiply by -1", lambda x: x * -1.0),
     "square in integers": ("tflite", "int8", ops.square, "SQUARE", "by itself", lambda x: ops.multiply(x, x)),
@@ -56,10 +56,10 @@ CASES = {
     "bicubic": (
         "tflite",
         "float32",
-        lambda x: layers.Resizing(16, 16, interpolation="bicubic", name="act")(x),
+        layers.Resizing(16, 16, interpolation="bicubic", name="act"),
         "ResizeBicubic",
         "bilinear",
-        lambda x: layers.Resizing(16, 16, interpolation="bilinear", name="act")(x),
+        layers.Resizing(16, 16, interpolation="bilinear", name="act"),
     ),
     "exact gelu in onnx": ("onnx", "float32", activation("gelu"), "Erfc", "gelu(x, approximate=True)", gelu),
     "gelu in integer onnx": ("onnx", "int8", gelu, "TFL_GELU", "hard_silu", HARD_SILU),
@@ -76,45 +76,45 @@ CASES = {
     "nearest upsampling on a microcontroller": (
         "tflite-micro",
         "int8",
-        lambda x: layers.UpSampling2D(2, name="act")(x),
+        layers.UpSampling2D(2, name="act"),
         "TILE",
         'interpolation="bilinear"',
-        lambda x: layers.UpSampling2D(2, interpolation="bilinear", name="act")(x),
+        layers.UpSampling2D(2, interpolation="bilinear", name="act"),
     ),
     "elu on an NPU": (U55, "int8", activation("elu"), "ELU", "hard_silu", HARD_SILU),
     "selu on an NPU": (U55, "int8", activation("selu"), "GREATER", "hard_silu", HARD_SILU),
     "layer normalisation on an NPU": (
         U85,
         "int8",
-        lambda x: layers.LayerNormalization(name="act")(x),
+        layers.LayerNormalization(name="act"),
         "MEAN",
         "BatchNormalization",
-        lambda x: BATCH_NORM(name="act")(x),
+        BATCH_NORM(name="act"),
     ),
     "strides of 3 on an NPU": (
         U55,
         "int8",
-        lambda x: layers.Conv2DTranspose(2, 3, strides=3, padding="same", name="act")(x),
+        layers.Conv2DTranspose(2, 3, strides=3, padding="same", name="act"),
         "TRANSPOSE_CONV",
         "strides of 1 or 2",
-        lambda x: layers.Conv2DTranspose(2, 3, strides=2, padding="same", name="act")(x),
+        layers.Conv2DTranspose(2, 3, strides=2, padding="same", name="act"),
     ),
     "resizing by 3 on an NPU": (
         U85,
         "int8",
-        lambda x: layers.UpSampling2D(3, interpolation="bilinear", name="act")(x),
+        layers.UpSampling2D(3, interpolation="bilinear", name="act"),
         "RESIZE_BILINEAR",
         "a factor of 2",
-        lambda x: layers.UpSampling2D(2, interpolation="bilinear", name="act")(x),
+        layers.UpSampling2D(2, interpolation="bilinear", name="act"),
     ),
     "elu in training": ("qat", "int8", activation("elu"), "Activation", "silu or hard_silu", activation("silu")),
     "prelu in training": (
         "qat",
         "int8",
-        lambda x: layers.PReLU(name="act")(x),
+        layers.PReLU(name="act"),
         "PReLU",
         "LeakyReLU",
-        lambda x: layers.LeakyReLU(name="act")(x),
+        layers.LeakyReLU(name="act"),
     ),
 }
 
