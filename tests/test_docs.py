@@ -19,7 +19,7 @@ from edgekd.pipeline.stage import STUDENT_DISTILLED
 ROOT = Path(__file__).parents[1]
 GUIDES = {
     name: (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
-    for name in ("distillation", "quantisation", "sparsity", "verify")
+    for name in ("distillation", "export", "quantisation", "sparsity", "verify")
 }
 
 # What a reader puts a fragment into; the sizes of the error messages' shapes are those of its data.
@@ -96,7 +96,7 @@ def test_every_command_exists_with_its_options_and_settings(arguments: list[str]
         group = found
     options = group.make_context(group.name, list(arguments), parent=context).params
     name = options.get("recipe") or options.get("recipe_or_model")
-    if name and not name.endswith(".keras"):
+    if name and not name.endswith((".keras", ".tflite")):
         recipe.load(name, overrides=options["overrides"])
 
 
@@ -117,6 +117,7 @@ def test_the_python_examples_run_in_order(guide: str, tmp_path: Path, monkeypatc
         exec(compile(example, f"{guide}.md", "exec"), names)  # noqa: S102 - our own page
     made = {
         "distillation": "cache",
+        "export": "check.json",
         "quantisation": "student-int8.tflite",
         "sparsity": "student-pruned.tflite",
         "verify": "student-float32.onnx",

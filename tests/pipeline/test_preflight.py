@@ -65,7 +65,7 @@ def test_excluded_layers_may_stay_in_float(document):
     document["export"] = [{"format": "tflite", "scheme": "int8"}]
     checked(document)
     document["quantize"] = {"exclude": ["stem", "sofd"]}
-    with pytest.raises(RecipeError, match="layer to exclude 'sofd'. Did you mean 'soft'"):
+    with pytest.raises(RecipeError, match=r"layer to exclude 'sofd'. Did you mean 'soft'"):
         checked(document)
 
 

@@ -156,7 +156,7 @@ def test_a_file_is_checked_operator_by_operator(int8_file):
     }
     (edge,) = [each for each in check.findings if each.operator == "QUANTIZE"]
     assert edge.advice == "let the file take and give integers: input_dtype and output_dtype int8"
-    with pytest.raises(RecipeError, match="target 'onnx' is for models, and 'small.tflite' has been exported already"):
+    with pytest.raises(RecipeError, match=r"target 'onnx' is for models, and 'small.tflite' has been exported already"):
         portability.check_file(int8_file, targets=("onnx",))
 
 
