@@ -106,13 +106,18 @@ def values(name, student, teacher, dtype="float32", *, labels=LABELS, **settings
 
 def value_and_gradient(name, student, teacher, dtype="float64", **settings):
     """The loss of each sample and the gradient of their sum, all as float64 arrays."""
+    found = differentiated(name, student, teacher, dtype, **settings)
+    return tuple(each_array(lambda array: array.numpy(), each) for each in found)
+
+
+def differentiated(name, student, teacher, dtype, **settings):
     ours, theirs = (each_array(lambda array: tf.cast(array, dtype), each) for each in (student, teacher))
     with tf.GradientTape() as tape:
         tape.watch(ours)
         result = function(name)(ours, theirs, **supplied(name, dtype), **settings)
         total = tf.reduce_sum(result)
     gradient = tape.gradient(total, ours)
-    return tuple(each_array(lambda array: tf.cast(array, "float64").numpy(), each) for each in (result, gradient))
+    return tuple(each_array(lambda array: tf.cast(array, "float64"), each) for each in (result, gradient))
 
 
 def refused(name, student, teacher):
@@ -235,6 +240,8 @@ def test_a_loss_returns_one_number_of_the_students_dtype_for_each_sample(name):
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_the_value_and_its_gradient_are_finite_at_zero_constant_large_and_small_inputs(name, chosen, dtype):
     ordinary = samples(name)
+    # Traced once for all inputs, as the training step is: that costs less than a dozen eager calls.
+    compute = tf.function(functools.partial(differentiated, name, dtype=dtype, **chosen), autograph=False)
     for kind, factor, offset in (
         ("zero", 0.0, 0.0),
         ("constant", 0.0, 1.0),
@@ -246,10 +253,11 @@ def test_the_value_and_its_gradient_are_finite_at_zero_constant_large_and_small_
         )
         pairs = [(ours, theirs), (ours, ordinary[1]), (ordinary[0], theirs)]
         for pair in pairs + ([(ours, ours)] if factor else []):  # without a factor both are the same already
-            result, gradient = value_and_gradient(name, *pair, dtype, **chosen)
+            result, gradient = compute(*pair)
             assert np.isfinite(result).all(), kind
             for each in arrays(gradient):
                 assert np.isfinite(each).all(), kind
+    assert compute.experimental_get_tracing_count() == 1
 
 
 @pytest.mark.parametrize(
