@@ -31,6 +31,11 @@ SMALL = {
     "scaled_cnn": {"scale": 4},
     "wide_resnet": {"depth": 10, "widen": 1},
 }
+# Deep ones, made shallow: the blocks of each kind once, since the others repeat them.
+SHALLOW = {
+    "mobilenet_v1": {"_BLOCKS": ((64, 1), (128, 2), (128, 1))},
+    "mobilenet_v2": {"_STAGES": ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 1, 2))},
+}
 TYPES = {4: schema.TensorType.INT4, 8: schema.TensorType.INT8, 16: schema.TensorType.INT16}
 # The schemes' 4 bits have kernels for these; other operators' weights have 8.
 FOUR_BITS = {"CONV_2D", "FULLY_CONNECTED"}
@@ -88,7 +93,10 @@ def settled(name):
     """
     natural = plugin(name)["INPUT_SHAPE"]
     shape = (20, 20, 3) if len(natural) == 3 and natural[2] == 3 else natural
-    model = architectures.create(name, input_shape=shape, num_classes=6, seed=0, arguments=SMALL.get(name, {}))
+    with pytest.MonkeyPatch.context() as patch:
+        for constant, blocks in SHALLOW.get(name, {}).items():
+            patch.setattr(registry.load(FAMILIES, name), constant, blocks)
+        model = architectures.create(name, input_shape=shape, num_classes=6, seed=0, arguments=SMALL.get(name, {}))
     samples = np.random.default_rng(0).standard_normal((16, *shape)).astype(np.float32)
     normalisations = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
     for layer in normalisations:
