@@ -11,7 +11,7 @@ import pytest
 from edgekd.data.prefetch import prefetched
 from edgekd.errors import DataError, RecipeError
 
-PATIENCE = 30  # seconds until a test gives up; none of them waits for a time to pass
+PATIENCE = 300  # seconds until a test gives up; none of them waits for a time to pass
 
 
 def prefetch_threads():
