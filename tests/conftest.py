@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import dataclasses
+import gc
 import json
 import logging
 import os
@@ -47,6 +48,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left_out:
         items[:] = [item for item in items if item not in left_out]
         config.hook.pytest_deselected(items=left_out)
+
+
+def pytest_collection_finish() -> None:
+    """Spares the garbage collector what lives until the end: the modules of TensorFlow, and the tests themselves."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
