@@ -78,29 +78,29 @@ class StopAt(Callback):
             self.stop.received = signal.SIGTERM
 
 
-@pytest.mark.parametrize(("epoch", "step"), [(0, 2), (1, 5), (2, 1)])
-def test_a_stopped_training_goes_on_to_the_same_weights(
+def test_a_stopped_training_goes_on_to_the_same_weights_from_any_epoch(
     tiny_network: Callable[..., keras.Model],
     tiny_data: Dataset,
     weights_of: Callable[..., list[np.ndarray]],
     tmp_path: Path,
     live_teacher: Callable[..., LiveTeacher],
-    epoch: int,
-    step: int,
 ) -> None:
+    """Stopped early in the first epoch, at the end of the second and at the beginning of the third, by turns."""
     goal = Objective(labels_weight=0.5, terms=(Term("soft", soft_logits, 0.5),))
     straight = tiny_network()
     teacher = live_teacher(tiny_network(seed=9), goal, straight)
     expected = train(straight, tiny_data, objective=goal, teacher=teacher)
 
-    stop = StopRequest()
-    checkpoint = Checkpoint(tmp_path / "checkpoint.npz", "key", stop)
-    callbacks = [StopAt(stop, epoch=epoch, step=step)]
-    with pytest.raises(StoppedError) as stopped:
-        train(tiny_network(), tiny_data, objective=goal, teacher=teacher, checkpoint=checkpoint, callbacks=callbacks)
-    assert stopped.value.exit_code == 128 + signal.SIGTERM
+    for seed, (epoch, step) in enumerate([(0, 2), (1, 5), (2, 1)]):
+        stop = StopRequest()
+        checkpoint = Checkpoint(tmp_path / "checkpoint.npz", "key", stop)
+        callbacks = [StopAt(stop, epoch=epoch, step=step)]
+        begun = tiny_network(seed=10 * seed)  # after the first stop its initial weights do not matter any more
+        with pytest.raises(StoppedError) as stopped:
+            train(begun, tiny_data, objective=goal, teacher=teacher, checkpoint=checkpoint, callbacks=callbacks)
+        assert stopped.value.exit_code == 128 + signal.SIGTERM
 
-    resumed = tiny_network(seed=77)  # its initial weights must not matter any more
+    resumed = tiny_network(seed=77)
     checkpoint = Checkpoint(tmp_path / "checkpoint.npz", "key")
     state = train(resumed, tiny_data, objective=goal, teacher=teacher, checkpoint=checkpoint)
     assert_same(weights_of(straight), weights_of(resumed))
