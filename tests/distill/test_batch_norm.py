@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -229,6 +228,7 @@ def test_a_step_that_was_traced_inside_stays_fused_and_the_model_keeps_its_own_k
 # Two devices must be declared before TensorFlow starts, so this runs in a process of its own.
 TWO_REPLICAS = """
 import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -239,16 +239,9 @@ from edgekd.distill.batch_norm import fused_batch_norm
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-given = np.load(sys.argv[1])
-axis, sizes = int(given["axis"]), list(given["sizes"])
-with strategy.scope():
-    layer = keras.layers.BatchNormalization(axis=axis)
-    layer.build(given["inputs"].shape)
-    for variable in layer.variables:
-        variable.assign(given[variable.name])
 
 
-def local(inputs, upstream):
+def local(layer, inputs, upstream):
     with tf.GradientTape() as tape:
         tape.watch(inputs)
         outputs = layer(inputs, training=True)
@@ -258,43 +251,69 @@ def local(inputs, upstream):
     return outputs, gradients[0], *(replicas.all_reduce("sum", gradient) for gradient in gradients[1:])
 
 
-@tf.function(autograph=False)
-def step():
-    parts = [tf.split(given[name], sizes) for name in ("inputs", "upstream")]
-    shards = [
-        strategy.experimental_distribute_values_from_function(
-            lambda context, part=part: part[int(context.replica_id_in_sync_group)]
-        )
-        for part in parts
-    ]
-    return [strategy.experimental_local_results(value) for value in strategy.run(local, shards)]
+def shared(layer, given):
+    with strategy.scope():
+        layer.build(given["inputs"].shape)
+        for variable in layer.variables:
+            variable.assign(given[variable.name])
+
+    @tf.function(autograph=False)
+    def step():
+        parts = [tf.split(given[name], list(given["sizes"])) for name in ("inputs", "upstream")]
+        shards = [
+            strategy.experimental_distribute_values_from_function(
+                lambda context, part=part: part[int(context.replica_id_in_sync_group)]
+            )
+            for part in parts
+        ]
+        return [strategy.experimental_local_results(value) for value in strategy.run(local, (layer, *shards))]
+
+    with fused_batch_norm(layer, synchronized=True):
+        outputs, to_inputs, to_gamma, to_beta = step()
+    return {
+        "outputs": np.concatenate(outputs),
+        "to_inputs": np.concatenate(to_inputs),
+        "to_gamma": to_gamma[1],
+        "to_beta": to_beta[1],
+        "moving_mean": layer.moving_mean.numpy(),
+        "moving_variance": layer.moving_variance.numpy(),
+    }
 
 
-with fused_batch_norm(layer, synchronized=True):
-    outputs, to_inputs, to_gamma, to_beta = step()
-np.savez(
-    sys.argv[2],
-    outputs=np.concatenate(outputs),
-    to_inputs=np.concatenate(to_inputs),
-    to_gamma=to_gamma[1],
-    to_beta=to_beta[1],
-    moving_mean=layer.moving_mean.numpy(),
-    moving_variance=layer.moving_variance.numpy(),
-)
+for folder in map(Path, sys.argv[1:]):
+    with strategy.scope():
+        layer = keras.layers.BatchNormalization(axis=-1)
+    np.savez(folder / "found.npz", **shared(layer, np.load(folder / "given.npz")))
 """
+REPLICA_SHAPES = [(10, 5, 4, 3), (10, 3)]
 
 
-@pytest.mark.parametrize(("shape", "axis"), [((10, 5, 4, 3), -1), ((10, 3), -1)])
-def test_two_replicas_compute_what_one_process_does(tmp_path: Path, shape: tuple[int, ...], axis: int) -> None:
-    layer = normalization(shape, axis=axis)
+def given(shape: tuple[int, ...]) -> tuple[layers.BatchNormalization, tf.Tensor, tf.Tensor]:
+    """A layer, its inputs, and the gradient of its outputs."""
     inputs = images(shape=shape)
     upstream = tf.reshape(tf.cos(tf.range(tf.size(inputs), dtype="float32")), shape)
-    values = {variable.name: variable.numpy() for variable in layer.variables}
-    np.savez(tmp_path / "given.npz", inputs=inputs, upstream=upstream, axis=axis, sizes=[7, 3], **values)
-    command = [sys.executable, "-c", TWO_REPLICAS, str(tmp_path / "given.npz"), str(tmp_path / "found.npz")]
-    subprocess.run(command, check=True, env=os.environ | {"CUDA_VISIBLE_DEVICES": ""})
-    found = np.load(tmp_path / "found.npz")
+    return normalization(shape, axis=-1), inputs, upstream
 
+
+@pytest.fixture(scope="module")
+def replicas(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[int, ...], dict[str, np.ndarray]]:
+    """What two replicas found for each shape; one process for all of them."""
+    folders = {shape: tmp_path_factory.mktemp("replicas") for shape in REPLICA_SHAPES}
+    for shape, folder in folders.items():
+        layer, inputs, upstream = given(shape)
+        values = {variable.name: variable.numpy() for variable in layer.variables}
+        np.savez(folder / "given.npz", inputs=inputs, upstream=upstream, sizes=[7, 3], **values)
+    command = [sys.executable, "-c", TWO_REPLICAS, *map(str, folders.values())]
+    subprocess.run(command, check=True, env=os.environ | {"CUDA_VISIBLE_DEVICES": ""})
+    return {shape: dict(np.load(folder / "found.npz")) for shape, folder in folders.items()}
+
+
+@pytest.mark.parametrize("shape", REPLICA_SHAPES)
+def test_two_replicas_compute_what_one_process_does(
+    replicas: dict[tuple[int, ...], dict[str, np.ndarray]], shape: tuple[int, ...]
+) -> None:
+    found = replicas[shape]
+    layer, inputs, upstream = given(shape)
     with tf.GradientTape() as tape:
         tape.watch(inputs)
         outputs = layer(inputs, training=True)
