@@ -516,13 +516,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("models", nargs="*", type=Path, help="sound .tflite and .onnx files; by default small networks")
     parser.add_argument("--count", type=int, default=200, help="damaged files of each format (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the damage (default: %(default)s)")
+    parser.add_argument("--first", type=int, default=0, help="number of the first file (default: %(default)s)")
     parser.add_argument("--only", type=int, help="only the file of this number")
     parser.add_argument("--format", choices=FORMATS, help="only this format")
     parser.add_argument("--keep", type=Path, help="folder for the files that failed (default: a temporary one)")
     parser.add_argument("--commands", type=int, default=0, help="every so many files also through the command line")
     parser.add_argument("--seconds", type=float, default=LIMITS.seconds, help="limit of each answer")
     options = parser.parse_args(arguments)
-    numbers = range(options.count) if options.only is None else [options.only]
+    numbers = range(options.first, options.first + options.count) if options.only is None else [options.only]
     with tempfile.TemporaryDirectory(prefix="edgekd-fuzz-") as temporary:
         folder = options.keep or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)

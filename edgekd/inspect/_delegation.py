@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from edgekd.errors import ModelError
 from edgekd.inspect.records import Delegation
 
 NAME = "XNNPACK"
@@ -18,20 +19,16 @@ def prepared(path: Path) -> Delegation:
     that stays inside. Where that does not tell for an operator, none is named.
 
     Raises:
-      RuntimeError, ValueError: LiteRT cannot prepare the file.
+      ModelError: LiteRT cannot prepare the file.
     """
-    from ai_edge_litert.interpreter import Interpreter, OpResolverType
-
-    plain = Interpreter(
-        model_path=str(path), experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-    )
-    count = len(plain._get_ops_details())
-    interpreter = Interpreter(model_path=str(path))
-    interpreter.allocate_tensors()
+    try:
+        count, nodes = _prepared(path)
+    except (RuntimeError, ValueError) as error:
+        raise ModelError(f"LiteRT cannot prepare {path.name!r}: {' '.join(str(error).split())}") from error
     operators = [
         {side: [int(index) for index in each[side] if index >= 0] for side in ("inputs", "outputs")}
         | {"name": each["op_name"]}
-        for each in interpreter._get_ops_details()
+        for each in nodes
     ]
     delegates = [each for each in operators[count:] if each["name"] == _NODE]
     taken, doubtful = replaced(operators[:count], delegates)
@@ -43,6 +40,19 @@ def prepared(path: Path) -> Delegation:
             note=f"LiteRT does not tell who runs {len(doubtful)} of {count} operators",
         )
     return Delegation(delegate=NAME, partitions=len(delegates), operators=tuple(sorted(taken)))
+
+
+def _prepared(path: Path) -> tuple[int, list[dict[str, Any]]]:
+    """Returns how many operators the main graph has, and LiteRT's nodes after it has applied its delegate."""
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    plain = Interpreter(
+        model_path=str(path), experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    )
+    count = len(plain._get_ops_details())
+    interpreter = Interpreter(model_path=str(path))
+    interpreter.allocate_tensors()
+    return count, interpreter._get_ops_details()
 
 
 def replaced(

@@ -180,7 +180,10 @@ def _interpreter(path: Path, *, num_threads: int, xnnpack: bool) -> Interpreter:
 
 
 def _select_operators(interpreter: Interpreter) -> tuple[str, ...]:
-    names = {operator["op_name"] for operator in interpreter._get_ops_details()}
+    try:
+        names = {operator["op_name"] for operator in interpreter._get_ops_details()}
+    except UnicodeDecodeError:  # LiteRT also reads the tensors' names, which in a damaged file are no text
+        names = set()
     return tuple(sorted(name for name in names if name.startswith("Flex")))
 
 
