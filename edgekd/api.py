@@ -416,7 +416,7 @@ def export_model(
       samples: how many training samples calibrate.
       seed: chooses them.
       **options: `batch` (None for dynamic), `shape` of a sample, `input_names`, `output_names`, `input_dtype`,
-        `output_dtype`, `origin`, and the format's own.
+        `output_dtype`, `preprocessing` (`inside`, `outside` or `fold`), `origin`, and the format's own.
 
     Raises:
       RecipeError: an unknown scheme, format or option, or one that does not fit.

@@ -105,6 +105,24 @@ def metadata(model: Any) -> dict[str, bytes]:
     return found
 
 
+def metadata_entry(content: bytes, name: str) -> bytes | None:
+    """Returns one metadata buffer of a file without reading the rest of it; None where it has none of that name.
+
+    Raises:
+      ModelError: the file is damaged.
+    """
+    try:
+        root = schema.Model.GetRootAs(content, 0)
+        for position in range(root.MetadataLength()):
+            entry = root.Metadata(position)
+            if entry.Name() == name.encode():
+                data = root.Buffers(entry.Buffer()).DataAsNumpy()
+                return data.tobytes() if isinstance(data, np.ndarray) else b""
+    except Exception as error:  # as in `read`
+        raise ModelError(f"the TFLite model is damaged: {type(error).__name__}: {error}") from error
+    return None
+
+
 def operator_name(code: Any) -> str:
     """Returns what the schema calls the operator of an `OperatorCodeT`: CONV_2D; a custom one by its own name."""
     number = max(code.builtinCode, code.deprecatedBuiltinCode)  # newer operators leave 127 in the older field

@@ -12,7 +12,7 @@ import pydantic
 
 from edgekd import environment
 from edgekd.errors import ModelError
-from edgekd.records import Record
+from edgekd.records import Preprocessing, Record
 
 KEY = "edgekd.provenance"
 """Name of the metadata buffer (TFLite) and key of `metadata_props` (ONNX)."""
@@ -39,7 +39,8 @@ class Provenance(Origin):
 
     `weights_sha256` is over the network's weights in their order (dtype, shape and bytes of each), None for a function
     that keeps none. `calibration_sha256` is over dtype, shape and bytes of the calibration samples, None where the
-    scheme needs none. `versions` are the packages that determine the file's bytes.
+    scheme needs none. `preprocessing` is what the network begins with and the file does not compute as such.
+    `versions` are the packages that determine the file's bytes.
     """
 
     schema_version: int = 1
@@ -48,11 +49,15 @@ class Provenance(Origin):
     weights_sha256: str | None = None
     calibration_sha256: str | None = None
     calibration_samples: int | None = None
+    preprocessing: tuple[Preprocessing, ...] = ()
     versions: dict[str, str] = pydantic.Field(default_factory=dict)
 
     def to_json(self) -> str:
         """Returns the document for a file: one line, sorted, without what is not known."""
-        return json.dumps(self.model_dump(exclude_none=True), sort_keys=True, separators=(",", ":"))
+        document = self.model_dump(mode="json", exclude_none=True)
+        if not self.preprocessing:
+            del document["preprocessing"]
+        return json.dumps(document, sort_keys=True, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str | bytes, *, name: str) -> "Provenance":

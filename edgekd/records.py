@@ -55,6 +55,27 @@ class TensorSpec(Record):
     zero_point: int | None = None
 
 
+class Preprocessing(Record):
+    """What became of the rescaling or normalisation that a network begins with: factor · x + shift for each channel.
+
+    `placement` is `outside` where the file takes preprocessed values, so that the caller computes it; `input_scale`
+    where the integers that the file takes are the raw values themselves, and its scale and zero point do the rest;
+    `first_layer` where it is in the weights of `layer`; `first_layer_factor` where only the factor is, and the file
+    still adds the shift. `factor` and `shift` have one number for each channel, or one for all.
+    """
+
+    input: str
+    placement: Literal["outside", "input_scale", "first_layer", "first_layer_factor"]
+    factor: tuple[float, ...]
+    shift: tuple[float, ...]
+    layer: str | None = None
+
+    @property
+    def by_the_caller(self) -> bool:
+        """Whether the numbers that the file's input stands for are preprocessed ones."""
+        return self.placement in ("outside", "input_scale")
+
+
 class Interval(Record):
     """An estimate with its confidence interval."""
 
@@ -110,6 +131,7 @@ class Artifact(Record):
     `accuracy_drop` is the reference model's accuracy minus this file's; `agreement` is the fraction of test samples
     on which both predict the same class. `float_operators` are those that the scheme left in float, each with the
     name of its output. `gzip_bytes` is the size after gzip at its highest level; `kernels` are those that are stored.
+    `preprocessing` is what was moved out of the graph, for each such input.
     """
 
     name: str
@@ -124,6 +146,7 @@ class Artifact(Record):
     outputs: tuple[TensorSpec, ...]
     float_operators: tuple[str, ...] = ()
     kernels: KernelValues | None = None
+    preprocessing: tuple[Preprocessing, ...] = ()
     accuracy: float | None = None
     accuracy_drop: float | None = None
     agreement: float | None = None

@@ -27,6 +27,12 @@ from edgekd.cli import _options
 @click.option("--batch", help="For a model: a fixed batch size, or dynamic.  [default: 1]")
 @click.option("--input-dtype", help="For a model: float32, int8 or uint8.  [default: float32]")
 @click.option("--output-dtype", help="For a model: float32, int8 or uint8.  [default: float32]")
+@click.option(
+    "--preprocessing",
+    type=click.Choice(["inside", "outside", "fold"]),
+    help="For a model: whether the Rescaling and Normalization that it begins with stay inside the graph, are left to "
+    "the caller, or are folded into the first layer or the scale of an integer input.  [default: inside]",
+)
 @click.option("--c-source", is_flag=True, help="For a model: write every TFLite file as C for microcontrollers, too.")
 @click.option("--check", is_flag=True, help="For a model: write nothing, and say what targets cannot carry.")
 @click.option(
@@ -54,6 +60,7 @@ def command(
     batch: str | None,
     input_dtype: str | None,
     output_dtype: str | None,
+    preprocessing: str | None,
     c_source: bool,
     check: bool,
     targets: tuple[str, ...],
@@ -92,6 +99,7 @@ def command(
         "--batch": batch,
         "--input-dtype": input_dtype,
         "--output-dtype": output_dtype,
+        "--preprocessing": preprocessing,
         "--c-source": c_source,
     }
     if not _is_model(Path(recipe_or_model)):
@@ -105,6 +113,7 @@ def command(
     if overrides or smoke:
         raise click.UsageError("--set and --smoke are for recipes; a saved model takes none of them.")
     from edgekd import api, quantize, recipe
+    from edgekd.report import formatting
     from edgekd.runtime.native_output import import_quietly
 
     import_quietly("keras")
@@ -119,6 +128,7 @@ def command(
                 "input_dtype": input_dtype or "float32",
                 "output_dtype": output_dtype or "float32",
                 **({"layers": _by_pattern(layers)} if layers else {}),
+                "preprocessing": preprocessing or "inside",
             },
         )
         for file_format in formats or ("tflite",)
@@ -146,6 +156,7 @@ def command(
             input_dtype=spec.input_dtype,
             output_dtype=spec.output_dtype,
             **({"layers": spec.layers} if spec.layers else {}),
+            preprocessing=spec.preprocessing,
         )
         for spec in specs
     ]
@@ -164,6 +175,8 @@ def command(
         return
     for artifact in artifacts:
         click.echo(f"{artifact.path}  {artifact.size_bytes:,} bytes  sha256 {artifact.sha256[:16]}…")
+        for record in artifact.preprocessing:
+            click.echo(f"  {formatting.preprocessing(record)}")
     for each in written:
         names = ", ".join((each.header, each.source, each.resolver))
         click.echo(f"{names}  arena of {each.arena_bytes:,} bytes  {', '.join(each.operators)}")

@@ -228,6 +228,8 @@ def _print_provenance(found: "Provenance | None") -> None:
         _options.say(
             f"  {'accuracy':12} {formatting.percent(found.validation_accuracy)} on the validation split, before export"
         )
+    for record in found.preprocessing:
+        click.echo(f"  {'input':12} {formatting.preprocessing(record)}")
     if found.versions:
         _options.say(
             f"  {'versions':12} {', '.join(f'{name} {version}' for name, version in sorted(found.versions.items()))}"

@@ -17,17 +17,20 @@ import numpy as np
 
 from edgekd import kernel_values, quantize, registry, storage
 from edgekd import provenance as _provenance
-from edgekd.errors import DataError, ModelError, RecipeError, unknown_name
+from edgekd.errors import ModelError, RecipeError, unknown_name
 from edgekd.export._c_source import CSource, write_c_source
 from edgekd.provenance import Origin, Provenance
-from edgekd.quantize import Scheme
+from edgekd.quantize import Scheme, byte_range
+from edgekd.quantize import calibration as usable
 from edgekd.recipe import check_layers
-from edgekd.records import Artifact
+from edgekd.records import Artifact, Preprocessing
 
 if TYPE_CHECKING:
     from edgekd.export._source import Source
 
-__all__ = ["CSource", "Origin", "convert_model", "export_model", "source_of", "write_c_source"]
+__all__ = ["CSource", "Origin", "check_preprocessing", "convert_model", "export_model", "source_of", "write_c_source"]
+
+_BYTES = ("int8", "uint8")
 
 
 def source_of(model: Any) -> "Source":
@@ -61,6 +64,7 @@ def export_model(
     output_names: Sequence[str] | Mapping[str, str] | None = None,
     input_dtype: str = "float32",
     output_dtype: str = "float32",
+    preprocessing: str = "inside",
     origin: Origin | None = None,
     **options: Any,
 ) -> Artifact:
@@ -87,8 +91,14 @@ def export_model(
         in the order that the file shall have. By default the model's own names and order.
       output_names: likewise; as a mapping it may also leave outputs out. By default a single output is called as the
         format's option `output_name` says, several as the model calls them.
-      input_dtype: float32, or int8 or uint8 with the scheme int8.
+      input_dtype: float32, or int8 or uint8 with the scheme int8. Where the calibration samples are bytes (whole
+        numbers from 0 to 255, or those over 255), the integers are the bytes: as they are for uint8, less 128 for int8.
       output_dtype: likewise.
+      preprocessing: what becomes of the Rescaling and Normalization layers (one factor and shift for each channel)
+        that a functional or sequential Keras 3 model begins with. `inside`: they stay in the graph. `outside`: the file
+        takes preprocessed values, and its metadata says how the caller computes them. `fold`: they become part of the
+        first layer's weights, or of the scale and zero point of an integer input; where the first layer pads zeros,
+        only the factor can, and the shift stays in the graph.
       origin: what is known of the network's training, for the file's metadata.
       **options: the format's own options, such as `opset` (onnx), `allow_select_tf_ops` (tflite) or `layers` (tflite):
         other schemes for some layers.
@@ -113,24 +123,26 @@ def export_model(
         output_names=output_names,
         input_dtype=input_dtype,
         output_dtype=output_dtype,
+        preprocessing=preprocessing,
         options=options,
     )
     from edgekd.export import _source
 
-    network, label, samples, exporter = job.network, job.label, job.samples, job.exporter
+    network, shown, exporter = job.network, job.shown, job.exporter
     generator = np.random.default_rng(0)
     sample = [generator.random((1, *_source.sample_shape(spec)), np.float32) for spec in network.inputs]
     with storage.atomic_path(path) as partial:
         left_in_float = job.write(partial)
-        exporter.embed(partial, _provenance.KEY, _described(network, origin, source, label, samples).to_json())
-        inputs, outputs = exporter.reopen(partial, sample if samples is None else [samples[:1]])
+        described = _described(network, origin, source, job.label, shown, job.placed)
+        exporter.embed(partial, _provenance.KEY, described.to_json())
+        inputs, outputs = exporter.reopen(partial, sample if shown is None else [shown[:1]])
         size_bytes, sha256 = partial.stat().st_size, storage.sha256_file(partial)
         gzip_bytes, kernels = storage.gzip_size(partial), kernel_values.of_file(partial)
     return Artifact(
         name=name,
         source=source,
         format=format,
-        scheme=label,
+        scheme=job.label,
         path=str(path),
         size_bytes=size_bytes,
         gzip_bytes=gzip_bytes,
@@ -139,6 +151,7 @@ def export_model(
         outputs=outputs,
         float_operators=left_in_float,
         kernels=kernels,
+        preprocessing=job.placed,
     )
 
 
@@ -153,6 +166,7 @@ def convert_model(
     shape: Sequence[int] | Mapping[str, Sequence[int]] | None = None,
     input_dtype: str = "float32",
     output_dtype: str = "float32",
+    preprocessing: str = "inside",
     **options: Any,
 ) -> tuple[str, ...]:
     """Writes the file that `export_model` would write, and neither describes nor runs it: a trial of the converter.
@@ -173,6 +187,7 @@ def convert_model(
         shape=shape,
         input_dtype=input_dtype,
         output_dtype=output_dtype,
+        preprocessing=preprocessing,
         options=options,
     )
     return job.write(path)
@@ -180,13 +195,18 @@ def convert_model(
 
 @dataclasses.dataclass(frozen=True)
 class _Job:
-    """A model and the file that is to be made of it, which go together as far as can be told before."""
+    """A model and the file that is to be made of it, which go together as far as can be told before.
+
+    `shown` are the calibration samples as they were given, `samples` as the file takes them.
+    """
 
     model: Any
     network: "Source"
     scheme: Scheme
     label: str
+    shown: np.ndarray[Any, Any] | None
     samples: np.ndarray[Any, Any] | None
+    placed: tuple[Preprocessing, ...]
     exporter: Any
     aware: bool
     arguments: Mapping[str, Any]
@@ -213,6 +233,7 @@ def _job(
     output_names: Sequence[str] | Mapping[str, str] | None = None,
     input_dtype: str,
     output_dtype: str,
+    preprocessing: str,
     options: Mapping[str, Any],
 ) -> _Job:
     registry.require(__name__, format_)
@@ -227,16 +248,58 @@ def _job(
     if output_names is not None and "output_name" in options:
         raise RecipeError("output_names and output_name both name the outputs: give one of them.")
 
-    from edgekd.export import _source
+    from edgekd.export import _preprocessing, _source
 
-    network = _source.chosen(_source.source_of(model), input_names=input_names, output_names=output_names, shape=shape)
+    original = _source.source_of(model)
     aware = _require_fitting(model, chosen, mixed=bool(layers))
-    needed = quantize.needs_calibration(scheme, layers) and not aware
-    samples = _calibration(network, calibration, chosen) if needed else None
+    calibrated = quantize.needs_calibration(scheme, layers) and not aware
+    shown = _calibration(_source.chosen(original, shape=shape), calibration, chosen) if calibrated else None
+    takes_bytes = input_dtype in _BYTES
+    step = byte_range.byte_step(shown) if shown is not None and takes_bytes else None
+    placed: tuple[Preprocessing, ...] = ()
+    if preprocessing != "inside":
+        original, placed = _preprocessing.placed(model, preprocessing, quantised=aware, bytes_in=takes_bytes, step=step)
+    network = _source.chosen(original, input_names=input_names, output_names=output_names, shape=shape)
+    renamed = _source.input_names_in_file(original, input_names)
+    placed = tuple(each.model_copy(update={"input": renamed[each.input]}) for each in placed)
     _source.check_weights(network)
+    samples = None if shown is None else _as_the_file_takes(shown, placed, step)
     arguments = {"batch": batch, "input_dtype": input_dtype, "output_dtype": output_dtype, **options}
-    label = quantize.label(scheme, layers)
-    return _Job(model, network, chosen, label, samples, registry.load(__name__, format_), aware, arguments)
+    label, exporter = quantize.label(scheme, layers), registry.load(__name__, format_)
+    return _Job(model, network, chosen, label, shown, samples, placed, exporter, aware, arguments)
+
+
+def check_preprocessing(model: Any, choice: str) -> None:
+    """Raises what `export_model` raises where a choice of preprocessing does not go with a model's first layers.
+
+    Args:
+      model: as for `export_model`.
+      choice: `inside`, `outside` or `fold`.
+
+    Raises:
+      RecipeError: an unknown choice.
+      ModelError: the model begins with no such layer, or its layers cannot be seen.
+    """
+    from edgekd.export import _preprocessing
+
+    _preprocessing.check(model, choice)
+
+
+def _as_the_file_takes(
+    samples: np.ndarray[Any, Any], placed: tuple[Preprocessing, ...], step: float | None
+) -> np.ndarray[Any, Any]:
+    """Returns calibration samples as the file takes them; bytes show the whole range that bytes can have."""
+    from edgekd.export import _preprocessing
+    from edgekd.runtime.preprocessing import preprocessed
+
+    record = placed[0] if placed else None
+    taken = samples if record is None else preprocessed(samples, record)
+    limits = None if step is None else _preprocessing.byte_limits(step, record)
+    if limits is None or limits == (taken.min(), taken.max()):
+        return taken
+    widest = taken[:1].copy()
+    widest.reshape(-1)[[0, -1]] = limits
+    return np.concatenate([taken, widest])
 
 
 def _require_fitting(model: Any, scheme: Scheme, *, mixed: bool) -> bool:
@@ -269,35 +332,6 @@ def _traceable(model: Any) -> "contextlib.AbstractContextManager[None]":
     return aware.exporting(model)
 
 
-def check_calibration(calibration: np.ndarray[Any, Any] | None, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
-    """Returns the calibration samples when activation ranges can be read from them.
-
-    Args:
-      calibration: [samples, *shape] float32.
-      shape: one sample's shape.
-
-    Raises:
-      DataError: missing, empty, constant, not finite, or of another shape or dtype.
-    """
-    expected = f"expected [samples, {', '.join(map(str, shape))}] float32"
-    if calibration is None:
-        raise DataError(f"calibration samples are missing, {expected}: give some training images.")
-    if not isinstance(calibration, np.ndarray) or calibration.dtype != np.float32:
-        received = getattr(calibration, "dtype", type(calibration).__name__)
-        raise DataError(f"calibration samples are {received}, {expected}.")
-    if calibration.shape[1:] != shape or calibration.ndim != len(shape) + 1:
-        raise DataError(f"calibration samples have shape {list(calibration.shape)}, {expected}.")
-    if len(calibration) == 0:
-        raise DataError(f"there are no calibration samples, {expected}: give some training images.")
-    if not np.isfinite(calibration).all():
-        raise DataError("calibration samples contain NaN or infinity: activation ranges cannot be read from them.")
-    if calibration.min() == calibration.max():
-        raise DataError(
-            f"every calibration value is {calibration.min()}: a constant shows no activation range. Give real inputs."
-        )
-    return calibration
-
-
 def _calibration(network: "Source", calibration: np.ndarray[Any, Any] | None, scheme: Scheme) -> np.ndarray[Any, Any]:
     from edgekd.export._source import sample_shape
 
@@ -308,11 +342,16 @@ def _calibration(network: "Source", calibration: np.ndarray[Any, Any] | None, sc
             "calibrated on samples of one: export it with a scheme that needs no calibration, or quantise the part "
             "behind one input."
         )
-    return check_calibration(calibration, sample_shape(network.inputs[0]))
+    return usable.require_usable(calibration, sample_shape(network.inputs[0]))
 
 
 def _described(
-    network: "Source", origin: Origin | None, source: str, scheme: str, samples: np.ndarray[Any, Any] | None
+    network: "Source",
+    origin: Origin | None,
+    source: str,
+    scheme: str,
+    samples: np.ndarray[Any, Any] | None,
+    placed: tuple[Preprocessing, ...],
 ) -> Provenance:
     from edgekd.architectures import weights_sha256
 
@@ -328,6 +367,7 @@ def _described(
         weights_sha256=weights_sha256(network) if network.weights else None,
         calibration_sha256=digest,
         calibration_samples=None if samples is None else len(samples),
+        preprocessing=placed,
         versions=_provenance.versions(),
     )
 

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from edgekd.errors import ModelError, NonFiniteError, RecipeError, unknown_name
+from edgekd.quantize.aware.layers import FakeQuantize
 from edgekd.records import TensorSpec
 
 Names = Sequence[str] | Mapping[str, str]
@@ -104,6 +105,13 @@ def chosen(
     )
 
 
+def input_names_in_file(source: Source, names: Names | None) -> dict[str, str]:
+    """Returns {the model's name of an input: the file's name} for `input_names` of `chosen`."""
+    own = [spec.name for spec in source.inputs]
+    order, named = _selected(own, names, what="input", model=source.name, all_needed=True)
+    return {own[position]: name for position, name in zip(order, named, strict=True)}
+
+
 def sample_shape(spec: TensorSpec) -> tuple[int, ...]:
     """Returns the shape of one sample of an input of a source that `chosen` has returned: none of its sizes is open."""
     return tuple(size for size in spec.shape[1:] if size is not None)
@@ -126,7 +134,8 @@ def _of_graph(model: Any, *, library: Any) -> Source:
     tensors = tf.nest.flatten(structure)
     # Keras 3 calls its tensors as the inputs are called; tf_keras keeps these names in a list.
     named = [tensor.name for tensor in tensors] if library is keras else list(model.input_names)
-    outputs = _output_names(model.output, [str(name) for name in model.output_names])
+    own = [str(name) for name in model.output_names] if library is not keras else [_maker(t) for t in model.outputs]
+    outputs = _output_names(model.output, own)
 
     def call(arrays: Sequence[Any]) -> Sequence[Any]:
         packed = tf.nest.pack_sequence_as(structure, list(arrays))
@@ -149,6 +158,14 @@ def _of_graph(model: Any, *, library: Any) -> Source:
         weights=tuple(model.weights),
         layers=frozenset(_layer_names(model)),
     )
+
+
+def _maker(tensor: Any) -> str:
+    """Returns the name of the layer that gives a tensor; of a fake-quantised one, of the layer that is rounded."""
+    while isinstance(tensor._keras_history.operation, FakeQuantize):
+        history = tensor._keras_history
+        tensor = history.operation._inbound_nodes[history.node_index].input_tensors[0]
+    return str(tensor._keras_history.operation.name)
 
 
 def _of_subclass(model: keras.Model) -> Source:

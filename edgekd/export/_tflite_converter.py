@@ -86,7 +86,7 @@ def convert(
     model = flatbuffer.read(content)
     if _holds_ranges(function):
         model = _float_parts.without_marks(model)
-    content = flatbuffer.pack(_with_signature(model))
+    content = flatbuffer.with_signature_names(flatbuffer.pack(_with_signature(model, function)))
     if quantised_later:
         chosen = _layers.schemes(model, layers or {})
         (graph, *_) = model.subgraphs
@@ -230,20 +230,25 @@ def _check_float16_range(model: Any) -> None:
             )
 
 
-def _with_signature(model: Any) -> Any:
-    """Returns the model with the default signature, by which LiteRT's other languages find tensors by name."""
+def _with_signature(model: Any, function: Any) -> Any:
+    """Returns the model with the default signature, by which LiteRT's other languages find tensors by name.
+
+    Names are those of the function's inputs and outputs, in its order. The converter itself calls an integer input or
+    output of a fake-quantised network after the operations that it has joined.
+    """
     graph = model.subgraphs[0]
 
-    def tensors(indices: Any) -> list[Any]:
+    def tensors(indices: Any, named: Any) -> list[Any]:
         found = []
-        for index in indices:
+        for index, tensor in zip(indices, named, strict=True):
             entry = schema.TensorMapT()
-            entry.name, entry.tensorIndex = graph.tensors[index].name, index
+            entry.name, entry.tensorIndex = tensor.op.name.encode(), index
             found.append(entry)
         return found
 
     signature = schema.SignatureDefT()
     signature.signatureKey = "serving_default"
-    signature.inputs, signature.outputs = tensors(graph.inputs), tensors(graph.outputs)
+    signature.inputs = tensors(graph.inputs, function.inputs)
+    signature.outputs = tensors(graph.outputs, function.outputs)
     model.signatureDefs = [signature]
     return model

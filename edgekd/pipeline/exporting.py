@@ -85,6 +85,7 @@ def options(recipe: Recipe, export: Export, source: str) -> dict[str, Any]:
         "batch": None if export.batch == "dynamic" else export.batch,
         "input_dtype": export.input_dtype,
         "output_dtype": export.output_dtype,
+        "preprocessing": export.preprocessing,
         **export.arguments,
         **({"allow_float_operators": True} if excluded else {}),
     }

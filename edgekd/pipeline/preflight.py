@@ -61,6 +61,8 @@ def check(recipe: Recipe, data: Dataset, *, stages: Collection[str]) -> None:
         fitting.check(networks.build(recipe.student, data, seed=recipe.seed), data, role="student")
     if distils:
         _check_distillation(recipe, data, teachers)
+    if distils:
+        _check_preprocessing(recipe, data)
     if sparsifies:
         _check_sparse(recipe, data, teachers)
     quantizes = recipe.quantize is not None and (distils or sparsifies or STUDENT_QUANTIZED in stages)
@@ -80,6 +82,17 @@ def _check_sparse(recipe: Recipe, data: Dataset, teachers: Mapping[str, Any]) ->
     goal = objective.from_recipe(distill, label_smoothing=recipe.sparsify.label_smoothing)
     taught = Student(network, goal.student_taps)
     _check_training(recipe, data, recipe.sparsify, distill, goal, taught, teachers or {STUDENT_DISTILLED: student})
+
+
+def _check_preprocessing(recipe: Recipe, data: Dataset) -> None:
+    """Raises where a file shall have its preprocessing elsewhere than a student of this kind can."""
+    from edgekd.export import check_preprocessing
+
+    choices = {export.preprocessing for export in recipe.export} - {"inside"}
+    if choices:
+        student = networks.build(recipe.student, data, seed=recipe.seed)
+        for choice in sorted(choices):
+            check_preprocessing(student, choice)
 
 
 def _check_files(recipe: Recipe, data: Dataset, *, quantizes: bool, exports: bool) -> None:
@@ -112,7 +125,8 @@ def _tried_exports(recipe: Recipe, data: Dataset, made: Mapping[str, Any]) -> li
             source = exporting.source_of(recipe, export)
             if source not in made:
                 continue  # its layers are among the findings
-            options = exporting.options(recipe, export, source)
+            # Whether preprocessing fits an integer input depends on real images.
+            options = {**exporting.options(recipe, export, source), "preprocessing": "inside"}
             wanted = portability.Wanted(export.file_name, export.format, export.scheme, options)
             path = Path(folder) / export.file_name
             found += portability.problems(made[source], wanted, path, samples=samples, owners=owners[source])

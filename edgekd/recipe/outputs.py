@@ -25,7 +25,12 @@ _UNMIXED = {"float16"}  # TensorFlow's converter writes it, and no operator alon
 
 
 class Export(Section):
-    """One file to write. Further keys are the format's own options."""
+    """One file to write. Further keys are the format's own options.
+
+    `preprocessing` says what becomes of the Rescaling and Normalization that the student begins with: `inside` the
+    graph, `outside` it (the file's metadata says what the caller computes), or `fold` (into the first layer's weights,
+    or the scale of an integer input).
+    """
 
     PLUGIN_ARGUMENTS = True
 
@@ -34,6 +39,7 @@ class Export(Section):
     batch: Positive | Literal["dynamic"] = 1
     input_dtype: Dtype = "float32"
     output_dtype: Dtype = "float32"
+    preprocessing: Literal["inside", "outside", "fold"] = "inside"
 
     @pydantic.model_validator(mode="after")
     def _check_format(self) -> Self:
@@ -42,7 +48,7 @@ class Export(Section):
             FORMATS,
             self.format,
             entry="export",
-            own=("scheme", "batch", "input_dtype", "output_dtype", "calibration"),
+            own=("scheme", "batch", "input_dtype", "output_dtype", "preprocessing", "calibration"),
         )
         scheme = scheme_of(self.scheme)
         if exporter.name not in scheme.constants["FORMATS"]:
@@ -75,6 +81,8 @@ class Export(Section):
             parts.append(f"batch_{self.batch}")
         if self.input_dtype != "float32" or self.output_dtype != "float32":
             parts.append(f"{self.input_dtype}_in_{self.output_dtype}_out")
+        if self.preprocessing != "inside":
+            parts.append(f"preprocessing_{self.preprocessing}")
         defaults = registry.describe(FORMATS, self.format, entry="export").parameters
         changed = {key: value for key, value in self.arguments.items() if value != defaults[key] and key != "layers"}
         parts += [f"{pattern}_{scheme}" for pattern, scheme in sorted(self.layers.items())]

@@ -2,7 +2,7 @@
 
 import math
 
-from edgekd.records import Interval
+from edgekd.records import Interval, Preprocessing
 
 NOT_MEASURED = "not measured"
 _MINUS = "−"
@@ -100,3 +100,23 @@ def counted(number: int, noun: str, plural: str | None = None) -> str:
 def _signed(value: float) -> str:
     text = f"{value:+.2f}"
     return "0.00" if float(text) == 0 else text.replace("-", _MINUS)
+
+
+def preprocessing(record: Preprocessing) -> str:
+    """Returns in one sentence what became of the preprocessing of an input, and what its caller has to do."""
+    formula = f"{record.input} · {_numbers(record.factor)} + {_numbers(record.shift)}"
+    if record.placement == "outside":
+        return f"{record.input}: give it preprocessed values, {formula}"
+    if record.placement == "input_scale":
+        return f"{record.input}: give it bytes as they are (less 128 for int8); its scale and zero point are {formula}"
+    if record.placement == "first_layer":
+        return f"{record.input}: {formula} is in the weights of {record.layer}"
+    return (
+        f"{record.input}: of {formula} the factor is in the weights of {record.layer}, which pads zeros; the shift is "
+        "still added"
+    )
+
+
+def _numbers(values: tuple[float, ...]) -> str:
+    shown = [f"{value:.9g}" for value in values]
+    return shown[0] if len(shown) == 1 else f"[{', '.join(shown)}]"

@@ -6,7 +6,7 @@ from typing import Any
 
 from edgekd.child_process import Child, Limits
 from edgekd.errors import ModelError
-from edgekd.records import TensorSpec
+from edgekd.records import Preprocessing, TensorSpec
 from edgekd.runtime.runner import Array, ClosingRunner, check_arrays
 
 _HINT = " (open_runner(check=False) opens it in this process, without limits)"
@@ -47,6 +47,7 @@ class IsolatedRunner(ClosingRunner):
             tuple(TensorSpec.model_validate(spec) for spec in found[side]) for side in ("inputs", "outputs")
         )
         self._stateful = bool(found["stateful"])
+        self.preprocessing = tuple(Preprocessing.model_validate(record) for record in found["preprocessing"])
 
     @property
     def stateful(self) -> bool:

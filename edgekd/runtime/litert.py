@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-from edgekd import flatbuffer
+from edgekd import flatbuffer, provenance
 from edgekd.errors import ModelError, unknown_name
 from edgekd.records import TensorSpec
 from edgekd.runtime.native_output import captured_stderr
+from edgekd.runtime.preprocessing import from_metadata
 from edgekd.runtime.runner import Array, ClosingRunner, check_arrays
 
 SUFFIXES = (".tflite",)
@@ -129,7 +130,9 @@ def open_runner(
     if by_signature and signature is None:
         signature = _only_signature(interpreter, path)
     first = iter([interpreter])
-    return LiteRTRunner(lambda: next(first, None) or make(), path, signature)
+    runner = LiteRTRunner(lambda: next(first, None) or make(), path, signature)
+    runner.preprocessing = from_metadata(flatbuffer.metadata_entry(path.read_bytes(), provenance.KEY), name=path.name)
+    return runner
 
 
 def read_specs(path: Path) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:

@@ -9,9 +9,11 @@ from typing import Any
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as state
 
+from edgekd import provenance
 from edgekd.errors import ModelError
 from edgekd.records import TensorSpec
 from edgekd.runtime.native_output import captured_stderr
+from edgekd.runtime.preprocessing import from_metadata
 from edgekd.runtime.runner import Array, ClosingRunner, check_arrays
 
 SUFFIXES = (".onnx",)
@@ -58,6 +60,8 @@ class OnnxRuntimeRunner(ClosingRunner):
         self._session = session
         self.name = name
         quantisation = _quantisation(session, name)
+        properties = session.get_modelmeta().custom_metadata_map
+        self.preprocessing = from_metadata(properties.get(provenance.KEY), name=name)
         self.inputs = tuple(_spec(value, quantisation, name) for value in session.get_inputs())
         self.outputs = tuple(_spec(value, quantisation, name) for value in session.get_outputs())
         if not self.inputs or not self.outputs:

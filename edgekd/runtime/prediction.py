@@ -6,6 +6,7 @@ import numpy as np
 
 from edgekd.errors import ModelError, ShapeError, unknown_name
 from edgekd.records import TensorSpec
+from edgekd.runtime.preprocessing import preprocessed
 from edgekd.runtime.quantisation import dequantise, quantise, require_quantised
 from edgekd.runtime.runner import Array, Runner, shape_matches
 
@@ -13,7 +14,8 @@ from edgekd.runtime.runner import Array, Runner, shape_matches
 def predict(runner: Runner, images: Array, *, batch_size: int = 64) -> Array:
     """Returns a single-input, single-output model's outputs for any number of samples.
 
-    Integer inputs are quantised and integer outputs dequantised with the model's own scales. A model with a static
+    Integer inputs are quantised and integer outputs dequantised with the model's own scales; preprocessing that the
+    file leaves to its caller (`preprocessing: outside`, see `edgekd.export`) is done before. A model with a static
     batch is run in batches of exactly that size, the last one filled up by repeating its last sample.
 
     Args:
@@ -93,6 +95,11 @@ def predict_arrays(
       NonFiniteError: NaN or infinity for a quantised input.
     """
     samples = _samples(runner, arrays)
+    for record in runner.preprocessing:
+        arrays = [
+            preprocessed(array, record) if spec.name == record.input else array
+            for array, spec in zip(arrays, runner.inputs, strict=True)
+        ]
     size = _batch_size(runner, batch_size)
     if runner.stateful and size != 1:
         raise ModelError(f"{runner.name!r} has a state and takes {size} samples at once: export it with a batch of 1.")

@@ -38,8 +38,8 @@ class _Host:
             run_on_zeros(runner)
         self._runner = runtime.open_runner(path, num_threads=num_threads, check=False, **options)
         described: dict[str, Any] = {
-            side: [spec.model_dump(mode="json") for spec in specs]
-            for side, specs in (("inputs", self._runner.inputs), ("outputs", self._runner.outputs))
+            part: [record.model_dump(mode="json") for record in getattr(self._runner, part)]
+            for part in ("inputs", "outputs", "preprocessing")
         }
         return {**described, "stateful": self._runner.stateful}
 

@@ -7,7 +7,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 
 from edgekd.errors import ModelError, ShapeError
-from edgekd.records import TensorSpec
+from edgekd.records import Preprocessing, TensorSpec
 
 Array = np.ndarray[Any, Any]
 
@@ -19,11 +19,13 @@ class Runner(Protocol):
       name: the file's name, for messages.
       inputs: what `run` takes, in order.
       outputs: what `run` returns, in order.
+      preprocessing: what `predict` does to samples before it runs them, for each input that needs it.
     """
 
     name: str
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+    preprocessing: tuple[Preprocessing, ...]
 
     @property
     def stateful(self) -> bool:
@@ -62,6 +64,8 @@ class ClosingRunner:
 
     def reset(self) -> None:
         return None
+
+    preprocessing: tuple[Preprocessing, ...] = ()
 
     def close(self) -> None:
         raise NotImplementedError

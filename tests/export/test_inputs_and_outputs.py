@@ -12,7 +12,8 @@ from keras import layers
 from edgekd import quantize
 from edgekd.errors import ModelError, RecipeError
 from edgekd.export import export_model
-from edgekd.runtime import open_runner
+from edgekd.quantize import aware
+from edgekd.runtime import open_runner, predict_outputs
 
 FORMATS = ["tflite", "onnx"]
 
@@ -243,3 +244,44 @@ def test_a_tf_keras_model_is_exported(suffix, tmp_path):
         (received,) = runner.run([sample])
     assert [artifact.inputs[0].name, artifact.outputs[0].name] == ["image", "logits"]
     np.testing.assert_allclose(received, model(sample), atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def int8_network():
+    """Returns a fake-quantised network with outputs of three ranges, and its samples."""
+    keras.utils.set_random_seed(0)
+    image = keras.Input((6, 6, 3), name="image")
+    x = layers.Conv2D(4, 3, activation="relu", name="conv")(image)
+    scores = layers.Dense(5, name="scores")(layers.GlobalAveragePooling2D(name="pool")(x))
+    outputs = [layers.Conv2D(1, 1, activation="sigmoid", name="mask")(x), scores, layers.Softmax(name="shares")(scores)]
+    samples = np.random.default_rng(0).random((16, 6, 6, 3), np.float32)
+    return aware.quantize_aware(keras.Model(image, outputs), samples), samples
+
+
+@pytest.mark.parametrize(
+    ("suffix", "dtype", "names", "expected"),
+    [
+        ("tflite", "int8", None, {"mask": 0, "scores": 1, "shares": 2}),
+        ("onnx", "uint8", {"shares": "p", "mask": "where"}, {"p": 2, "where": 0}),
+        ("tflite", "float32", ["a", "b", "c"], {"a": 0, "b": 1, "c": 2}),
+    ],
+)
+def test_several_outputs_of_an_int8_network_keep_their_layers_names_or_get_the_users(
+    suffix, dtype, names, expected, int8_network, tmp_path
+):
+    model, samples = int8_network
+    path = tmp_path / f"m.{suffix}"
+    artifact = export(
+        model, path, scheme="int8", input_dtype=dtype, output_dtype=dtype, input_names=["picture"], output_names=names
+    )
+    assert [(spec.name, spec.dtype) for spec in artifact.inputs] == [("picture", dtype)]
+    assert [(spec.name, spec.dtype) for spec in artifact.outputs] == [(name, dtype) for name in expected]
+    steps = [model.get_layer(f"{layer}_range").scale() for layer in ("mask", "scores", "shares")]
+    real = [output.numpy() for output in model(samples, training=False)]
+    with open_runner(path, check=False) as runner:
+        found = predict_outputs(runner, samples, names=list(expected))
+    for name, position in expected.items():
+        assert np.abs(found[name] - real[position]).max() <= 1.01 * steps[position]
+    if suffix == "tflite":
+        signature = Interpreter(str(path)).get_signature_list()["serving_default"]
+        assert signature == {"inputs": ["picture"], "outputs": sorted(expected)}

@@ -17,6 +17,7 @@ LEARNED, MOVING_AVERAGE, FIXED = "learned", "moving_average", "fixed"
 # Layers whose kernel has one scale, and into which batch normalisation is therefore folded before rounding.
 ONE_SCALE = (keras.layers.Dense, keras.layers.Conv2DTranspose)
 _LEAST_WIDTH = 1e-6  # of a range: a scale must be positive
+_NO_BIAS = 1e-30  # added to a sum it changes nothing, and in 32-bit integers it is zero
 
 
 class _Counting(keras.layers.Layer):
@@ -134,6 +135,19 @@ class FakeQuantize(_Counting):
         low, high = including_zero(float(self.minimum), float(self.maximum))
         return (float(high) - float(low)) / (2**BITS - 1)
 
+    def integers(self, values: Any) -> Any:
+        """Returns which of the 256 values, from 0, numbers are rounded to: an int64 array."""
+        scale, zero = self.scale(), self._zero()
+        return np.clip(np.rint(np.asarray(values, np.float64) / scale) + zero, 0, 2**BITS - 1).astype(np.int64)
+
+    def real(self, integers: Any) -> Any:
+        """Returns what the 256 values, from 0, stand for: a float64 array."""
+        return (np.asarray(integers, np.float64) - self._zero()) * self.scale()
+
+    def _zero(self) -> float:
+        low, _ = including_zero(float(self.minimum), float(self.maximum))
+        return float(np.rint(-float(low) / self.scale()))
+
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Returns the inputs' shape."""
         return input_shape
@@ -236,7 +250,7 @@ class QuantizedKernel(keras.layers.Layer):
         super().__init__(**settings)
         self.layer = layer
         self.input_range, self.norm = input_range, norm
-        self.bypassed = False
+        self.bypassed = self.exporting = False
 
     def build(self, input_shape: Any) -> None:
         """Builds the wrapped layer."""
@@ -253,7 +267,15 @@ class QuantizedKernel(keras.layers.Layer):
             return _one_dimensional(self.layer, inputs, kernel, self.least)
         rounded = rounded_kernel(self.layer, kernel, self.least)
         with keras.StatelessScope(state_mapping=[(self.layer.kernel, rounded)]):
-            return self.layer(inputs)
+            outputs = self.layer(inputs)
+        return outputs + tf.fill([outputs.shape[-1]], _NO_BIAS) if self._needs_a_bias() else outputs
+
+    def _needs_a_bias(self) -> bool:
+        """Whether the converter must be shown a bias: without one it computes no ReLU along with this layer."""
+        if not self.exporting or not isinstance(self.layer, keras.layers.Conv2DTranspose):
+            return False
+        with tf.init_scope():
+            return not self.layer.use_bias or not np.any(keras.ops.convert_to_numpy(self.layer.bias))
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Returns the wrapped layer's output shape."""

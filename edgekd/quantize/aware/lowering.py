@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from keras import layers
 
+from edgekd.quantize.aware.affine import factor_and_shift
 from edgekd.quantize.aware.graph import Call, Value
 from edgekd.quantize.aware.layers import Affine
 
@@ -182,10 +183,8 @@ def _lower(operation: Any, chain: "_Chain") -> bool:
     elif kind is layers.BatchNormalization:
         chain.whole(Kind.NORM)
         fits = not operation.renorm and operation.axis in (-1, len(operation.input.shape) - 1)
-    elif kind is layers.Rescaling:
-        chain.add(Kind.ARITHMETIC, lambda name: Affine(operation.scale, operation.offset, name=name))
-    elif kind is layers.Normalization:
-        fits = _lower_normalization(operation, chain)
+    elif kind in (layers.Rescaling, layers.Normalization):
+        fits = _lower_affine(operation, chain)
     elif kind in KERNELS or kind in _SEPARABLE:
         (_kernel if kind in KERNELS else _separable)(operation, chain)
         fits = _lower_activation(operation.activation, chain)
@@ -260,15 +259,11 @@ def _merge(kind: Any, chain: "_Chain") -> None:
         total = chain.add(Kind.ARITHMETIC, lambda name: kind(name=name), (total, other), part=f"merge{number}")
 
 
-def _lower_normalization(layer: Any, chain: "_Chain") -> bool:
-    mean, variance = np.ravel(layer.mean), np.ravel(layer.variance)
-    deviation = np.maximum(np.sqrt(variance), keras.config.epsilon())
-    factor, shift = (deviation, mean) if layer.invert else (1 / deviation, -mean / deviation)
-    chain.add(Kind.ARITHMETIC, lambda name: Affine(factor, shift, name=name))
-    axes = {
-        axis % len(layer.input.shape) for axis in ([layer.axis] if isinstance(layer.axis, int) else layer.axis or ())
-    }
-    return axes <= {len(layer.input.shape) - 1}
+def _lower_affine(layer: Any, chain: "_Chain") -> bool:
+    found = factor_and_shift(layer)
+    if found is not None:
+        chain.add(Kind.ARITHMETIC, lambda name: Affine(*found, name=name))
+    return found is not None
 
 
 def _lower_activation(activation: Any, chain: "_Chain") -> bool:

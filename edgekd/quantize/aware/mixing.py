@@ -15,7 +15,7 @@ from edgekd.quantize.aware.graph import Graph, Value
 from edgekd.quantize.aware.layers import MOVING_AVERAGE
 from edgekd.quantize.aware.lowering import Kind, Step
 from edgekd.quantize.aware.plan import Plan
-from edgekd.quantize.aware.transform import build, traced
+from edgekd.quantize.aware.transform import build, known_input_range, require_usable, traced
 
 _QUANTIZER = {"ranges": MOVING_AVERAGE}
 _PASSING = (Kind.SAME, Kind.TRAINING)
@@ -69,12 +69,14 @@ class Mixable:
           **settings: of the calibration.
         """
         self._model, self._graph = model, traced(model)
+        require_usable(model, samples)
+        self._input_range = known_input_range(samples)
         self._exclude, self._seed = tuple(exclude), seed
         found = plan.make(self._graph, exclude=exclude, seed=seed)
         self._steps = found.steps
         keys = _keys(found, self._graph)
         # As it was, and not with batch normalisations folded into dense layers: the arrays between may be rounded.
-        built = build(model, self._graph, found, quantizer=_QUANTIZER)
+        built = build(model, self._graph, found, quantizer=_QUANTIZER, input_range=self._input_range)
         tensors = [built.tensors[value] for value in keys]
         shown = observing.observe(built.network, tensors, samples, estimator=calibration, settings=settings)
         self._ranges = dict(zip(keys.values(), shown, strict=True))
@@ -106,7 +108,9 @@ class Mixable:
         """Returns the network that `quantize_aware` gives for these layers in float and the same samples."""
         found = plan.make(self._graph, exclude=exclude, seed=self._seed)
         keys = _keys(found, self._graph)
-        built = build(self._model, self._graph, fold_where_needed(found), quantizer=_QUANTIZER)
+        built = build(
+            self._model, self._graph, fold_where_needed(found), quantizer=_QUANTIZER, input_range=self._input_range
+        )
         for layer, values in built.sites.items():
             layer.set_range(*observing.joined(self._ranges[keys[value]] for value in values))
         round_biases(built.network)

@@ -7,7 +7,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from edgekd.errors import DataError, ModelError
 from edgekd.quantize import ranges
 from edgekd.quantize.aware.layers import FakeQuantize, QuantizedKernel
 
@@ -36,8 +35,6 @@ def set_ranges(
       settings: of the plug-in.
 
     Raises:
-      ModelError: a network with several inputs.
-      DataError: samples of another shape, none, or ones that are not finite or all the same.
       RecipeError: an unknown estimator or setting.
     """
     tensors = [(layer, tensor) for layer, found in sites.items() if layer.fixed is None for tensor in found]
@@ -58,12 +55,6 @@ def observe(
     settings: Mapping[str, Any],
 ) -> list[Range]:
     """Returns the range of each tensor of a network while nothing is rounded; arguments and errors as `set_ranges`."""
-    if len(network.inputs) != 1:
-        raise ModelError(
-            f"model {network.name!r} has {len(network.inputs)} inputs, and calibration samples are of one: quantise "
-            "the part behind one input."
-        )
-    _require_usable(network, samples)
     estimate = ranges.estimator(estimator, settings)
     if not tensors:
         return []
@@ -105,20 +96,3 @@ def _observe(network: keras.Model, samples: np.ndarray[Any, Any]) -> list[ranges
     return [
         ranges.Observation(minima[:, site], maxima[:, site], counts[site], edges[site]) for site in range(len(edges))
     ]
-
-
-def _require_usable(network: keras.Model, samples: np.ndarray[Any, Any]) -> None:
-    expected = tuple(network.inputs[0].shape[1:])
-    shape = getattr(samples, "shape", None)
-    if (
-        shape is None
-        or len(shape) != len(expected) + 1
-        or any(size not in (None, given) for size, given in zip(expected, shape[1:], strict=True))
-    ):
-        raise DataError(f"calibration samples have shape {shape}, expected [samples, {', '.join(map(str, expected))}].")
-    if not len(samples):
-        raise DataError("there are no calibration samples: give some training images.")
-    if not np.isfinite(samples).all():
-        raise DataError("calibration samples contain NaN or infinity: activation ranges cannot be read from them.")
-    if samples.min() == samples.max():
-        raise DataError(f"every calibration value is {samples.flat[0]}: a constant shows no range. Give real inputs.")

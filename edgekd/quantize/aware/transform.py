@@ -11,6 +11,7 @@ import numpy as np
 from keras import layers
 
 from edgekd.errors import ModelError, RecipeError, unknown_name
+from edgekd.quantize import calibration as calibration_samples
 from edgekd.quantize.aware import observing, plan
 from edgekd.quantize.aware.biases import round_biases
 from edgekd.quantize.aware.folding import fold_where_needed
@@ -26,6 +27,7 @@ from edgekd.quantize.aware.layers import (
 )
 from edgekd.quantize.aware.lowering import KEEPS_RANGE, Kind, Step, fresh
 from edgekd.quantize.aware.plan import Plan
+from edgekd.quantize.byte_range import byte_range, byte_step
 
 _RANGES = (MOVING_AVERAGE, LEARNED)
 
@@ -67,7 +69,8 @@ def quantize_aware(
     Args:
       model: a built functional or sequential network, which stays as it is; nested networks and shared layers are
         followed.
-      samples: [samples, ...] float32, preprocessed as for training: the ranges start from what they show.
+      samples: [samples, ...] float32, preprocessed as for training: the ranges start from what they show. Where they
+        are bytes (whole numbers from 0 to 255, or those over 255), the input has the range of a byte, and keeps it.
       exclude: names of layers that stay in float, with a batch normalisation or ReLU that directly follows one.
       ranges: `moving_average` follows the training batches, `learned` trains them with the weights (LSQ).
       momentum: of the moving average.
@@ -95,13 +98,32 @@ def quantize_aware(
     if freeze_after is not None and freeze_after < 0:
         raise RecipeError(f"freeze_after is {freeze_after}: expected a number of training steps, or None.")
     graph = traced(model)
+    require_usable(model, samples)
     found = fold_where_needed(plan.make(graph, exclude=exclude, seed=seed))
     quantizer = {"ranges": ranges, "momentum": momentum}
-    built = build(model, graph, found, quantizer=quantizer, freeze_after=freeze_after)
+    built = build(
+        model, graph, found, quantizer=quantizer, freeze_after=freeze_after, input_range=known_input_range(samples)
+    )
     sites = {layer: [built.tensors[value] for value in values] for layer, values in built.sites.items()}
     observing.set_ranges(built.network, sites, samples, estimator=calibration, settings=settings)
     round_biases(built.network)
     return built.network
+
+
+def require_usable(model: keras.Model, samples: np.ndarray[Any, Any]) -> None:
+    """Raises unless the ranges of a model can be read from samples: ModelError or DataError."""
+    if len(model.inputs) != 1:
+        raise ModelError(
+            f"model {model.name!r} has {len(model.inputs)} inputs, and calibration samples are of one: quantise the "
+            "part behind one input."
+        )
+    calibration_samples.require_usable(samples, model.inputs[0].shape[1:])
+
+
+def known_input_range(samples: np.ndarray[Any, Any]) -> tuple[float, float] | None:
+    """Returns the range of a network's input where samples are bytes; else it is for calibration to find."""
+    step = byte_step(samples)
+    return None if step is None else byte_range(step)
 
 
 def check(model: keras.Model, *, exclude: Collection[str] = ()) -> None:
@@ -150,7 +172,8 @@ def output_scale(model: keras.Model) -> float | None:
 @contextlib.contextmanager
 def exporting(model: keras.Model) -> Iterator[None]:
     """Lets a network be traced for the converter within the block: rounded in the only way that the converter knows."""
-    switched = [layer for layer in model._flatten_layers() if isinstance(layer, FakeQuantize | FloatBoundary)]
+    switchable = FakeQuantize | FloatBoundary | QuantizedKernel
+    switched = [layer for layer in model._flatten_layers() if isinstance(layer, switchable)]
     for layer in switched:
         layer.exporting = True
     try:
@@ -161,7 +184,13 @@ def exporting(model: keras.Model) -> Iterator[None]:
 
 
 def build(
-    model: keras.Model, graph: Graph, found: Plan, *, quantizer: dict[str, Any], freeze_after: int | None = None
+    model: keras.Model,
+    graph: Graph,
+    found: Plan,
+    *,
+    quantizer: dict[str, Any],
+    freeze_after: int | None = None,
+    input_range: tuple[float, float] | None = None,
 ) -> Built:
     """Returns the network of a plan, with its weights and without ranges.
 
@@ -171,6 +200,7 @@ def build(
       found: the plan.
       quantizer: settings of the quantizers.
       freeze_after: as for `quantize_aware`.
+      input_range: of the inputs, where it is known and stays.
     """
     inputs = [keras.Input(batch_shape=each.shape, dtype=each.dtype, name=each.name) for each in model.inputs]
     tensors: dict[Value, Any] = {}
@@ -180,7 +210,7 @@ def build(
     ranges_of = _input_ranges(found)
 
     taken = {call.name for call in graph.calls} | {step.name for step in found.steps} | {each.name for each in inputs}
-    owners = _owners(found, graph, taken)
+    owners = _owners(found, graph, taken, input_range)
     members = Counter(found.origin(value) for value in found.rounded)
 
     def finish(value: Value, tensor: Any, kind: Kind = Kind.SAME) -> None:
@@ -233,16 +263,28 @@ def _marked(step: Step, tensors: dict[Value, Any], found: Plan, taken: set[str])
     return marked
 
 
-def _owners(found: Plan, graph: Graph, taken: set[str]) -> dict[Value, tuple[str, tuple[float, float] | None]]:
+def _owners(
+    found: Plan, graph: Graph, taken: set[str], input_range: tuple[float, float] | None
+) -> dict[Value, tuple[str, tuple[float, float] | None]]:
     """Returns the name of the quantizer that each array would have, and its range where it is known."""
     owners: dict[Value, tuple[str, tuple[float, float] | None]] = {}
+    known = {} if input_range is None else dict.fromkeys(graph.inputs, input_range)
     for number, value in enumerate(graph.inputs):
-        owners[value] = (fresh(f"input_{number}_range" if number else "input_range", taken), None)
+        owners[value] = (fresh(f"input_{number}_range" if number else "input_range", taken), known.get(value))
     for step in found.steps:
+        if isinstance(step.layer, Affine) and step.fixed is None and step.inputs[0] in known:
+            known[step.output] = _through(step.layer, known[step.inputs[0]])
         for number, value in enumerate(step.outputs):
             name = f"{step.name}_range" + (f"_{number}" if number else "")
-            owners[value] = (fresh(name, taken), step.fixed)
+            owners[value] = (fresh(name, taken), known.get(value, step.fixed))
     return owners
+
+
+def _through(layer: Affine, limits: tuple[float, float]) -> tuple[float, float]:
+    """Returns what becomes of a range; of all channels together."""
+    factor, shift = np.asarray(layer.factor), np.asarray(layer.shift)
+    ends = np.concatenate([np.ravel(factor * limit + shift) for limit in limits])
+    return float(ends.min()), float(ends.max())
 
 
 def _input_ranges(found: Plan) -> dict[int, set[Value]]:

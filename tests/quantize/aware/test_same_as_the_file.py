@@ -90,9 +90,51 @@ def with_zeros(x: Tensor) -> Tensor:
     return layers.Dense(6, name="zeroed_dense")(layers.Flatten()(x))
 
 
+def rows(x: Tensor) -> Tensor:
+    """Layers of one dimension."""
+    x = layers.SeparableConv1D(6, 3, padding="same", activation="relu6")(layers.Reshape((36, 4))(x))
+    x = layers.UpSampling1D(2)(layers.Cropping1D(1)(layers.MaxPooling1D(2)(x)))
+    ends = [layers.GlobalMaxPooling1D()(x), layers.GlobalAveragePooling1D()(layers.Conv1D(6, 3, dilation_rate=2)(x))]
+    return layers.Conv1D(4, 1)(layers.RepeatVector(3)(layers.Concatenate()(ends)))
+
+
+def shares(x: Tensor) -> Tensor:
+    """A softmax inside the network, and pooling over everything."""
+    x = layers.Conv2D(6, 1, activation="softmax")(x)
+    x = layers.Conv2D(6, 3)(layers.Softmax()(layers.Conv2D(5, 1)(x)))
+    highest = layers.GlobalMaxPooling2D(keepdims=True)(x)
+    return layers.Multiply()([x, layers.Activation("tanh")(highest)])
+
+
+def resized(x: Tensor) -> Tensor:
+    return layers.Conv2D(4, 3)(layers.UpSampling2D(2, interpolation="bilinear")(x))
+
+
+def without_bias(x: Tensor) -> Tensor:
+    """Transposed convolutions that have no bias, or a bias of zeros, before a ReLU."""
+    x = layers.Conv2DTranspose(3, 2, strides=2, use_bias=False, activation="relu")(x)
+    return layers.ReLU(6.0)(layers.Conv2DTranspose(4, 3, padding="same")(x))
+
+
 BODIES: dict[str, Callable[[Tensor], Tensor]] = {
     body.__name__: body
-    for body in (squeeze_excite, branches, sequence, shapes, curves, larger, dense, sums, bare_norms, pools, with_zeros)
+    for body in (
+        squeeze_excite,
+        branches,
+        sequence,
+        shapes,
+        curves,
+        larger,
+        dense,
+        sums,
+        bare_norms,
+        pools,
+        with_zeros,
+        rows,
+        shares,
+        resized,
+        without_bias,
+    )
 }
 
 
