@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -29,7 +29,7 @@ def compare_layers(
     *,
     names: tuple[str, str],
     dataset: str,
-    order: Sequence[int] | None = None,
+    input_names: Sequence[str] | None = None,
 ) -> LayerComparison:
     """Returns how far each of the candidate's operators is from the reference's.
 
@@ -39,7 +39,8 @@ def compare_layers(
       inputs: [samples, ...] float32 for each input, in the layout of either.
       names: what to call the two in the record.
       dataset: what to call the samples.
-      order: which of the candidate's inputs belongs to each of the reference's; by default the one at its position.
+      input_names: what the inputs are called. Several are given to the models by name where all are called so, else by
+        position.
 
     Raises:
       ShapeError: no samples, fewer than a static batch, or of another shape than the models take.
@@ -54,11 +55,14 @@ def compare_layers(
             f"{names[0]!r} has {len(reference.graph.inputs)} inputs, {names[1]!r} {len(candidate.graph.inputs)}, and "
             f"{len(inputs)} were given: all must be equal."
         )
+    for model in (reference, candidate):
+        if not set(model.graph.inputs) <= set(model.graph.tensors):
+            raise ModelError(f"an input of {model.name!r} holds no numbers with a scale: compare it as a whole.")
     kept = [np.asarray(each[: runs * batch], np.float32) for each in inputs]
-    order = range(len(kept)) if order is None else order
-    theirs = [kept[list(order).index(at)] for at in range(len(kept))]
-    sides = Execution(reference, kept, batch=batch), Execution(candidate, theirs, batch=batch)
-    matches = align(sides[0].side, sides[1].side, order=order)
+    orders, inputs_by = _orders(reference, candidate, input_names)
+    first, second = ([kept[at] for at in order] for order in orders)
+    sides = Execution(reference, first, batch=batch), Execution(candidate, second, batch=batch)
+    matches = align(sides[0].side, sides[1].side, order=[orders[1].index(at) for at in orders[0]])
     pairs = pairs_of(matches, sides[0].side.blocks, sides[1].side.blocks)
     rows = _Comparing(sides, pairs, batch).rows()
     failed = [number for number, row in enumerate(rows) if row.passed is False]
@@ -68,6 +72,7 @@ def compare_layers(
         candidate=names[1],
         dataset=dataset,
         samples=runs * batch,
+        inputs_by=inputs_by,
         rows=rows,
         unmatched_reference=_unmatched(sides[0], {each.reference for each in matches}),
         unmatched_candidate=_unmatched(sides[1], {each.candidate for each in matches}),
@@ -85,6 +90,18 @@ def _common_batch(reference: LayeredModel, candidate: LayeredModel) -> int:
             "one of them again, with the other's batch."
         )
     return static.pop() if static else 1
+
+
+def _orders(
+    reference: LayeredModel, candidate: LayeredModel, names: Sequence[str] | None
+) -> tuple[tuple[list[int], list[int]], Literal["name", "position"]]:
+    """Returns which of the given inputs each input of each model gets, and by which rule."""
+    called = [[model.graph.tensors[key].name for key in model.graph.inputs] for model in (reference, candidate)]
+    names = list(called[0] if names is None else names)
+    if len(set(names)) == len(names) and all(set(each) == set(names) for each in called):
+        return ([names.index(name) for name in called[0]], [names.index(name) for name in called[1]]), "name"
+    positions = list(range(len(names)))
+    return (positions, positions), "position"
 
 
 def _unmatched(side: Execution, matched: set[int]) -> tuple[str, ...]:

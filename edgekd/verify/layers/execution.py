@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from edgekd.errors import ModelError, NonFiniteError, ShapeError
+from edgekd.errors import NonFiniteError, ShapeError
 from edgekd.records import TensorSpec
 from edgekd.runtime import dequantise, quantise
 from edgekd.runtime.layers.graph import DEQUANTISE, MOVING, Kernel, LayeredModel, Operator
@@ -35,13 +35,11 @@ class Execution:
 
         Raises:
           ShapeError: samples of another shape than the model takes.
-          ModelError: an input is not of numbers, or the engine failed.
+          ModelError: the engine failed.
         """
         self.model = model
         given = []
         for key, array in zip(model.graph.inputs, inputs, strict=True):
-            if key not in model.graph.tensors:
-                raise ModelError(f"an input of {model.name!r} holds no numbers with a scale: it cannot be compared.")
             spec = model.graph.tensors[key]
             laid_out = _laid_out(array, spec, model.name)
             given.append(stored(laid_out.reshape(-1, batch, *laid_out.shape[1:]), spec))

@@ -23,7 +23,7 @@ def compare_files(
     *,
     names: tuple[str, str] | None = None,
     dataset: str,
-    order: Sequence[int] | None = None,
+    input_names: Sequence[str] | None = None,
     check: bool = True,
 ) -> LayerComparison:
     """Returns how far each operator of one file is from another's; see `compare_layers`.
@@ -34,7 +34,7 @@ def compare_files(
       inputs: [samples, ...] float32 for each input.
       names: what to call the two in the record; by default as the files are called.
       dataset: what to call the samples.
-      order: which of the candidate's inputs belongs to each of the reference's; by default the one at its position.
+      input_names: what the inputs are called; see `compare_layers`.
       check: whether both run in a child process, with its limits of time and memory. False is for files that this
         program made itself.
 
@@ -50,7 +50,7 @@ def compare_files(
     names = names or (paths[0].name, paths[1].name)
     if not check:
         first, second = (open_layers(path) for path in paths)
-        return compare_layers(first, second, inputs, names=names, dataset=dataset, order=order)
+        return compare_layers(first, second, inputs, names=names, dataset=dataset, input_names=input_names)
     child = Child("edgekd.verify.layers.probe")
     try:
         for path in paths:  # each alone first, so that a crash is told of the right file
@@ -60,7 +60,7 @@ def compare_files(
             "names": names,
             "dataset": dataset,
         }
-        question["order"] = None if order is None else list(order)
+        question["input_names"] = None if input_names is None else list(input_names)
         kept = [np.asarray(each, np.float32) for each in inputs]
         found, _ = child.ask(question, kept, path=paths[1], doing="compared operator by operator")
     finally:
@@ -76,6 +76,11 @@ def answer(question: Mapping[str, Any], arrays: Sequence[Array]) -> tuple[Any, S
     first, second = (open_layers(path) for path in question["paths"])
     names = question["names"]
     found = compare_layers(
-        first, second, arrays, names=(names[0], names[1]), dataset=question["dataset"], order=question["order"]
+        first,
+        second,
+        arrays,
+        names=(names[0], names[1]),
+        dataset=question["dataset"],
+        input_names=question["input_names"],
     )
     return found.model_dump(mode="json"), ()

@@ -80,6 +80,7 @@ class LayerComparison(Record):
       reference, candidate: their names.
       dataset: what they were run on.
       samples: how many of it.
+      inputs_by: whether inputs were paired by name or by position.
       rows: the matched operators.
       unmatched_reference, unmatched_candidate: operators and outputs without a partner.
       first: which row is the first whose local error exceeds its tolerance.
@@ -91,6 +92,7 @@ class LayerComparison(Record):
     candidate: str
     dataset: str
     samples: int
+    inputs_by: Literal["name", "position"]
     rows: tuple[LayerRow, ...]
     unmatched_reference: tuple[str, ...]
     unmatched_candidate: tuple[str, ...]

@@ -157,3 +157,44 @@ def test_the_file_is_what_the_parts_are_cut_from(files):
         (output,) = operator.outputs
         found = model.part({key: values[key] for key in operator.inputs}, output)
         assert np.array_equal(found, values[output])
+
+
+def test_several_inputs_are_paired_by_name(tmp_path):
+    def write(name, first, second):
+        value = helper.make_tensor_value_info
+        graph = helper.make_graph(
+            [helper.make_node("Sub", ["a", "b"], ["d"]), helper.make_node("Tanh", ["d"], ["y"])],
+            name,
+            [value(each, TensorProto.FLOAT, [1, 4]) for each in (first, second)],
+            [value("y", TensorProto.FLOAT, [1, 4])],
+        )
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+        onnx.save(model, tmp_path / name)
+        return tmp_path / name
+
+    paths = write("ab.onnx", "a", "b"), write("ba.onnx", "b", "a")
+    arrays = [np.full((3, 4), 0.25, np.float32), np.full((3, 4), 0.75, np.float32)]
+    for names in (("a", "b"), ("b", "a"), None):
+        found = compare_files(*paths, arrays, dataset="d", input_names=names, check=False)
+        assert found.passed
+        assert found.inputs_by == "name"
+        assert {row.reference_tensor: row.candidate_tensor for row in found.rows} == {each: each for each in "abdy"}
+
+
+def test_the_plot_is_one_page_that_needs_no_network(compared, changed, tmp_path):
+    from edgekd.verify.layers.plot import figure, write_plot
+
+    def weaker(model):
+        (found,) = [each for each in model.graph.node if each.op_type == "LeakyRelu"]
+        found.attribute[0].f = 0.6
+
+    found = compared("float32.onnx", changed("float32.onnx", weaker))
+    write_plot((found, found), tmp_path / "layers.html")
+    page = (tmp_path / "layers.html").read_text(encoding="utf-8")
+    assert page.count("<h2>") == 2
+    assert "FAILED" in page
+    assert 'src="http' not in page
+    bars, local, cumulative = figure(found)["data"]
+    assert bars["y"][found.first] == pytest.approx(found.rows[found.first].excess)
+    assert [colour == "#dc2626" for colour in bars["marker"]["color"]] == [row.passed is False for row in found.rows]
+    assert local["y"][found.first] == pytest.approx(cumulative["y"][found.first], rel=1e-3)
