@@ -578,6 +578,7 @@ def verify_models(
     paired: Mapping[str, str] | None = None,
     batch_size: int = 64,
     reset_every: int = 1,
+    layers: bool = False,
     **limits: Any,
 ) -> "Verification":
     """Returns whether each candidate is its reference, within derived tolerances: true where all are.
@@ -599,6 +600,8 @@ def verify_models(
       paired: {an input's or output's name of the reference: the candidates' name}; else by name or by position.
       batch_size: samples per run of models whose batch may vary.
       reset_every: samples between two resets of models with a state.
+      layers: compare the pairs operator by operator too, on the first 32 samples; they must be .keras, .tflite or .onnx
+        files. What is returned is then a `LayeredVerification`.
       **limits: `epsilons`, `max_abs`, `max_lsb`, `max_mismatch`, `min_sqnr_db`, `max_accuracy_drop`, `min_agreement`,
         `expect`, `by_interval`; see `edgekd.verify.tolerances.Limits`.
 
@@ -630,6 +633,7 @@ def verify_models(
         paired=paired or {},
         batch_size=batch_size,
         reset_every=reset_every,
+        layers=layers,
     )
 
 

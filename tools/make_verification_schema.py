@@ -13,15 +13,16 @@ from typing import Any
 
 from edgekd.records import Comparison, Gate, Interval, OutputError, Record
 from edgekd.storage import write_text
-from edgekd.verify import records
+from edgekd.verify import layers, records
 
 PAGE = Path(__file__).parents[1] / "docs" / "verify-json.md"
 COMMAND = ".venv/bin/python tools/make_verification_schema.py"
 
-_DOCUMENTS = (records.Verification, records.StageTable)
+_DOCUMENTS = (records.Verification, layers.LayeredVerification, records.StageTable)
 _PARTS = (
     *(records.InputData, records.ModelUse, records.Pair, records.Verdict, records.Tolerance, records.StageRow),
     *(Comparison, OutputError, Gate, Interval),
+    *(layers.LayerComparison, layers.LayerRow, layers.LayerError),
 )
 
 
@@ -30,7 +31,8 @@ def page() -> str:
     parts = [
         "# The JSON of edgekd verify\n",
         f"Made by `{COMMAND}`; a test fails when it is out of date. The [guide](verify.md) says what it is about.\n",
-        "`edgekd verify ... --json` prints one `Verification`, `edgekd verify --stages RUN --json` one `StageTable`.\n"
+        "`edgekd verify ... --json` prints one `Verification`, with `--layers` one `LayeredVerification`, and\n"
+        "`edgekd verify --stages RUN --json` one `StageTable`.\n"
         "While `schema_version` stays, fields may be added, and none changes its meaning.\n",
     ]
     sections = (f"## {each.__name__}\n\n{_text(each)}\n\n{_table(each)}\n" for each in (*_DOCUMENTS, *_PARTS))

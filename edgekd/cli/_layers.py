@@ -47,7 +47,7 @@ def _name(row: LayerRow) -> str:
 def _cells(number: int, row: LayerRow) -> tuple[str, ...]:
     local = row.local
     return (
-        f"{number} {_name(row)}",
+        f"{number} {row.candidate_operator} {_short(row.candidate_tensor)}",
         row.reference_operator,
         row.matched_by,
         "" if local is None else formatting.number(local.rms),
@@ -57,6 +57,12 @@ def _cells(number: int, row: LayerRow) -> tuple[str, ...]:
         _ratio(row.cumulative),
         "not compared" if row.passed is None else "passed" if row.passed else "FAILED",
     )
+
+
+def _short(name: str) -> str:
+    """Returns the first of the names that TFLite's converter joins for what it fuses."""
+    first, joined, _ = name.partition(";")
+    return f"{first} …" if joined else first
 
 
 def _ratio(error: LayerError | None) -> str:

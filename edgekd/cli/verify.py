@@ -1,11 +1,14 @@
 """edgekd verify: is the exported file still the model that was trained?"""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from edgekd.cli import _options
+
+if TYPE_CHECKING:  # --help must not wait for it
+    from edgekd.verify.records import Verification
 
 _STATUS = {"passed": 0, "failed": 1, "inconclusive": 3}
 
@@ -86,6 +89,24 @@ _STATUS = {"passed": 0, "failed": 1, "inconclusive": 3}
     help="Judge accuracy drop and agreement by their 95 % intervals: exit status 3 where the limit lies inside one.",
 )
 @click.option(
+    "--layers",
+    is_flag=True,
+    help="Compare .keras, .tflite and .onnx files operator by operator too: which one is the first at fault.",
+)
+@click.option(
+    "--layer-samples",
+    type=click.IntRange(1),
+    default=32,
+    show_default=True,
+    help="On how many samples, with --layers.",
+)
+@click.option(
+    "--plot",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write the errors of all operators as one HTML page, with --layers.",
+)
+@click.option(
     "--stages",
     type=click.Path(path_type=Path),
     metavar="RUN",
@@ -109,6 +130,9 @@ def command(
     classes: str | None,
     paired: tuple[str, ...],
     reset_every: int,
+    layers: bool,
+    layer_samples: int,
+    plot: Path | None,
     stages: Path | None,
     as_json: bool,
     **limits: Any,
@@ -121,8 +145,10 @@ def command(
 
     Exit status: 0 every candidate passed, 1 one failed, 2 bad input, 3 inconclusive.
     """
+    if plot is not None and not layers:
+        raise click.UsageError("--plot draws what --layers finds: give both.")
     if stages is not None:
-        if reference is not None:
+        if reference is not None or layers:
             raise click.UsageError("--stages RUN takes the models of the run: give no others.")
         _stages(stages, runtimes, as_json)
         return
@@ -149,11 +175,16 @@ def command(
         classes=classes,
         paired=dict(_named(text, "--pair") for text in paired),
         reset_every=reset_every,
+        layers=layers,
+        layer_samples=layer_samples,
     )
+    if plot is not None:
+        _plot(found, plot)
     if as_json:
         _options.print_json(found)
     else:
         _verification.print_verification(found)
+        _print_layers(found)
     if found.status != "passed":
         raise SystemExit(_STATUS[found.status])
 
@@ -167,6 +198,23 @@ def _stages(run: Path, runtimes: tuple[str, ...], as_json: bool) -> None:
         _options.print_json(found)
     else:
         _verification.print_stages(found)
+
+
+def _print_layers(found: "Verification") -> None:
+    from edgekd.cli import _layers
+    from edgekd.verify.layers import LayeredVerification
+
+    if isinstance(found, LayeredVerification):
+        for each in found.layers:
+            _layers.print_layers(each)
+
+
+def _plot(found: "Verification", path: Path) -> None:
+    from edgekd.verify.layers import LayeredVerification, plot
+
+    if isinstance(found, LayeredVerification):
+        plot.write_plot(found.layers, path)
+        click.echo(f"errors of all operators: {path}", err=True)
 
 
 def _named(text: str, option: str) -> tuple[str, str]:

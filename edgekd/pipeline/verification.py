@@ -10,6 +10,8 @@ from edgekd import recipe
 from edgekd.data.dataset import Dataset, Split
 from edgekd.errors import RecipeError, ShapeError
 from edgekd.pipeline.execution import load_data
+from edgekd.pipeline.layers import DEFAULT_SAMPLES as DEFAULT_LAYER_SAMPLES
+from edgekd.pipeline.layers import with_layers
 from edgekd.runtime.native_output import import_quietly
 from edgekd.runtime.selection import split_choice, variants
 from edgekd.teachers.runnable import Runnable, open_runnable
@@ -42,6 +44,8 @@ def verify_models(
     paired: Mapping[str, str] = MappingProxyType({}),
     batch_size: int = 64,
     reset_every: int = 1,
+    layers: bool = False,
+    layer_samples: int = DEFAULT_LAYER_SAMPLES,
 ) -> Verification:
     """Returns whether each candidate is its reference; see `edgekd.verify_models`, which has the same arguments."""
     if data is not None and seeded is not None:
@@ -62,7 +66,7 @@ def verify_models(
             if data is not None
             else _seeded(subjects, samples.DEFAULT_SAMPLES if seeded is None else seeded, seed, ranges, shapes)
         )
-        return comparing.verify(
+        found = comparing.verify(
             subjects,
             given,
             matrix=matrix,
@@ -72,6 +76,7 @@ def verify_models(
             batch_size=batch_size,
             reset_every=reset_every,
         )
+        return with_layers(found, subjects, given, samples=layer_samples) if layers else found
 
 
 def _subject(opened: Runnable, label: str) -> Subject:

@@ -10,6 +10,7 @@ import numpy as np
 from edgekd.errors import EdgekdError, ModelError, ShapeError
 from edgekd.records import TensorSpec
 from edgekd.runtime.layers.graph import LayeredModel
+from edgekd.verify import metrics
 from edgekd.verify.layers import tolerances
 from edgekd.verify.layers.alignment import align
 from edgekd.verify.layers.blocks import INPUT, Point
@@ -231,7 +232,8 @@ def _judged(
         size = f"{rms[channel]:.3g}" if spec.scale is None else f"{rms[channel] / spec.scale:.3g} steps"
         where = "" if axis is None else f" in channel {channel}"
         reasons.append(f"its error of {size} rms{where} is {excess:.3g} times what rounding explains")
-    if saturated > tolerances.MAX_SATURATED:
+    lost = metrics.wilson_interval(round(saturated * wanted.size), wanted.size)
+    if lost.low > tolerances.MAX_SATURATED:
         reasons.append(f"{100 * saturated:.1f} % of the values lie beyond what its output can hold")
     return LayerRow(
         **about,

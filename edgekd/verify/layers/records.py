@@ -3,6 +3,7 @@
 from typing import Literal
 
 from edgekd.records import Record
+from edgekd.verify.records import Verification
 
 
 class LayerError(Record):
@@ -46,7 +47,8 @@ class LayerRow(Record):
       excess: the error of that channel, divided by `limit`.
       channel: which it is, where channels are told apart.
       saturated: the fraction of the reference's values that lie more than a step beyond what the candidate can hold.
-      passed: whether excess and saturated are within their tolerances. None where nothing was compared locally.
+      passed: whether excess is at most 1 and saturated, by its 95 % interval, at most 0.02. None where nothing was
+        compared locally.
       reason: what was wrong.
     """
 
@@ -99,3 +101,9 @@ class LayerComparison(Record):
     first: int | None
     ranking: tuple[int, ...]
     passed: bool
+
+
+class LayeredVerification(Verification):
+    """What `edgekd verify --layers` found: a verification, and its pairs of files operator by operator in `layers`."""
+
+    layers: tuple[LayerComparison, ...]

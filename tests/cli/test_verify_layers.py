@@ -1,0 +1,80 @@
+"""edgekd verify --layers: what it prints, its exit status, its document and its plot."""
+
+import json
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from edgekd.verify.layers import LayeredVerification
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Returns a function that writes Gemm, Relu, Gemm with some weights as an ONNX file and returns its path."""
+
+    def write_file(name, *kernels):
+        names = ("first", "second")
+        graph = helper.make_graph(
+            [
+                helper.make_node("Gemm", ["image", "w0"], ["first"]),
+                helper.make_node("Relu", ["first"], ["positive"]),
+                helper.make_node("Gemm", ["positive", "w1"], ["second"]),
+            ],
+            "network",
+            [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 4])],
+            [helper.make_tensor_value_info("second", TensorProto.FLOAT, ["batch", 3])],
+            [numpy_helper.from_array(each, f"w{number}") for number, each in enumerate(kernels)],
+        )
+        assert len(kernels) == len(names)
+        imports = [helper.make_opsetid("", 17)]
+        onnx.save(helper.make_model(graph, opset_imports=imports, ir_version=8), tmp_path / name)
+        return tmp_path / name
+
+    return write_file
+
+
+@pytest.fixture
+def models(write):
+    rng = np.random.default_rng(0)
+    first, second = (rng.standard_normal(shape).astype(np.float32) for shape in ((4, 5), (5, 3)))
+    changed = first.copy()
+    changed[:, 2] *= 1.5
+    return write("a.onnx", first, second), write("same.onnx", first, second), write("other.onnx", changed, second)
+
+
+def test_the_first_operator_at_fault_is_named_and_drawn(edgekd_command, models, tmp_path):
+    result = edgekd_command("verify", *models, "--layers", "--layer-samples", "8", "--plot", tmp_path / "layers.html")
+    assert result.status == 1, result.err
+    healthy, broken = result.out.split("operator by operator, on 8 samples of ")[1:]
+    assert "at fault" not in healthy
+    assert "first at fault: 1 Gemm first" in broken
+    assert "1 Gemm first: its error of" in broken
+    assert "in channel 2" in broken
+    page = (tmp_path / "layers.html").read_text(encoding="utf-8")
+    assert "same.onnx against a.onnx: passed" in page
+    assert "other.onnx against a.onnx: FAILED" in page
+
+
+def test_what_passes_ends_with_status_0_and_one_document(edgekd_command, models):
+    reference, same, other = models
+    result = edgekd_command("verify", reference, same, "--layers", "--json")
+    assert result.status == 0, result.err
+    found = LayeredVerification.model_validate_json(result.out)
+    assert json.loads(result.out)["layers"][0]["rows"][1]["matched_by"] == "structure"
+    (layers,) = found.layers
+    assert (layers.reference, layers.candidate, layers.samples) == ("a.onnx", "same.onnx", 32)
+    assert [row.kind for row in layers.rows] == ["input", "dense", "relu", "dense"]
+    lenient = ["--max-abs", "100", "--min-sqnr-db", "-100"]  # the whole may pass where an operator does not
+    result = edgekd_command("verify", reference, other, "--layers", "--json", *lenient)
+    assert result.status == 1
+    assert LayeredVerification.model_validate_json(result.out).verdicts[0]
+
+
+def test_what_cannot_be_compared_so_is_refused(edgekd_command, models):
+    result = edgekd_command("verify", *models, "--plot", "layers.html")
+    assert result.status == 2
+    assert "--plot draws what --layers finds" in result.err
+    result = edgekd_command("verify", "--stages", "run", "--layers")
+    assert result.status == 2
