@@ -3,6 +3,7 @@
 import click
 
 from edgekd.cli import _tables
+from edgekd.errors import printable
 from edgekd.report import formatting
 from edgekd.verify.layers.records import LayerComparison, LayerError, LayerRow
 
@@ -11,7 +12,7 @@ _MOST_RANKED = 5
 
 def print_layers(found: LayerComparison) -> None:
     """Prints a row for each matched operator, what is at fault, and what has no counterpart."""
-    click.echo(
+    _say(
         f"{found.candidate} against {found.reference}, operator by operator, on {found.samples:,} samples of "
         f"{found.dataset}:"
     )
@@ -20,24 +21,26 @@ def print_layers(found: LayerComparison) -> None:
     _tables.print_rows((*headers, "Result"), rows)
     for number, row in enumerate(found.rows):
         if row.reason is not None or row.note is not None:
-            click.echo(f"{number} {_name(row)}: {'; '.join(each for each in (row.reason, row.note) if each)}")
+            _say(f"{number} {_name(row)}: {'; '.join(each for each in (row.reason, row.note) if each)}")
     for side, unmatched in (("reference", found.unmatched_reference), ("candidate", found.unmatched_candidate)):
         if unmatched:
             merged = {name for row in found.rows for name in row.merged}
             alone = [name for name in unmatched if name not in merged]
-            click.echo(
+            _say(
                 f"{len(unmatched)} operators of the {side} have no counterpart, {len(unmatched) - len(alone)} of them "
                 f"compared together with the next that has one: {', '.join(unmatched)}"
             )
     if found.first is not None:
-        click.echo(f"first at fault: {found.first} {_name(found.rows[found.first])}")
+        _say(f"first at fault: {found.first} {_name(found.rows[found.first])}")
     worst = [number for number in found.ranking if found.rows[number].passed is not None][:_MOST_RANKED]
     if worst:
-        click.echo(
-            f"largest beside their limits: {', '.join(f'{number} {_name(found.rows[number])}' for number in worst)}"
-        )
+        _say(f"largest beside their limits: {', '.join(f'{number} {_name(found.rows[number])}' for number in worst)}")
     if not any(row.passed is not None and row.kind != "input" for row in found.rows):
-        click.echo("FAILED: no operator of the two belongs to one of the other, so that nothing was compared")
+        _say("FAILED: no operator of the two belongs to one of the other, so that nothing was compared")
+
+
+def _say(line: str) -> None:
+    click.echo(printable(line))
 
 
 def _name(row: LayerRow) -> str:

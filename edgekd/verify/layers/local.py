@@ -166,11 +166,18 @@ class Bench:
 
 def _product(side: Execution, operator: Operator, kernel: Kernel) -> tolerances.Product:
     read = side.real(operator.inputs[0]).astype(np.float64)
+    mean_square = np.asarray(np.mean(np.square(read)))
+    if operator.kind == "depthwise":  # an output channel reads one channel alone
+        axis = (kernel.axis if kernel.axis < 0 else kernel.axis + 1) % read.ndim
+        channels = read.shape[axis]
+        if len(kernel.values) % channels == 0:
+            others = tuple(each for each in range(read.ndim) if each != axis)
+            mean_square = np.repeat(np.mean(np.square(read), axis=others), len(kernel.values) // channels)
     return tolerances.Product(
         norms=_norms(kernel),
         steps=kernel.steps,
         read=kernel.values[0].size,
-        mean_square=float(np.mean(np.square(read))),
+        mean_square=mean_square,
         input_step=float(np.max(np.abs(read), initial=0)) / 127 if kernel.rounds_input else 0.0,
     )
 

@@ -14,9 +14,10 @@ Array = np.ndarray[Any, Any]
 ROUNDING_MULTIPLE = 2.0
 """How many times the expected root mean square of roundings is allowed. Rounding to a step gives step / √12 = 0.289
 steps where values are spread over the steps; kernels of integers round more than once on the way."""
-WEIGHTS_MULTIPLE = 4.0
+WEIGHTS_MULTIPLE = 5.0
 """Likewise for weights. What rounded weights add to an output channel is one draw for all samples, not one for each, so
-that it does not average out: of 16,000 channels one is beyond four standard deviations by chance."""
+that it does not average out: of two million channels one is beyond five standard deviations by chance, and a
+MobileNet has 17,000."""
 MAX_SATURATED = 0.02
 """The fraction of values that may lie beyond what a tensor can hold: samples that calibration has not seen. It is
 exceeded where the 95 % interval of the measured fraction lies above it."""
@@ -30,14 +31,14 @@ class Product:
       norms: [made] ‖w‖₂ of each output channel.
       steps: [made] distance of neighbouring values of its weights.
       read: weights of one output channel.
-      mean_square: mean of the squared inputs.
+      mean_square: mean of the squared inputs, () or, where each output channel reads inputs of its own, [made].
       input_step: the step to which the operator rounds its input while it runs, 0 where it does not.
     """
 
     norms: Array
     steps: Array
     read: int
-    mean_square: float
+    mean_square: Array
     input_step: float = 0.0
 
 
@@ -57,7 +58,7 @@ def local_limit(
 ) -> Array:
     """Returns the largest root mean square error of one operator that rounding explains.
 
-    √((2·r)² + (4·w)²) + (64·eps + halves·2⁻¹⁰)·magnitude + constants, with r² = Σ step²/12 and w² = Σ (weight step² ·
+    √((2·r)² + (5·w)²) + (64·eps + halves·2⁻¹⁰)·magnitude + constants, with r² = Σ step²/12 and w² = Σ (weight step² ·
     read · mean x² + input step² · ‖w‖²) / 12: roundings of the outputs, and those of the weights and, where the
     operator rounds its input itself, of the input.
 

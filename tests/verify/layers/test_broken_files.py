@@ -269,8 +269,15 @@ def test_the_operator_at_fault_is_named_first_in_onnx_files(name, change, layer,
     assert {layer_of(row) for row in found.rows if row.passed is False} == {layer}
 
 
-@pytest.mark.parametrize("reference", ["float32.tflite", "float32.onnx", "int8.onnx"])
-@pytest.mark.parametrize(("change", "layer"), [(kernel_scale, "second"), (weights_truncated, "strided")])
+@pytest.mark.parametrize(
+    ("reference", "change", "layer"),
+    [
+        ("float32.tflite", kernel_scale, "second"),
+        ("float32.tflite", weights_truncated, "strided"),
+        ("float32.onnx", weights_truncated, "strided"),
+        ("int8.onnx", kernel_scale, "second"),
+    ],
+)
 def test_any_healthy_file_can_be_the_reference(reference, change, layer, compared, changed):
     found = compared(reference, changed("int8.tflite", change))
     assert found.first is not None

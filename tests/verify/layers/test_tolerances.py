@@ -25,7 +25,7 @@ def test_rounded_weights_make_the_error_that_is_taken():
     steps = np.abs(kernel).max(axis=1) / 127
     rounded = np.rint(kernel / steps[:, None]) * steps[:, None]
     error = np.sqrt(np.mean((inputs @ (rounded - kernel).T) ** 2))
-    product = Product(np.linalg.norm(kernel, axis=1), steps, 50, float(np.mean(inputs**2)))
+    product = Product(np.linalg.norm(kernel, axis=1), steps, 50, np.mean(inputs**2))
     limit = local_limit(steps=[], products=[product], magnitude=0.0, eps=EPS)
     assert limit.shape == (2000,)
     assert np.mean(limit) / WEIGHTS_MULTIPLE == pytest.approx(error, rel=0.02)
@@ -36,7 +36,7 @@ def test_inputs_rounded_on_the_way_make_the_error_that_is_taken():
     inputs, kernel = rng.uniform(-1, 1, (500, 50)), rng.uniform(-1, 1, (40, 50))
     step = 1 / 127
     error = np.sqrt(np.mean(((np.rint(inputs / step) * step - inputs) @ kernel.T) ** 2))
-    product = Product(np.linalg.norm(kernel, axis=1), np.zeros(40), 50, float(np.mean(inputs**2)), input_step=step)
+    product = Product(np.linalg.norm(kernel, axis=1), np.zeros(40), 50, np.mean(inputs**2), input_step=step)
     limit = local_limit(steps=[], products=[product], magnitude=0.0, eps=EPS)
     assert np.mean(limit) / WEIGHTS_MULTIPLE == pytest.approx(error, rel=0.05)
 
