@@ -80,9 +80,13 @@ def require(package: str, name: str) -> None:
 def kind_of(package: str) -> str:
     """Returns what one plug-in of a package is called in messages: `edgekd.losses` -> `loss`."""
     plural = package.rpartition(".")[2]
-    return {"losses": "loss", "sources": "dataset source", "cli": "command", "export": "format"}.get(
-        plural, plural.removesuffix("s")
-    )
+    return {
+        "losses": "loss",
+        "sources": "dataset source",
+        "cli": "command",
+        "export": "format",
+        "ranges": "calibration",
+    }.get(plural, plural.removesuffix("s"))
 
 
 @functools.cache

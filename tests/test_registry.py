@@ -177,6 +177,7 @@ def test_an_argument_of_another_type_is_refused_by_name_and_value(tiny):
         (recipe.FORMATS, "format"),
         (recipe.TARGETS, "target"),
         (recipe.SCHEMES, "scheme"),
+        ("edgekd.quantize.ranges", "calibration"),
         ("edgekd.cli", "command"),
     ],
 )
