@@ -4,7 +4,7 @@ Numbers carry their unit in their name. A field that was not measured is None, n
 """
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import pydantic
 
@@ -90,7 +90,8 @@ class KernelValues(Record):
 
     `sparsity` is the share of `zeros` among the `weights`. `distinct_values` is the most that one kernel has,
     `distinct_per_channel` the most that one output channel of a kernel has: in a file, batch normalisation is folded
-    into kernels, and gives every channel a factor of its own.
+    into kernels, and gives every channel a factor of its own. `zeros_by_kernel` and `distinct_by_kernel` have the zeros
+    of each kernel and the most values of one of its channels, each sorted: files have their kernels in another order.
     """
 
     weights: int
@@ -98,6 +99,8 @@ class KernelValues(Record):
     sparsity: float
     distinct_values: int
     distinct_per_channel: int
+    zeros_by_kernel: tuple[int, ...]
+    distinct_by_kernel: tuple[int, ...]
 
 
 class ModelRecord(Record):

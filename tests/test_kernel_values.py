@@ -20,10 +20,18 @@ KERNEL = np.array([[0, 1, 5], [0, 2, 5], [7, 0, 5], [7, 2, 5]], np.float32)
 def test_zeros_and_values_are_counted_over_all_kernels() -> None:
     other = np.array([[0.0, -0.0, 0.5, 0.25]], np.float32)
     found = kernel_values([(KERNEL, -1), (other, 0)])
-    assert found == KernelValues(weights=16, zeros=5, sparsity=5 / 16, distinct_values=5, distinct_per_channel=3)
-    assert kernel_values([(KERNEL, 0)]) == KernelValues(
-        weights=12, zeros=3, sparsity=0.25, distinct_values=5, distinct_per_channel=3
+    assert found == KernelValues(
+        weights=16,
+        zeros=5,
+        sparsity=5 / 16,
+        distinct_values=5,
+        distinct_per_channel=3,
+        zeros_by_kernel=(2, 3),
+        distinct_by_kernel=(3, 3),
     )
+    by_rows = kernel_values([(KERNEL, 0)])
+    assert by_rows is not None
+    assert (by_rows.zeros_by_kernel, by_rows.distinct_by_kernel) == ((3,), (3,))
     assert kernel_values([]) is None
 
 
@@ -91,5 +99,11 @@ def test_kernels_of_onnx_operators_are_read_with_their_axes(tmp_path: Path) -> N
     graph = onnx.helper.make_graph(nodes, "g", inputs, [value("y", 1, [1, 2])], initializers)
     onnx.save(onnx.helper.make_model(graph), tmp_path / "model.onnx")
     assert of_file(tmp_path / "model.onnx") == KernelValues(
-        weights=24, zeros=3, sparsity=0.125, distinct_values=5, distinct_per_channel=3
+        weights=24,
+        zeros=3,
+        sparsity=0.125,
+        distinct_values=5,
+        distinct_per_channel=3,
+        zeros_by_kernel=(0, 3),
+        distinct_by_kernel=(1, 3),
     )

@@ -22,13 +22,16 @@ def kernel_values(kernels: Iterable[tuple[np.ndarray[Any, Any], int]]) -> Kernel
     weights = sum(kernel.size for kernel, _ in found)
     if not weights:
         return None
-    zeros = sum(int((kernel == 0).sum()) for kernel, _ in found)
+    zeros = sorted(int((kernel == 0).sum()) for kernel, _ in found)
+    distinct = sorted(_of_a_channel(kernel, axis) for kernel, axis in found)
     return KernelValues(
         weights=weights,
-        zeros=zeros,
-        sparsity=zeros / weights,
+        zeros=sum(zeros),
+        sparsity=sum(zeros) / weights,
         distinct_values=max(len(np.unique(kernel)) for kernel, _ in found),
-        distinct_per_channel=max(_of_a_channel(kernel, axis) for kernel, axis in found),
+        distinct_per_channel=distinct[-1],
+        zeros_by_kernel=tuple(zeros),
+        distinct_by_kernel=tuple(distinct),
     )
 
 

@@ -44,16 +44,22 @@ def same_network_gates(
 def pruned_gate(file: Artifact, network: KernelValues) -> Gate:
     """Returns the gate for a file of a pruned network: its kernels hold all the zeros, whatever became of the rest.
 
+    Kernels are judged one by one, the one with the fewest zeros in the file against the one with the fewest in the
+    network, and so on: zeros that rounding adds to one do not stand for those that another lost. What the gate tells
+    is of the two that are the worst. A file with another number of kernels is judged by all zeros together.
+
     Args:
       file: exported, from the network or from one that was trained further.
       network: what the pruned network's kernels hold.
     """
-    zeros = file.kernels.zeros if file.kernels else None
+    held = file.kernels
+    pairs = held and _pairs(held.zeros_by_kernel, network.zeros_by_kernel, (held.zeros, network.zeros))
+    found, expected = min(pairs, key=lambda pair: pair[0] - pair[1]) if pairs else (None, network.zeros)
     return Gate(
         name="zeros",
-        passed=zeros is not None and zeros >= network.zeros > 0,
-        observed=zeros,
-        limit=network.zeros,
+        passed=found is not None and found >= expected and network.zeros > 0,
+        observed=found,
+        limit=expected,
         relation=">=",
         subject=file.name,
     )
@@ -62,19 +68,31 @@ def pruned_gate(file: Artifact, network: KernelValues) -> Gate:
 def clustered_gate(file: Artifact, network: KernelValues) -> Gate:
     """Returns the gate for a file of a clustered network: no channel of its kernels has more values than there.
 
+    Kernels are judged one by one as in `pruned_gate`, so that a kernel that stays as it is, with many values, does not
+    speak for the clustered ones.
+
     Args:
       file: exported, from the network or from one that was trained further.
       network: what the clustered network's kernels hold.
     """
-    distinct = file.kernels.distinct_per_channel if file.kernels else None
+    held = file.kernels
+    pairs = held and _pairs(
+        held.distinct_by_kernel, network.distinct_by_kernel, (held.distinct_per_channel, network.distinct_per_channel)
+    )
+    found, expected = max(pairs, key=lambda pair: pair[0] - pair[1]) if pairs else (None, network.distinct_per_channel)
     return Gate(
         name="distinct_values_per_channel",
-        passed=distinct is not None and distinct <= network.distinct_per_channel,
-        observed=distinct,
-        limit=network.distinct_per_channel,
+        passed=found is not None and found <= expected,
+        observed=found,
+        limit=expected,
         relation="<=",
         subject=file.name,
     )
+
+
+def _pairs(found: Sequence[int], expected: Sequence[int], together: tuple[int, int]) -> tuple[tuple[int, int], ...]:
+    """Returns the numbers of kernels side by side, or those of all together where there are more or fewer kernels."""
+    return tuple(zip(found, expected, strict=True)) if len(found) == len(expected) else (together,)
 
 
 def accuracy_gates(

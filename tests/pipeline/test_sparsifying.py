@@ -150,18 +150,36 @@ def test_files_are_made_of_the_sparse_student_and_judged_against_it(pruned: RunR
     assert not [gate for gate in judged.values() if not gate.passed]
 
 
-def test_a_file_that_lost_a_zero_fails_its_gate(pruned: RunResult) -> None:
+def test_a_kernel_that_lost_a_zero_fails_the_files_gate_whatever_another_gained(pruned: RunResult) -> None:
     file, student = files_of(pruned)["tflite float32"], pruned.summary.models[STUDENT_SPARSE].kernels
     assert student is not None
-    more = student.model_copy(update={"zeros": student.zeros + 1})
-    assert [gates.pruned_gate(file, network).passed for network in (student, more)] == [True, False]
-    assert not gates.pruned_gate(file.model_copy(update={"kernels": None}), student).passed
     assert file.kernels is not None
-    fewer, same = (
-        student.model_copy(update={"distinct_per_channel": file.kernels.distinct_per_channel + change})
-        for change in (-1, 0)
-    )
-    assert [gates.clustered_gate(file, network).passed for network in (fewer, same)] == [False, True]
+    assert file.kernels.zeros_by_kernel == student.zeros_by_kernel == (18, 162, 432)  # three quarters of KERNELS
+    assert gates.pruned_gate(file, student).passed
+    moved = file.kernels.model_copy(update={"zeros_by_kernel": (18, 161, 433)})
+    gate = gates.pruned_gate(file.model_copy(update={"kernels": moved}), student)
+    assert (gate.passed, gate.observed, gate.limit) == (False, 161, 162)
+    assert not gates.pruned_gate(file.model_copy(update={"kernels": None}), student).passed
+    fewer = file.kernels.model_copy(update={"zeros": 611, "zeros_by_kernel": (18, 593)})
+    assert not gates.pruned_gate(file.model_copy(update={"kernels": fewer}), student).passed
+
+
+def test_a_kernel_that_lost_its_clusters_fails_the_files_gate_beside_one_that_has_none(pruned: RunResult) -> None:
+    file = files_of(pruned)["tflite float32"]
+    assert file.kernels is not None
+
+    def gate(found: tuple[int, ...], expected: tuple[int, ...]) -> gates.Gate:
+        assert file.kernels is not None
+        held, network = (
+            file.kernels.model_copy(update={"distinct_by_kernel": values, "distinct_per_channel": values[-1]})
+            for values in (found, expected)
+        )
+        return gates.clustered_gate(file.model_copy(update={"kernels": held}), network)
+
+    assert gate((4, 4, 60), (4, 4, 72)).passed  # the last one is excluded, and rounded
+    lost = gate((4, 25, 60), (4, 4, 72))
+    assert (lost.passed, lost.observed, lost.limit) == (False, 25, 4)
+    assert not gates.clustered_gate(file.model_copy(update={"kernels": None}), file.kernels).passed
 
 
 def test_the_report_tells_zeros_values_and_compressed_sizes(pruned: RunResult) -> None:

@@ -295,7 +295,15 @@ def test_the_headline_does_not_call_a_large_student_small(summary, parameters, m
 
 
 def test_what_sparsity_was_worth_is_told(summary):
-    held = KernelValues(weights=19_464, zeros=15_571, sparsity=0.8, distinct_values=1_844, distinct_per_channel=82)
+    held = KernelValues(
+        weights=19_464,
+        zeros=15_571,
+        sparsity=0.8,
+        distinct_values=1_844,
+        distinct_per_channel=82,
+        zeros_by_kernel=(15_571,),
+        distinct_by_kernel=(82,),
+    )
     student = summary.models["student_distilled"].model_copy(
         update={"role": "student_sparse", "parameters": 9_046, "kernels": held}
     )
