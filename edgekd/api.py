@@ -375,6 +375,7 @@ def analyse_sensitivity(
       RecipeError: a budget, number, layer, calibration or setting that cannot be.
       ModelError: no classifier of this data, a quantised network, or layers that integers cannot compute.
       DataError: unusable calibration samples.
+      StorageError: the folder cannot be written to.
     """
     from edgekd.pipeline import sensitivity
 

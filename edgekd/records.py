@@ -422,6 +422,7 @@ class Sensitivity(Record):
     images: int
     seed: int
     calibration: str
+    calibration_settings: dict[str, Any] = pydantic.Field(default_factory=dict)
     calibration_samples: int
     always_excluded: tuple[str, ...]
     max_accuracy_drop: float

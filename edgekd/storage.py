@@ -111,6 +111,15 @@ def require_file(path: Path, what: str) -> Path:
     return path
 
 
+def check_folder(path: Path) -> None:
+    """Raises StorageError unless files can go into a folder, which need not exist yet; it is not made."""
+    existing = next(each for each in (path.absolute(), *path.absolute().parents) if each.exists())
+    if not existing.is_dir():
+        raise StorageError(f"{str(path)!r} cannot be a folder, since {str(existing)!r} is a file: choose another.")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise StorageError(f"cannot write to {str(path)!r}: no permission. Choose another folder.")
+
+
 def is_partial(path: Path) -> bool:
     """Returns whether a write that was killed half-way left this file."""
     return path.name.startswith(_PARTIAL)

@@ -108,7 +108,11 @@ def write_recipe_of_saved(model: Path, dataset: str, record: Sensitivity, folder
         "data": {"dataset": dataset},
         "teacher": {"model": str(model)},
         "student": {"model": str(model), "epochs": 1, "learning_rate": 0.001},
-        "quantize": {"calibration": record.calibration, "exclude": list(record.exclude)},
+        "quantize": {
+            "calibration": record.calibration,
+            **record.calibration_settings,
+            "exclude": list(record.exclude),
+        },
         "calibration": {"samples": record.calibration_samples},
     }
     return _written(document, record, folder / f"{model.stem}-mixed.yaml")

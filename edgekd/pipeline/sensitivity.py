@@ -79,12 +79,14 @@ def analyse(
       ModelError: a network that is no classifier of this data, is quantised already, or has layers that integers cannot
         compute.
       DataError: unusable calibration samples.
+      StorageError: the folder cannot be one, or cannot be written to.
     """
     from edgekd.architectures import weights_sha256
     from edgekd.data.calibration import calibratable, calibration_samples
     from edgekd.distill import fitting
     from edgekd.quantize import aware
 
+    storage.check_folder(folder)  # what goes there is known only in the end
     sensitivity.check_budget(max_accuracy_drop)
     _require_positive(images=images, samples=samples, processes=processes)
     fitting.check(model, data, role="model")
@@ -109,11 +111,13 @@ def analyse(
         trials: list[ExclusionTrial] = []
         for order in orders:
             found = sensitivity.search(order, drop, max_accuracy_drop=max_accuracy_drop, weights=weights)
-            trials += [trial for trial in found if trial not in trials]
+            known = {frozenset(trial.units) for trial in trials}
+            trials += [trial for trial in found if frozenset(trial.units) not in known]
             for units in sensitivity.candidates(found, weights=weights):
                 if files.write(frozenset(units)).drop <= max_accuracy_drop:
                     break
         clock.lap("search")
+        (folder / f"{name}{RECORD_SUFFIX}").unlink(missing_ok=True)  # it tells of the files of an earlier analysis
         written, kept = files.finish(folder, max_accuracy_drop=max_accuracy_drop, processes=processes, seed=seed)
         clock.lap("files")
     record = Sensitivity(
@@ -124,6 +128,7 @@ def analyse(
         images=len(judge.split),
         seed=seed,
         calibration=calibration,
+        calibration_settings=settings,
         calibration_samples=len(shown),
         always_excluded=tuple(exclude),
         max_accuracy_drop=max_accuracy_drop,

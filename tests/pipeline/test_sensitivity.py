@@ -10,7 +10,7 @@ from keras import layers
 import edgekd
 from edgekd import architectures, recipe, runtime
 from edgekd.data.dataset import Dataset, Split
-from edgekd.errors import DataError, ModelError, RecipeError, ShapeError
+from edgekd.errors import DataError, ModelError, RecipeError, ShapeError, StorageError
 from edgekd.pipeline import excluding
 from edgekd.records import Sensitivity
 
@@ -101,6 +101,7 @@ def test_the_layer_that_was_made_to_suffer_is_ranked_first_and_alone_left_in_flo
     assert hidden.others.sqnr_db > 20
     assert hidden.alone.accuracy_drop.low > 0.1
     assert record.exclude == ("hidden",)
+    assert len({frozenset(trial.units) for trial in record.trials}) == len(record.trials)
     assert record.kept == "model-mixed.tflite"
 
 
@@ -202,6 +203,7 @@ def test_a_recipes_student_is_analysed_and_the_recipe_that_comes_out_excludes_wh
     student = architectures.load_model(tmp_path / "run" / "student_distilled" / "model.keras")
     assert record.weights_sha256 == architectures.weights_sha256(student)
     assert (record.calibration, record.calibration_samples, record.images) == ("percentile", 30, 15)
+    assert record.calibration_settings == {"percentile": 99.9}
     assert (record.always_excluded, record.exclude) == (("conv1",), ("conv1",))
     assert [unit.name for unit in record.units] == ["conv2", "pool", "logits"]
     assert record.kept == "student-int8.tflite"
@@ -213,12 +215,16 @@ def test_a_recipes_student_is_analysed_and_the_recipe_that_comes_out_excludes_wh
 def test_a_recipe_for_a_saved_model_has_it_as_student_and_its_own_teacher_with_the_layers_in_float(
     analysed, suffering, tmp_path
 ):
-    _, record = analysed
+    _, analysis = analysed
+    record = analysis.model_copy(
+        update={"calibration": "percentile", "calibration_settings": {"percentile": 99.5}},
+    )
     architectures.save_model(suffering, tmp_path / "my model.keras")
     path = excluding.write_recipe_of_saved(tmp_path / "my model.keras", "synthetic", record, tmp_path)
     found = recipe.load(str(path))
     assert (found.name, path.name) == ("my-model-mixed", "my model-mixed.yaml")
     assert found.quantize.exclude == ("hidden",)
+    assert (found.quantize.calibration, found.quantize.arguments) == ("percentile", {"percentile": 99.5})
     assert found.student.model == found.teacher[0].model == str(tmp_path / "my model.keras")
     assert "hidden in float" in recipe.summary(path)
 
@@ -230,13 +236,20 @@ def test_a_recipe_for_a_saved_model_has_it_as_student_and_its_own_teacher_with_t
         ({"images": 0}, RecipeError, "images is 0"),
         ({"processes": 0}, RecipeError, "processes is 0"),
         ({"exclude": ["hiden"]}, RecipeError, "Did you mean 'hidden'"),
-        ({"calibration": "maximum"}, RecipeError, "maximum"),
+        ({"calibration": "maximum"}, RecipeError, "unknown calibration 'maximum'"),
     ],
 )
 def test_what_cannot_be_asked_for_is_refused_and_nothing_written(suffering, data, tmp_path, settings, error, words):
     with pytest.raises(error, match=words):
         edgekd.analyse_sensitivity(suffering, data, tmp_path / "out", **settings)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_file_in_the_folders_place_is_found_before_any_work(suffering, data, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(StorageError, match=r"out' cannot be a folder, since '.*file' is a file"):
+        edgekd.analyse_sensitivity(suffering, data, tmp_path / "file" / "out")
+    assert (tmp_path / "file").read_text() == "mine"
 
 
 def test_what_is_no_float_classifier_of_the_data_is_refused(suffering, data, tmp_path):
