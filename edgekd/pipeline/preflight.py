@@ -24,8 +24,13 @@ from edgekd.records import Finding
 from edgekd.schedules import Schedule
 
 if TYPE_CHECKING:  # these import TensorFlow, which is imported when work begins
+    import numpy as np
+
     from edgekd.distill.learners import Learners
     from edgekd.distill.objective import Objective
+
+
+_SHOWN = 16  # of the training samples, to see whether they are bytes
 
 
 def check(recipe: Recipe, data: Dataset, *, stages: Collection[str]) -> None:
@@ -61,7 +66,6 @@ def check(recipe: Recipe, data: Dataset, *, stages: Collection[str]) -> None:
         fitting.check(networks.build(recipe.student, data, seed=recipe.seed), data, role="student")
     if distils:
         _check_distillation(recipe, data, teachers)
-    if distils:
         _check_preprocessing(recipe, data)
     if sparsifies:
         _check_sparse(recipe, data, teachers)
@@ -115,9 +119,7 @@ def _check_files(recipe: Recipe, data: Dataset, *, quantizes: bool, exports: boo
 
 def _tried_exports(recipe: Recipe, data: Dataset, made: Mapping[str, Any]) -> list[Finding]:
     """Returns what keeps the files from being written, of the networks that there are."""
-    import numpy as np
-
-    samples = np.random.default_rng(0).random((2, *data.input_shape), np.float32)
+    samples, are_bytes = _made_up(data)
     owners = {name: portability.Owners(network) for name, network in made.items()}
     found: list[Finding] = []
     with tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
@@ -125,24 +127,37 @@ def _tried_exports(recipe: Recipe, data: Dataset, made: Mapping[str, Any]) -> li
             source = exporting.source_of(recipe, export)
             if source not in made:
                 continue  # its layers are among the findings
-            # Whether preprocessing fits an integer input depends on real images.
-            options = {**exporting.options(recipe, export, source), "preprocessing": "inside"}
+            options = exporting.options(recipe, export, source)
+            if not are_bytes:  # whether preprocessing fits an integer input depends on real samples then
+                options = {**options, "preprocessing": "inside"}
             wanted = portability.Wanted(export.file_name, export.format, export.scheme, options)
             path = Path(folder) / export.file_name
             found += portability.problems(made[source], wanted, path, samples=samples, owners=owners[source])
     return portability.merged(found)
 
 
-def _int8(recipe: Recipe, data: Dataset, student: Any, *, tries_training: bool) -> Any:
-    """Returns the int8 network of the untrained student; the taps and the optimizer of its training are tried too."""
+def _made_up(data: Dataset) -> "tuple[np.ndarray[Any, Any], bool]":
+    """Returns two samples that show a range, and whether they are bytes: they are where the data's are."""
     import numpy as np
 
+    from edgekd.quantize.byte_range import byte_step
+
+    generator, shape = np.random.default_rng(0), (2, *data.input_shape)
+    shown, _ = data.train.read(np.arange(min(_SHOWN, len(data.train))))
+    step = byte_step(shown)
+    if step is None:
+        return generator.random(shape, np.float32), False
+    return (generator.integers(0, 256, shape) * step).astype(np.float32), True
+
+
+def _int8(recipe: Recipe, data: Dataset, student: Any, *, tries_training: bool) -> Any:
+    """Returns the int8 network of the untrained student; the taps and the optimizer of its training are tried too."""
     from edgekd.data.batches import steps_per_epoch
     from edgekd.distill import objective, optimizers
     from edgekd.distill.learners import Student
 
     assert recipe.quantize is not None  # noqa: S101 - asked by the caller
-    images = np.random.default_rng(0).random((2, *data.input_shape), np.float32)
+    images, _ = _made_up(data)
     network = quantizing.transformed(
         quantizing.prepared(student, recipe), images, recipe.quantize, steps=1, seed=recipe.seed
     )

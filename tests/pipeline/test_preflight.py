@@ -92,3 +92,20 @@ def test_a_run_that_goes_on_does_not_try_its_exports_again(finished_copy, tiny_r
         with pytest.raises(EnoughError):
             run(recipe.from_document(document), out=finished_copy)
     assert tried == [False, True]
+
+
+def test_folding_that_the_first_layer_cannot_take_is_found_before_training(tiny_recipe, tmp_path):
+    image = keras.Input((16, 16, 1), name="image")
+    x = layers.MaxPooling2D(4, name="largest")(layers.Rescaling(2.0, name="twice")(image))
+    network = keras.Model(image, layers.Dense(3, name="classes")(layers.Flatten()(x)))
+    architectures.save_model(network, tmp_path / "pooling.keras")
+    tiny_recipe["student"] = {"model": str(tmp_path / "pooling.keras"), "epochs": 1}
+    tiny_recipe["distill"] = {"losses": [{"loss": "soft_logits"}]}
+    fold = {"format": "tflite", "preprocessing": "fold"}
+    tiny_recipe["export"] = [fold]
+    with pytest.raises(ModelError, match=r"cannot be folded into 'largest' \(MaxPooling2D\)"):
+        checked(tiny_recipe)
+    tiny_recipe["export"] = [{**fold, "scheme": "int8", "input_dtype": "uint8"}]  # into the scale of the bytes
+    checked(tiny_recipe)
+    tiny_recipe["quantize"] = {}
+    checked(tiny_recipe)
