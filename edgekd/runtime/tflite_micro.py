@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from edgekd import child_process, flatbuffer
+from edgekd import child_process, flatbuffer, provenance
 from edgekd.errors import ModelError
-from edgekd.records import TensorSpec
+from edgekd.records import Preprocessing, TensorSpec
 from edgekd.runtime.native_output import captured_stderr
+from edgekd.runtime.preprocessing import from_metadata
 from edgekd.runtime.runner import Array, ClosingRunner, check_arrays
 
 SUFFIXES = ()  # LiteRT opens .tflite files unless this engine is asked for
@@ -42,6 +43,7 @@ class TFLiteMicroRunner(ClosingRunner):
                     raise
         self.inputs = tuple(TensorSpec.model_validate(spec) for spec in opened["inputs"])
         self.outputs = tuple(TensorSpec.model_validate(spec) for spec in opened["outputs"])
+        self.preprocessing = tuple(Preprocessing.model_validate(record) for record in opened["preprocessing"])
         self._stateful = bool(opened["stateful"])
 
     @property
@@ -134,7 +136,9 @@ def _opened(path: Path, arena: int) -> tuple[Any, dict[str, Any]]:
     operators = {flatbuffer.operator_name(code) for code in model.operatorCodes or ()}
     variables = any(tensor.isVariable for each in model.subgraphs for tensor in each.tensors)
     stateful = variables or bool(operators & _STATE_OPERATORS)
-    return interpreter, {"inputs": inputs, "outputs": outputs, "stateful": stateful}
+    left = from_metadata(flatbuffer.metadata(model).get(provenance.KEY), name=path.name)
+    preprocessing = [record.model_dump(mode="json") for record in left]
+    return interpreter, {"inputs": inputs, "outputs": outputs, "stateful": stateful, "preprocessing": preprocessing}
 
 
 def _spec(tensor: Any, detail: Any) -> TensorSpec:

@@ -6,6 +6,7 @@ from types import MappingProxyType
 
 from edgekd.errors import ModelError, RecipeError, ShapeError, unknown_name
 from edgekd.runtime import Runner, predict_arrays
+from edgekd.runtime.preprocessing import raw_range
 from edgekd.verify import matching
 from edgekd.verify.arithmetic import Arithmetic
 from edgekd.verify.judging import Answers, Output, judge
@@ -136,6 +137,9 @@ def declared_ranges(subjects: Sequence[Subject]) -> dict[str, tuple[float, float
             name = subjects[0].runner.inputs[position].name
             if name not in found and spec.name in subject.arithmetic.ranges:
                 low, high = subject.arithmetic.ranges[spec.name]
+                for record in subject.runner.preprocessing:
+                    if record.input == spec.name:
+                        low, high = raw_range(low, high, record)
                 found[name] = (low, high, f"what {subject.label} can represent")
     return found
 

@@ -8,12 +8,15 @@ import pytest
 from keras import layers
 
 from edgekd import flatbuffer, provenance
-from edgekd.errors import ModelError, RecipeError
+from edgekd.errors import ModelError, RecipeError, ShapeError
 from edgekd.export import _preprocessing, check_preprocessing, export_model
 from edgekd.inspect import inspect_model
 from edgekd.quantize import aware
 from edgekd.quantize.byte_range import byte_step
+from edgekd.records import Preprocessing
 from edgekd.runtime import open_runner, predict
+from edgekd.runtime.layers import open_layers
+from edgekd.runtime.preprocessing import from_metadata, preprocessed, raw_range
 from edgekd.verify.tolerances import float_tolerance
 
 MEAN, VARIANCE = [120.0, 110.0, 100.0], [3000.0, 2500.0, 4000.0]
@@ -271,6 +274,36 @@ def test_a_files_own_name_for_the_input_stands_in_its_record(images, tmp_path):
     assert [record.input for record in artifact.preprocessing] == ["pixels"]
     expected = model(images).numpy()
     assert np.abs(outputs(tmp_path / "m.tflite", images) - expected).max() <= 2 * float_tolerance(expected)
+
+
+def test_tflm_is_given_what_the_caller_computes_too(images, tmp_path):
+    model = network(around_128())
+    export(model, tmp_path / "m.tflite", preprocessing="outside")
+    with open_runner(tmp_path / "m.tflite", runtime="tflite_micro") as runner:
+        received = predict(runner, images[:4])
+    expected = model(images[:4]).numpy()
+    assert np.abs(received - expected).max() <= 2 * float_tolerance(expected)
+
+
+def test_operators_are_not_compared_where_they_see_other_numbers(tmp_path):
+    export(network(over_255()), tmp_path / "m.tflite", preprocessing="outside")
+    with pytest.raises(ModelError, match="leaves preprocessing to its caller"):
+        open_layers(tmp_path / "m.tflite")
+
+
+def test_a_files_range_is_told_in_the_networks_numbers():
+    record = Preprocessing(input="image", placement="outside", factor=(0.5, -2.0), shift=(1.0, 0.0))
+    # x / 2 + 1 is from -1 to 3 for x from -4 to 4; -2x for x from -1.5 to 0.5: both from -1.5 to 0.5
+    assert raw_range(-1.0, 3.0, record) == (-1.5, 0.5)
+    assert raw_range(-1.0, 3.0, record.model_copy(update={"placement": "first_layer"})) == (-1.0, 3.0)
+
+
+def test_metadata_for_another_number_of_channels_is_refused(images):
+    record = Preprocessing(input="image", placement="outside", factor=(1.0,) * 7, shift=(0.0,))
+    with pytest.raises(ShapeError, match=r"has 7 numbers of preprocessing for samples of shape \[6, 6, 3\]"):
+        preprocessed(images, record)
+    with pytest.raises(ModelError, match="damaged"):
+        from_metadata("[" * 100_000, name="m.tflite")
 
 
 def test_damaged_metadata_is_no_reason_to_feed_raw_values(tmp_path):
