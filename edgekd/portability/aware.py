@@ -20,7 +20,7 @@ def findings(
     Args:
       model: a Keras 3 network.
       samples: [samples, ...] float32; made up where the network is not trained yet. None for a network with several
-        inputs, of which the layers alone are looked at.
+        inputs, which is a finding.
       folder: for the file.
       exclude: names of layers that stay in float.
 
@@ -33,9 +33,10 @@ def findings(
 
     try:
         found = layers_left_out(model, exclude=exclude)
-        if found or samples is None:
+        if found:
             return found
-        network = aware.quantize_aware(model, samples, exclude=exclude)
+        shown = np.zeros(0, np.float32) if samples is None else samples  # several inputs are refused, whatever is shown
+        network = aware.quantize_aware(model, shown, exclude=exclude)
         for scheme in quantize.all_schemes():
             if scheme.aware:
                 convert_model(

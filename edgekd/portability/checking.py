@@ -58,13 +58,15 @@ def check_model(
       **options: of `export_model`: batch, opset, allow_select_tf_ops, ...
 
     Raises:
-      RecipeError: an unknown target, scheme, option or excluded layer, or a target that carries none of the schemes.
+      RecipeError: an unknown target, scheme, option or excluded layer, no target, or one that was asked for and carries
+        none of the schemes. One that was not asked for is left out then, and a note says so.
       ModelError: nothing that can be exported, an open size, or Vela is not installed.
       NonFiniteError: a weight is NaN or infinite.
     """
     from edgekd.export import _source
 
     chosen = tuple(default_targets(model) if targets is None else dict.fromkeys(targets))
+    _require_some(chosen)
     for key, given, target in ((_OPSET, _OPSET in options, ONNX), ("exclude", exclude, AWARE)):
         if given and target not in chosen:
             raise RecipeError(f"{key} is for target {target!r}, which is not among {', '.join(chosen)}.")
@@ -77,8 +79,12 @@ def check_model(
         _require_float(model)
     owners = Owners(model)
     samples = _made_up([_source.sample_shape(spec) for spec in source.inputs])
+    tried = {each.target for each in wanted} | {AWARE}
+    left_out = [target for target in chosen if target not in tried]
+    chosen = tuple(target for target in chosen if target in tried)
+    _require_some(chosen)
     found: list[Finding] = []
-    notes: list[str] = []
+    notes = [f"{target}: not checked, since it carries none of {', '.join(schemes or ())}" for target in left_out]
     with tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
         if AWARE in chosen:
             found += aware_.findings(model, samples, Path(folder), exclude=exclude)
@@ -102,6 +108,7 @@ def check_file(path: Path, *, targets: Collection[str] | None = None) -> ExportC
       ModelError: the file is damaged, or Vela is not installed.
     """
     chosen = tuple((TFLITE, MICRO) if targets is None else dict.fromkeys(targets))
+    _require_some(chosen)
     for target in chosen:
         if target not in OF_FILES:
             raise RecipeError(
@@ -119,6 +126,11 @@ def check_file(path: Path, *, targets: Collection[str] | None = None) -> ExportC
             found += refused
             notes.append(note)
     return ExportCheck(model=path.name, targets=chosen, findings=tuple(merged(found)), notes=tuple(notes))
+
+
+def _require_some(targets: Collection[str]) -> None:
+    if not targets:
+        raise RecipeError(f"there is no target to check for: choose some of {', '.join(TARGETS)}, or another scheme.")
 
 
 def _wanted(

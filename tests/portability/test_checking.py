@@ -96,6 +96,12 @@ def test_only_what_was_asked_is_looked_at(offender):
     assert excluded.findings == ()
 
 
+def test_a_target_that_was_not_tried_is_not_among_those_that_nothing_keeps_it_from(clean):
+    check = portability.check_model(clean, schemes=("float16",))
+    assert (check.targets, check.findings) == (("qat", "tflite"), ())
+    assert [note.partition(":")[0] for note in check.notes] == ["onnx", "tflite-micro"]
+
+
 def test_operators_that_need_flex_are_named_all_at_once(build):
     def middle(x):
         x = layers.Resizing(8, 8, interpolation="bicubic", name="resize")(x)
@@ -125,10 +131,12 @@ def test_the_opset_that_has_an_operator_is_found(build):
 def test_a_network_of_several_inputs_has_no_integers(build):
     left, right = keras.Input((4,), name="left"), keras.Input((4,), name="right")
     model = keras.Model([left, right], layers.Add(name="add")([left, right]))
-    check = portability.check_model(model, targets=("tflite",))
-    (found,) = check.findings
-    assert found.schemes == ("int8",)
-    assert "has 2 inputs" in found.problem
+    check = portability.check_model(model, targets=("qat", "tflite"))
+    trained, converted = check.findings
+    assert (trained.targets, trained.schemes) == (("qat",), ())
+    assert (converted.targets, converted.schemes) == (("tflite",), ("int8",))
+    for found in (trained, converted):
+        assert "has 2 inputs" in found.problem
 
 
 def test_what_is_no_keras_3_network_is_not_checked_for_training_unless_asked(build):
@@ -184,6 +192,8 @@ def test_targets_are_those_of_vela():
         ({"targets": ("ethos-u55-128",), "schemes": ("float32",)}, RecipeError, "choose one of int16x8, int8"),
         ({"targets": ("tflite",), "schemes": ("int9",)}, RecipeError, "unknown scheme 'int9'"),
         ({"targets": ("tflight",)}, RecipeError, "unknown target 'tflight'"),
+        ({"targets": ()}, RecipeError, "there is no target to check for"),
+        ({"targets": ("tflite",), "schemes": ()}, RecipeError, "cannot carry"),
     ],
 )
 def test_what_cannot_be_asked_is_refused(asked, error, words, clean):
