@@ -135,7 +135,9 @@ def _of_graph(model: Any, *, library: Any) -> Source:
     # Keras 3 calls its tensors as the inputs are called; tf_keras keeps these names in a list.
     named = [tensor.name for tensor in tensors] if library is keras else list(model.input_names)
     own = [str(name) for name in model.output_names] if library is not keras else [_maker(t) for t in model.outputs]
-    outputs = _output_names(model.output, own)
+    # A Sequential that was never called has no `output`.
+    given = model.outputs[0] if isinstance(model, library.Sequential) else model.output
+    outputs = _output_names(given, own)
 
     def call(arrays: Sequence[Any]) -> Sequence[Any]:
         packed = tf.nest.pack_sequence_as(structure, list(arrays))

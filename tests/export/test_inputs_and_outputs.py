@@ -14,6 +14,7 @@ from edgekd.errors import ModelError, RecipeError
 from edgekd.export import export_model
 from edgekd.quantize import aware
 from edgekd.runtime import open_runner, predict_outputs
+from edgekd.verify.tolerances import float_tolerance
 
 FORMATS = ["tflite", "onnx"]
 
@@ -285,3 +286,17 @@ def test_several_outputs_of_an_int8_network_keep_their_layers_names_or_get_the_u
     if suffix == "tflite":
         signature = Interpreter(str(path)).get_signature_list()["serving_default"]
         assert signature == {"inputs": ["picture"], "outputs": sorted(expected)}
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_a_sequential_network_that_was_never_called_is_exported(suffix, tmp_path):
+    model = keras.Sequential([keras.Input((4,), name="features"), layers.Dense(3, name="scores")])
+    path = tmp_path / f"m.{suffix}"
+    artifact = export(model, path)
+    assert ([each.name for each in artifact.inputs], artifact.outputs[0].name) == (["features"], "logits")
+    sample = np.random.default_rng(0).random((1, 4), np.float32)
+    with open_runner(path, check=False) as runner:
+        (received,) = runner.run([sample])
+    kernel, bias = model.get_weights()
+    expected = sample @ kernel + bias
+    assert np.abs(received - expected).max() <= float_tolerance(expected)
