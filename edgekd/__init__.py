@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from edgekd.api import (
         analyse_sensitivity,
         bench_models,
+        check_conversion,
         check_export,
         create_model,
         diff_models,
@@ -36,6 +37,7 @@ __all__ = [
     "Recipe",
     "analyse_sensitivity",
     "bench_models",
+    "check_conversion",
     "check_export",
     "create_model",
     "diff_models",

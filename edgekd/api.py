@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # importing it would import TensorFlow, which happens when wo
     from edgekd.distill.objective import Objective
     from edgekd.distill.teacher import TeacherSource
     from edgekd.export import CSource
+    from edgekd.golden.records import ConversionCheck
     from edgekd.inspect import Inspection
     from edgekd.verify.records import Verification
 
@@ -636,6 +637,27 @@ def verify_models(
         reset_every=reset_every,
         layers=layers,
     )
+
+
+def check_conversion(model: Path | str, golden: Path | str, **options: Any) -> "ConversionCheck":
+    """Returns whether an exported file is still what its golden record says, and within its budgets.
+
+    A missing record is written, and the check has failed. In pytest the fixture `conversion` does this, see docs/ci.md.
+
+    Args:
+      model: a .tflite or .onnx file, with `@RUNTIME` behind it or not.
+      golden: the JSON file of the record.
+      **options: see `edgekd.golden.checking.check_conversion`.
+
+    Raises:
+      RecipeError: options that do not go together.
+      ModelError: a file that cannot be read or run.
+      NonFiniteError: NaN or infinite outputs.
+      StorageError: a file that is missing, or a golden record that is damaged.
+    """
+    from edgekd.golden import checking
+
+    return checking.check_conversion(model, golden, **options)
 
 
 def bench_models(

@@ -89,6 +89,35 @@ def log_interval(medians: Samples, *, confidence: float = 0.95) -> Interval | No
     )
 
 
+def ratio_interval(
+    new: Sequence[ProcessSamples], old: Sequence[ProcessSamples], *, confidence: float = 0.95
+) -> Interval | None:
+    """Returns how many times as long the newer of two models takes, with a t-interval, or None for too few processes.
+
+    The unit is a round: one fresh process of each model, whose blocks were interleaved. With d the differences of the
+    rounds' log medians: exp(mean(d) ± t · sd(d) / √n), n − 1 degrees of freedom.
+
+    Args:
+      new: one entry per round.
+      old: of the same rounds.
+      confidence: coverage, between 0 and 1.
+
+    Raises:
+      DataError: different numbers of rounds, or a median that is not positive.
+    """
+    if len(new) != len(old):
+        raise DataError(f"received {len(new)} and {len(old)} processes: measure both models in the same rounds.")
+    if len(new) < MIN_PROCESSES:
+        return None
+    medians = np.stack([process_medians_ms(new), process_medians_ms(old)])
+    if np.any(medians <= 0):
+        raise DataError(f"a process median is {medians.min()}: latencies must be positive. Measure again.")
+    logs = np.log(medians[0]) - np.log(medians[1])
+    half = scipy_stats.t.ppf(0.5 + confidence / 2, len(logs) - 1) * logs.std(ddof=1) / np.sqrt(len(logs))
+    value, low, high = (float(np.exp(each)) for each in (logs.mean(), logs.mean() - half, logs.mean() + half))
+    return Interval(value=value, low=low, high=high, confidence=confidence)
+
+
 def drift(block_medians: Samples) -> float | None:
     """Returns the relative change from the first to the last block, or None where there is no clear trend.
 

@@ -12,6 +12,7 @@ from edgekd.errors import RecipeError, ShapeError
 from edgekd.pipeline.execution import load_data
 from edgekd.pipeline.layers import DEFAULT_SAMPLES as DEFAULT_LAYER_SAMPLES
 from edgekd.pipeline.layers import with_layers
+from edgekd.records import TensorSpec
 from edgekd.runtime.native_output import import_quietly
 from edgekd.runtime.selection import split_choice, variants
 from edgekd.teachers.runnable import Runnable, open_runnable
@@ -62,7 +63,7 @@ def verify_models(
             stack.callback(opened.runner.close)
             subjects.append(_subject(opened, label))
         given = (
-            _read(data, subjects[0], options, split)
+            read_samples(data, subjects[0].runner.inputs, options=options, split=split)
             if data is not None
             else _seeded(subjects, samples.DEFAULT_SAMPLES if seeded is None else seeded, seed, ranges, shapes)
         )
@@ -129,8 +130,10 @@ def _is_keras(source: Any) -> bool:
     return not isinstance(source, str | Path) or split_choice(str(source))[0].suffix.lower() not in _EXPORTED
 
 
-def _read(data: Any, reference: Subject, options: Sequence[str], split: str) -> Samples:
-    inputs = reference.runner.inputs
+def read_samples(
+    data: Any, inputs: Sequence[TensorSpec], *, options: Sequence[str] = (), split: str = "test"
+) -> Samples:
+    """Returns samples for a model's inputs from whatever a user names as data, see `edgekd.verify_models`."""
     if isinstance(data, Split):
         return samples.split_samples(data, inputs, name="the given samples")
     if not isinstance(data, Dataset):

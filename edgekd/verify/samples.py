@@ -75,7 +75,7 @@ def seeded_samples(
     arrays, described = [], []
     for position, spec in enumerate(inputs):
         generator = np.random.default_rng([seed, position])
-        low, high, origin = _range(spec, ranges)
+        low, high, origin = range_of(spec, ranges)
         shape = (samples, *sample_shape(spec, shapes))
         if np.dtype(spec.dtype).kind == "f" or spec.scale is not None:
             array = generator.uniform(low, high, shape).astype(np.float32)
@@ -185,7 +185,12 @@ def sample_shape(spec: TensorSpec, shapes: Mapping[str, Sequence[int]]) -> tuple
     return tuple(size for size in spec.shape[1:] if size is not None)
 
 
-def _range(spec: TensorSpec, ranges: Mapping[str, tuple[float, float, str]]) -> tuple[float, float, str]:
+def range_of(spec: TensorSpec, ranges: Mapping[str, tuple[float, float, str]]) -> tuple[float, float, str]:
+    """Returns the least and the largest number that seeded samples of an input have, and where that comes from.
+
+    Raises:
+      RecipeError: an empty range.
+    """
     if spec.name in ranges:
         low, high, origin = ranges[spec.name]
         if not (math.isfinite(low) and math.isfinite(high) and low < high):

@@ -1,0 +1,145 @@
+"""Real files against their golden records."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgekd.errors import ModelError, RecipeError, StorageError
+from edgekd.golden.checking import check_conversion
+from edgekd.golden.records import Golden
+
+NAME = "classifier-float32.tflite"
+
+
+@pytest.fixture
+def golden(tmp_path: Path, float_path: Path) -> Path:
+    return Path(shutil.copy(float_path, tmp_path))
+
+
+def test_a_record_holds_what_the_file_computes(float_golden: Golden, make: dict[str, Any]) -> None:
+    rng = np.random.default_rng([0, 0])
+    x = rng.uniform(0, 1, (8, make["FEATURES"])).astype(np.float32)
+    expected = make["activations"](make["kernels"](), x)[-1]
+    (kept,) = float_golden.values
+    np.testing.assert_allclose(kept.rows, expected, rtol=0, atol=1e-6)
+    assert kept.name == "logits"
+    assert float_golden.operators == {"FULLY_CONNECTED": 2}
+    assert float_golden.run_on.samples == 8
+    assert [each.norm for each in float_golden.constants] == pytest.approx(
+        [float(np.linalg.norm(each)) for each in make["kernels"]()], rel=1e-6
+    )
+
+
+def test_a_missing_record_is_written_and_fails_and_then_passes(models: Path, tmp_path: Path) -> None:
+    path = tmp_path / "new" / "record.json"
+    found = check_conversion(models / "classifier-int8.tflite", path)
+    assert (found.status, found.golden_was) == ("failed", "written")
+    assert "did not exist and was written" in str(found)
+    written = path.read_text(encoding="utf-8")
+    again = check_conversion(models / "classifier-int8.tflite", path)
+    assert (again.status, again.golden_was) == ("passed", "compared")
+    assert path.read_text(encoding="utf-8") == written
+
+
+def test_a_changed_kernel_fails_with_its_place_and_regenerating_says_so_once(
+    tmp_path: Path, golden: Path, make: dict[str, Any], models: Path
+) -> None:
+    kernels = make["kernels"]()
+    rng = np.random.default_rng([0, 0])
+    x = rng.uniform(0, 1, (8, make["FEATURES"])).astype(np.float32)
+    before = make["activations"](kernels, x)[-1]
+    kernels[1][2] *= 1.5  # the third class only
+    after = make["activations"](kernels, x)[-1]
+    make["write_tflite"](tmp_path / NAME, kernels)
+    worst = int(np.abs(after - before)[:, 2].argmax())
+
+    found = check_conversion(tmp_path / NAME, golden, seeded=8, baseline=models / NAME)
+    text = str(found)
+    assert found.status == "failed"
+    assert "output 'logits': 8 of 24 values are off" in text
+    assert f"most at [{worst}, 2] {before[worst, 2]:.5g}"[:20] in text
+    assert "weights kernel2 of FULLY_CONNECTED: other numbers, norm" in text
+    assert f"against {NAME}: weights kernel2 of FULLY_CONNECTED, relative L2" in text
+    assert "kernel1" not in text
+
+    regenerated = check_conversion(tmp_path / NAME, golden, seeded=8, regenerate=True)
+    assert (regenerated.status, regenerated.golden_was) == ("failed", "regenerated")
+    assert "8 of 24 values are off" in str(regenerated)
+    assert check_conversion(tmp_path / NAME, golden, seeded=8, regenerate=True).golden_was == "compared"
+    assert json.loads(golden.read_text(encoding="utf-8"))["values"][0]["rows"][worst][2] == pytest.approx(
+        after[worst, 2], abs=1e-6
+    )
+
+
+def test_a_file_of_another_dtype_fails_however_wide_the_limits_are(models: Path, golden: Path, tmp_path: Path) -> None:
+    path = Path(shutil.copy(models / "classifier-int8.tflite", tmp_path / NAME))
+    found = check_conversion(path, golden, golden_limits={"max_abs": 1e9, "max_mismatch": 1.0}, seeded=8)
+    assert {each.kind for each in found.findings if each.status == "failed"} >= {"interface", "dtype"}
+    assert "dtype of input 0 (window) float32 -> int8" in str(found)
+    assert "the file computes in integer, and did in float32" in str(found)
+    assert "constant kernel1 of FULLY_CONNECTED float32 -> int8" in str(found)
+
+
+def test_budgets_on_size_accuracy_and_agreement(
+    models: Path, golden: Path, make: dict[str, Any], tmp_path: Path
+) -> None:
+    kernels = make["kernels"]()
+    x = make["windows"]()
+    labels = make["activations"](kernels, x)[-1].argmax(axis=-1)
+    kernels[1] = kernels[1][::-1].copy()  # the classes swap places
+    wrong = make["activations"](kernels, x)[-1].argmax(axis=-1)
+    make["write_tflite"](tmp_path / "swapped.tflite", kernels)
+    found = check_conversion(
+        tmp_path / "swapped.tflite",
+        tmp_path / "swapped.json",
+        reference=models / "classifier.onnx",
+        data=models.parent / "tests" / "data" / "windows.npz",
+        max_accuracy_drop=0.1,
+        min_agreement=0.9,
+        max_size_bytes=1000,
+        reference_limits={"max_abs": 100.0},
+    )
+    same = float(np.mean(labels == wrong))
+    messages = {each.message.partition(" against")[0]: each for each in found.findings if each.kind == "reference"}
+    assert f"{1 - same:.4f}, must be <= 0.1" in messages["accuracy_drop"].message
+    assert f"{same:.4f}, must be >= 0.9" in messages["agreement"].message
+    assert {messages[name].status for name in ("accuracy_drop", "agreement")} == {"failed"}
+    (size,) = (each for each in found.findings if each.kind == "size")
+    assert size.status == "failed"
+    assert f"{(tmp_path / 'swapped.tflite').stat().st_size:,} bytes, over the budget of 1,000" in size.message
+    assert Golden.read(tmp_path / "swapped.json").metrics == {
+        "samples": 200,
+        "accuracy": pytest.approx(same),
+        "agreement": pytest.approx(same),
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"min_agreement": 0.9}, RecipeError, "min_agreement need a reference"),
+        ({"max_latency_ratio": 1.1}, RecipeError, "max_latency_ratio needs a baseline"),
+        ({"max_latency_ratio": 0, "baseline": "x.tflite"}, RecipeError, "expected a number above 0"),
+        ({"golden_limits": {"max_lsbs": 1}}, RecipeError, "Did you mean 'max_lsb'"),
+        ({"bench_settings": {"processes": 3}}, RecipeError, "are for max_latency_ratio"),
+        ({"data": "x.npz", "seeded": 3}, RecipeError, "choose one of them"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(
+    models: Path, golden: Path, options: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        check_conversion(models / NAME, golden, **options)
+
+
+def test_a_damaged_record_and_a_file_that_is_no_export_are_refused(models: Path, tmp_path: Path) -> None:
+    path = tmp_path / "record.json"
+    path.write_text("<<<<<<< ours\n", encoding="utf-8")
+    with pytest.raises(StorageError, match="is not a golden record that this edgekd reads"):
+        check_conversion(models / NAME, path)
+    with pytest.raises(ModelError, match="is no exported file"):
+        check_conversion(models / "model.keras", path)
