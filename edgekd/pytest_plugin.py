@@ -94,7 +94,12 @@ class Conversion:
                 **options,
             )
         except EdgekdError as error:
-            pytest.fail(f"edgekd: {error}", pytrace=False)
+            wrong = str(error)
+        else:
+            return self._judged(found)
+        pytest.fail(f"edgekd: {wrong}", pytrace=False)
+
+    def _judged(self, found: "ConversionCheck") -> "ConversionCheck":
         if found.status == "inconclusive" and self._skips:
             pytest.skip(f"inconclusive, which is no pass\n{found}")
         if not found:

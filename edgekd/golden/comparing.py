@@ -18,6 +18,7 @@ from edgekd.verify.tolerances import MAX_MISMATCH, Limits
 Array = np.ndarray[Any, Any]
 
 _PLACES = 3  # where it differs most
+_ROUNDING = 1e-9  # of a difference of two fractions
 
 
 def compare(golden: Golden, now: Golden, *, limits: Limits, max_size_growth: float) -> tuple[Finding, ...]:
@@ -175,14 +176,15 @@ def _off(distance: Array, tolerance: Tolerance) -> Array:
 
 def _metrics(golden: Golden, now: Golden) -> Iterator[Finding]:
     """Judges fractions by what may flip: as many samples as outputs may be off, and at least one."""
-    for name, before in sorted(golden.metrics.items()):
-        after = now.metrics.get(name)
-        if after is None:
-            yield _finding("metrics", [f"{name} was {before:.4f} and was not measured now"])
-            continue
-        allowed = max(MAX_MISMATCH, 1 / now.metrics["samples"]) if name != "samples" else 0.0
-        if name == "samples":
-            yield _finding("metrics", [] if after == before else [f"of {before:g} samples, and now of {after:g}"])
+    before, after = (dict(record.metrics) for record in (golden, now))
+    samples = before.pop("samples", 0.0), after.pop("samples", 0.0)
+    for name, was in sorted(before.items()):
+        if name not in after:
+            yield _finding("metrics", [f"{name} was {was:.4f} and was not measured now"])
+        elif samples[0] != samples[1]:
+            yield _finding("metrics", [f"{name} was measured on {samples[0]:g} samples, and now on {samples[1]:g}"])
         else:
-            fell = f"{name} {before:.4f} -> {after:.4f}; it may fall by {allowed:.4g}"
-            yield _finding("metrics", [fell] if before - after > allowed + 1e-9 else [])
+            allowed = max(MAX_MISMATCH, 1 / samples[1])
+            fell = was - after[name] > allowed + _ROUNDING
+            message = f"{name} {was:.4f} -> {after[name]:.4f}; it may fall by {allowed:.4g}"
+            yield _finding("metrics", [message] if fell else [])

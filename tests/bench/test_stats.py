@@ -109,6 +109,19 @@ def test_the_interval_contains_its_value_although_one_process_was_disturbed():
     assert interval.value == 1.0
 
 
+def test_the_ratio_pairs_the_processes_of_a_round():
+    rounds = np.array([1.0, 1.6, 0.8, 2.0])  # the machine was not always as fast
+    ratios = np.array([1.10, 1.12, 1.08, 1.11])
+    old, new = ([process([[level] * 3]) for level in levels] for levels in (rounds, rounds * ratios))
+    expected = scipy_stats.ttest_1samp(np.log(ratios), 0).confidence_interval(0.95)
+    interval = stats.ratio_interval(new, old)
+    assert interval.value == pytest.approx(scipy_stats.gmean(ratios), rel=1e-5)
+    assert (interval.low, interval.high) == pytest.approx(tuple(np.exp(expected)), rel=1e-5)
+    assert stats.ratio_interval(new[:2], old[:2]) is None
+    with pytest.raises(DataError, match="same rounds"):
+        stats.ratio_interval(new, old[:3])
+
+
 def test_two_processes_give_no_interval():
     assert stats.log_interval([1.0, 1.1]) is None
 

@@ -1,6 +1,7 @@
 """The plugin as a user's repository has it: the example is copied and run by a pytest of its own."""
 
 import json
+import re
 import runpy
 import shutil
 import subprocess
@@ -38,11 +39,11 @@ MORE_TESTS = """
 
 @pytest.fixture(scope="module", autouse=True)
 def _loaded_once() -> None:
-    """pytester forgets modules that a run imported, and some cannot be imported twice into one process."""
-    import onnx  # noqa: F401, PLC0415
-    from ai_edge_litert import schema_py_generated  # noqa: F401, PLC0415
+    """Pytester forgets modules that a run imported, and some cannot be imported twice into one process."""
+    import onnx  # noqa: F401
+    from ai_edge_litert import schema_py_generated  # noqa: F401
 
-    import edgekd.golden.checking  # noqa: F401, PLC0415
+    import edgekd.golden.checking  # noqa: F401
 
 
 @pytest.fixture
@@ -115,6 +116,7 @@ def test_changes_fail_with_their_place_and_are_regenerated(
 def test_slow_unknown_and_absent_files_never_pass(pytester: pytest.Pytester, example: Path) -> None:
     pytester.makepyfile(**{"tests/test_more": MORE_TESTS})
     kept = json.loads(records(example)["test_the_float_file-classifier-float32.tflite.json"])
+    kept["metrics"] = {}  # no reference here
     folder = example / "tests" / "test_more"
     folder.mkdir()
     for name in ("test_too_slow", "test_not_known"):
@@ -126,6 +128,7 @@ def test_slow_unknown_and_absent_files_never_pass(pytester: pytest.Pytester, exa
     assert "inconclusive, which is no pass" in text
     assert "1 processes are too few for an interval" in text
     assert "edgekd: model 'models/absent.tflite' does not exist" in text
+    assert "During handling" not in text
     pytester.runpytest_inprocess(*OPTIONS, "tests/test_more.py::test_not_known").assert_outcomes(failed=1)
 
 
@@ -156,3 +159,10 @@ def test_loading_the_plugin_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["edgekd", "edgekd.pytest_plugin"]
+
+
+def test_the_guide_shows_the_example() -> None:
+    guide = (ROOT / "docs" / "ci.md").read_text(encoding="utf-8")
+    shown = re.findall(r"```python\n(.*?)```", guide, flags=re.DOTALL)
+    assert len(shown) == 1
+    assert shown[0] in (EXAMPLE / "tests" / "test_models.py").read_text(encoding="utf-8")
