@@ -120,10 +120,12 @@ class Conversion:
         """Returns a path that exists in the test's or in the root folder; anything else as it is."""
         if not isinstance(source, str | Path):
             return source
-        written, at, runtime = str(source).partition("@")
+        from edgekd.runtime.selection import split_choice
+
+        written, runtime = split_choice(str(source))
         for folder in (self._folder, self._root):
             if (folder / written).exists():
-                return f"{folder / written}{at}{runtime}"
+                return str(folder / written) + (f"@{runtime}" if runtime else "")
         return source
 
 

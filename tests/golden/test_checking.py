@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgekd.errors import ModelError, RecipeError, StorageError
+from edgekd.errors import ModelError, NonFiniteError, RecipeError, StorageError
 from edgekd.golden.checking import check_conversion
 from edgekd.golden.records import Golden
 
@@ -134,6 +134,15 @@ def test_options_that_do_not_go_together_are_refused(
 ) -> None:
     with pytest.raises(error, match=message):
         check_conversion(models / NAME, golden, **options)
+
+
+def test_a_file_whose_outputs_are_not_finite_gets_no_record(make: dict[str, Any], tmp_path: Path) -> None:
+    kernels = make["kernels"]()
+    kernels[1][0, 0] = np.nan
+    make["write_tflite"](tmp_path / NAME, kernels)
+    with pytest.raises(NonFiniteError, match="of 24 values of output 'logits' are NaN or infinite"):
+        check_conversion(tmp_path / NAME, tmp_path / "record.json", seeded=8)
+    assert not (tmp_path / "record.json").exists()
 
 
 def test_a_damaged_record_and_a_file_that_is_no_export_are_refused(models: Path, tmp_path: Path) -> None:
