@@ -139,7 +139,8 @@ def test_scales_and_weights_and_surroundings_are_causes(int8_golden: Golden) -> 
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "status"), [(0.9, 1.1, "passed"), (1.1, 1.3, "inconclusive"), (1.3, 1.5, "failed")]
+    ("low", "high", "status"),
+    [(0.9, 1.1, "passed"), (1.0, 1.3, "inconclusive"), (1.15, 1.4, "inconclusive"), (1.3, 1.5, "failed")],
 )
 def test_a_ratio_passes_only_where_its_whole_interval_does(low: float, high: float, status: str) -> None:
     ratio = Interval(value=(low + high) / 2, low=low, high=high)
