@@ -112,10 +112,12 @@ def command(
         return
     if overrides or smoke:
         raise click.UsageError("--set and --smoke are for recipes; a saved model takes none of them.")
-    from edgekd import api, quantize, recipe
+    from edgekd import api, microcontroller, quantize, recipe
     from edgekd.report import formatting
     from edgekd.runtime.native_output import import_quietly
 
+    if c_source:
+        microcontroller.require_installed()  # before anything is converted
     import_quietly("keras")
     model = Path(recipe_or_model)
     specs = [

@@ -17,12 +17,17 @@ def arena_bytes(path: Path) -> int:
     Raises:
       ModelError: the package tflite-micro is not installed, or TFLM cannot run the file.
     """
+    require_installed()
+    return int(child_process.require_passes(path, module="edgekd.microcontroller.arena_probe"))
+
+
+def require_installed() -> None:
+    """Raises ModelError unless the package tflite-micro is there."""
     if not is_installed():
         raise ModelError(
             "the package tflite-micro, which finds the arena's size, is not installed: pip install "
             "'edgekd[microcontroller]'."
         )
-    return int(child_process.require_passes(path, module="edgekd.microcontroller.arena_probe"))
 
 
 def require_runs(path: Path) -> None:

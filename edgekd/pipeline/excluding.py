@@ -106,8 +106,8 @@ def write_recipe_of_saved(model: Path, dataset: str, record: Sensitivity, folder
         "name": re.sub(r"[^A-Za-z0-9_.-]+", "-", f"{model.stem}-mixed").lstrip("-_."),
         "seed": record.seed,
         "data": {"dataset": dataset},
-        "teacher": {"model": str(model)},
-        "student": {"model": str(model), "epochs": 1, "learning_rate": 0.001},
+        "teacher": {"model": str(model.resolve())},
+        "student": {"model": str(model.resolve()), "epochs": 1, "learning_rate": 0.001},
         "quantize": {
             "calibration": record.calibration,
             **record.calibration_settings,

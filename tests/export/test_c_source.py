@@ -8,9 +8,10 @@ import sys
 import keras
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from keras import layers
 
-from edgekd import architectures
+from edgekd import architectures, cli
 from edgekd.errors import ModelError, RecipeError, StorageError
 from edgekd.export import export_model, write_c_source
 from edgekd.microcontroller import arena_probe, methods
@@ -227,3 +228,12 @@ def test_the_measuring_process_says_what_is_missing(tflite_file):
         [sys.executable, "-m", arena_probe.__name__, str(tflite_file)], capture_output=True, text=True, check=True
     )
     assert re.fullmatch(r'\{"error": null, "kind": null, "result": \d+\}', child.stdout.strip())
+
+
+def test_what_is_missing_is_said_before_anything_is_converted(tmp_path, model, monkeypatch):
+    monkeypatch.setattr("edgekd.microcontroller.arena.is_installed", lambda: False)
+    architectures.save_model(model, tmp_path / "student.keras")
+    done = CliRunner().invoke(cli.edgekd, ["export", str(tmp_path / "student.keras"), "--c-source"])
+    assert "pip install 'edgekd[microcontroller]'" in f"{done.output}{done.exception}"
+    assert done.exit_code != 0
+    assert [each.name for each in tmp_path.iterdir()] == ["student.keras"]
