@@ -1,4 +1,4 @@
-"""Trains a large teacher with Keras' own `fit`, on whatever backend Keras has: made for a GPU, where JAX needs no TensorFlow.
+"""Trains a large teacher with Keras' own `fit` on any of its backends: made for a GPU with JAX and no TensorFlow.
 
     python tools/train_teacher.py data --dataset tfds:fashion_mnist --out data.npz        on a machine with edgekd
     KERAS_BACKEND=jax python tools/train_teacher.py fit data.npz --architecture resnet --arguments '{"width": 20}' \
@@ -44,7 +44,7 @@ def fit(arguments: argparse.Namespace) -> None:
     arrays = np.load(arguments.data, allow_pickle=False)
     images, labels = arrays["train_images"], arrays["train_labels"]
 
-    class Views(keras.utils.PyDataset):  # type: ignore[misc]
+    class Views(keras.utils.PyDataset):
         """One shuffled pass over edgekd's views of an epoch."""
 
         def __init__(self) -> None:

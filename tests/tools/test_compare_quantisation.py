@@ -1,0 +1,78 @@
+"""The comparison of schemes and quantisers: a tiny one for real, and what the page says of given numbers."""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import edgekd
+from edgekd import architectures
+
+TOOLS = Path(__file__).parents[2] / "tools"
+
+
+@pytest.fixture(scope="module")
+def tool():
+    sys.path.insert(0, str(TOOLS))  # as when it is run: it imports its neighbour
+    try:
+        spec = importlib.util.spec_from_file_location("compare_quantisation", TOOLS / "compare_quantisation.py")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[spec.name] = module  # dataclasses look their module up
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(TOOLS))
+    return module
+
+
+@pytest.mark.slow
+def test_a_tiny_comparison_goes_the_whole_road_and_does_nothing_twice(tool, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(tool.STUDENTS, "resnet", {"architecture": "lab_cnn", "filters": [4]})
+    kept = {tool.LABELS, tool.REFERENCE, "int8", "int8_aware_labels", tool.TAUGHT}
+    monkeypatch.setattr(tool, "WAYS", tuple(way for way in tool.WAYS if way.name in kept))
+    data = edgekd.load_data("embedded", train_limit=64, validation_limit=64, test_limit=64)
+    architectures.save_model(edgekd.create_model("lab_cnn", data, filters=[6]), tmp_path / "teacher.keras")
+    command = (
+        f"--dataset embedded --architectures resnet --seeds 0 --epochs 1 --aware-epochs 1 --train-limit 64 "
+        f"--processes 1 --teacher {tmp_path / 'teacher.keras'} --out {tmp_path / 'out'}"
+    ).split()
+
+    assert tool.main(command) == 0
+    first = capsys.readouterr().out
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    (family,) = results["families"]
+    assert {row["name"] for row in family["rows"]} == kept
+    assert [each["title"].split(",")[0] for each in family["tools"]] == [
+        "edgekd",
+        "edgekd",
+        "TFLite converter",
+        "ai-edge-quantizer",
+        "float32 (ONNX)",
+        "edgekd",
+        "onnxruntime",
+    ]
+    folder = tmp_path / "out" / "resnet" / "seed_0" / "files"
+    predictions = {path.name.split(".")[0]: np.load(path).argmax(-1) for path in folder.glob("*.tflite.*.npy")}
+    rows = {row["name"]: row for row in family["rows"]}
+    for name in kept:
+        assert rows[name]["accuracies"] == [np.mean(predictions[name] == data.test.labels)]
+        assert rows[name]["size_bytes"] == (folder / f"{name}.tflite").stat().st_size
+    expected = np.mean(predictions[tool.REFERENCE] == data.test.labels) - rows["int8"]["accuracies"][0]
+    assert rows["int8"]["drop"]["value"] == pytest.approx(expected)
+    float_onnx = next(each for each in family["tools"] if each["title"] == "float32 (ONNX)")
+    assert float_onnx["agreement"] == 1.0
+    assert float_onnx["sqnr_db"] > 80
+
+    before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    assert tool.main(command) == 0
+    assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
+    assert capsys.readouterr().out.splitlines()[:4] == first.splitlines()[:4]
+
+
+def test_a_mean_has_students_interval(tool):
+    interval = tool.mean_interval([0.90, 0.92, 0.94])
+    # t(0.975, 2) = 4.3027; sd 0.02; / sqrt 3
+    assert (interval.value, interval.high - interval.value) == pytest.approx((0.92, 4.30265 * 0.02 / 3**0.5), rel=1e-4)
+    assert tool.mean_interval([0.9]) is None

@@ -1,0 +1,580 @@
+"""Compares the schemes and ways of quantising students of Fashion-MNIST, over several seeds, with intervals.
+
+    python tools/compare_quantisation.py --data-dir TFDS_FOLDER          the page, under runs/quantisation
+    python tools/compare_quantisation.py --architectures resnet --seeds 0 --epochs 1 --aware-epochs 1 --train-limit 512
+
+Each seed trains one student on labels and one taught by a teacher; the taught one is quantised in every way, and every
+file reads the test split once. Then the files of the first seed are measured together, and beside them what other tools
+make of the same float network and the same calibration images. A sweep that was stopped goes on with the same command.
+About an hour for each architecture and three seeds on two quiet cores.
+"""
+
+import argparse
+import dataclasses
+import functools
+import math
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import other_quantisers
+from scipy import stats
+
+from edgekd import bench, environment, pipeline, recipe, runtime, storage
+from edgekd.data.calibration import calibratable, calibration_samples
+from edgekd.data.dataset import Dataset
+from edgekd.errors import EdgekdError
+from edgekd.pipeline.stage import STUDENT_DISTILLED, STUDENT_LABELS, STUDENT_QUANTIZED
+from edgekd.recipe import Recipe
+from edgekd.records import Environment, Interval, Latency, Record
+from edgekd.runtime.native_output import import_quietly
+from edgekd.verify import metrics
+
+if TYPE_CHECKING:  # importing it would import TensorFlow
+    import keras
+
+TEACHER = Path("models/fashion_mnist/teacher.keras")
+STUDENTS: dict[str, dict[str, Any]] = {
+    "resnet": {"architecture": "resnet", "width": 8, "epochs": 8},
+    "mobilenet_v1": {"architecture": "mobilenet_v1", "alpha": 0.25, "stem_stride": 1, "epochs": 5},
+}
+CALIBRATION_SAMPLES = 512
+REFERENCE = "float32"
+LABELS = "labels_float32"
+TAUGHT = "int8_aware_taught"
+
+
+@dataclasses.dataclass(frozen=True)
+class Way:
+    """One way to make a file of a student.
+
+    Attributes:
+      name: its file's.
+      title: for people.
+      network: `labels`, `distilled`, or what is made of the distilled one: `calibrated`, `aware_labels`,
+        `aware_taught`; `labels_calibrated` is made of the student trained on labels.
+      scheme: of the file.
+    """
+
+    name: str
+    title: str
+    network: str
+    scheme: str
+
+
+WAYS = (
+    Way(LABELS, "float32, trained on labels", "labels", "float32"),
+    Way("labels_int8", "int8 of that, calibrated", "labels_calibrated", "int8"),
+    Way(REFERENCE, "float32, taught", "distilled", "float32"),
+    Way("float16", "float16", "distilled", "float16"),
+    Way("dynamic_int8", "dynamic_int8", "distilled", "dynamic_int8"),
+    Way("int8", "int8, calibrated", "calibrated", "int8"),
+    Way("int8_aware_labels", "int8, QAT on labels", "aware_labels", "int8"),
+    Way(TAUGHT, "int8, QAT taught", "aware_taught", "int8"),
+    Way("int16x8", "int16x8", "distilled", "int16x8"),
+    Way("weight_only_int4", "weight_only_int4", "distilled", "weight_only_int4"),
+    Way("dynamic_int4", "dynamic_int4", "distilled", "dynamic_int4"),
+)
+
+
+class Made(Record):
+    """One file: its bytes and its accuracy on the test split. Its predictions lie beside it."""
+
+    sha256: str
+    size_bytes: int
+    accuracy: float
+
+
+class Row(Record):
+    """One way over all seeds.
+
+    `accuracy` is the mean over seeds with a t-interval, None for one seed. `drop` is the taught float student's
+    accuracy less the file's, over all seeds' test images together, paired by image (Agresti and Min).
+    """
+
+    name: str
+    title: str
+    accuracies: tuple[float, ...]
+    accuracy: Interval | None
+    drop: Interval | None
+    size_bytes: int
+    latency_ms: Latency | None = None
+
+
+class Tool(Record):
+    """What one tool made of the first seed's taught float student."""
+
+    title: str
+    accuracy: float
+    drop: Interval
+    agreement: float
+    sqnr_db: float
+    size_bytes: int
+    latency_ms: Latency
+
+
+class Family(Record):
+    """All that was found for one architecture."""
+
+    architecture: str
+    parameters: int
+    epochs: int
+    rows: tuple[Row, ...]
+    tools: tuple[Tool, ...]
+    gain: Interval | None
+    latency_warnings: tuple[str, ...]
+
+
+class Results(Record):
+    """The whole comparison: `gain` of a family is taught int8 less float on labels, over seeds."""
+
+    schema_version: int = 1
+    command: str
+    seeds: tuple[int, ...]
+    aware_epochs: int
+    teacher_accuracy: float
+    samples: dict[str, int]
+    families: tuple[Family, ...]
+    environment: Environment
+
+
+@dataclasses.dataclass(frozen=True)
+class Sweep:
+    """Makes what is missing, one file after the other, in one process."""
+
+    options: argparse.Namespace
+
+    @functools.cached_property
+    def data(self) -> Dataset:
+        """The dataset."""
+        return pipeline.load_data(recipe.section(recipe.Data, self._data_section()))
+
+    def _data_section(self) -> dict[str, Any]:
+        options = self.options
+        section: dict[str, Any] = {"dataset": options.dataset, "batch_size": 128, "augment": {"shift": 2, "flip": True}}
+        if options.data_dir is not None:
+            section["data_dir"] = str(options.data_dir)
+        if options.train_limit is not None:
+            section |= {f"{split}_limit": options.train_limit for split in ("train", "validation", "test")}
+        return section
+
+    def epochs(self, architecture: str) -> int:
+        """Returns for how many epochs each float student of an architecture is trained."""
+        return int(self.options.epochs or STUDENTS[architecture]["epochs"])
+
+    def recipe(self, architecture: str, seed: int) -> Recipe:
+        """Returns by what both students, and the int8 student that the teacher goes on teaching, are trained."""
+        document = {
+            "name": f"quantisation-{architecture}",
+            "seed": seed,
+            "data": self._data_section(),
+            "teacher": {"model": str(self.options.teacher)},
+            "student": {
+                **STUDENTS[architecture],
+                "epochs": self.epochs(architecture),
+                "learning_rate": 0.1,
+                "warmup_epochs": 0.5,
+            },
+            "distill": {
+                "labels_weight": 1.0,
+                "losses": [{"loss": "dist", "temperature": 4.0, "weight": 2.0}],
+                "cache": {"folder": str(self.options.out / "cache"), "dtype": "float16"},
+            },
+            "quantize": {"scheme": "int8", "aware": {"epochs": self.options.aware_epochs, "learning_rate": 0.01}},
+            "export": [{"format": "tflite", "scheme": "int8"}],
+            "bench": {"targets": []},
+        }
+        return recipe.from_document(document, origin=architecture)
+
+    def trained(self, architecture: str, seed: int) -> Path:
+        """Returns the folder of a seed, after training what it lacks."""
+        folder: Path = self.options.out / architecture / f"seed_{seed}"
+        from edgekd.distill.stopping import StopRequest
+
+        stop = StopRequest()
+        with stop.handling_signals():
+            until = (STUDENT_QUANTIZED, STUDENT_LABELS)
+            pipeline.run(self.recipe(architecture, seed), out=folder, until=until, stop=stop)
+        return folder
+
+    def calibration(self, seed: int) -> np.ndarray:
+        """Returns [samples, height, width, channels] float32 training images: the same for every tool."""
+        samples = min(CALIBRATION_SAMPLES, calibratable(self.data.train))
+        return calibration_samples(self.data.train, samples=samples, seed=seed)[1]
+
+    def file(self, way: Way, architecture: str, seed: int, folder: Path) -> Path:
+        """Returns the file of one way, written where it is missing."""
+        path = folder / "files" / f"{way.name}.tflite"
+        if path.is_file():
+            return path
+        from edgekd import export, quantize
+
+        network = self._network(way.network, architecture, seed, folder)
+        needs = quantize.scheme(way.scheme).needs_calibration and not _is_rounded(way.network)
+        export.export_model(
+            network,
+            path,
+            format="tflite",
+            scheme=way.scheme,
+            name=path.name,
+            source=way.network,
+            calibration=self.calibration(seed) if needs else None,
+        )
+        return path
+
+    def _network(self, name: str, architecture: str, seed: int, folder: Path) -> "keras.Model":
+        from edgekd import architectures
+
+        stages = {
+            "labels": STUDENT_LABELS,
+            "distilled": STUDENT_DISTILLED,
+            "aware_taught": STUDENT_QUANTIZED,
+        }
+        if name in stages:
+            return architectures.load_model(folder / stages[name] / "model.keras")
+        kept = folder / "networks" / f"{name}.keras"
+        if kept.is_file():
+            return architectures.load_model(kept)
+        source = "labels" if name == "labels_calibrated" else "distilled"
+        network = self._rounded(self._network(source, architecture, seed, folder), architecture, seed, name)
+        architectures.save_model(network, kept)
+        return network
+
+    def _rounded(self, student: "keras.Model", architecture: str, seed: int, name: str) -> "keras.Model":
+        """Returns the int8 network that is calibrated, or trained on labels exactly as the taught one is trained."""
+        from edgekd import api
+        from edgekd.data.batches import steps_per_epoch
+        from edgekd.pipeline.quantizing import transformed
+
+        section = self.recipe(architecture, seed).quantize
+        assert section is not None and section.aware is not None  # noqa: S101, PT018 - of the recipe above
+        images = self.calibration(seed)
+        if name != "aware_labels":
+            return transformed(student, images, section.model_copy(update={"aware": None}), steps=0, seed=seed)
+        steps = section.aware.epochs * steps_per_epoch(self.data.train, batch_size=128)
+        network = transformed(student, images, section, steps=steps, seed=seed)
+        api.train_model(
+            network,
+            self.data,
+            epochs=section.aware.epochs,
+            learning_rate=section.aware.learning_rate,
+            batch_size=128,
+            augment={"shift": 2, "flip": True},
+            seed=seed,
+        )
+        return network
+
+    def outputs(self, path: Path) -> np.ndarray:
+        """Returns the file's logits on the test split, kept beside it."""
+        kept = path.with_name(f"{path.name}.{storage.sha256_file(path)[:16]}.npy")
+        if not kept.is_file():
+            images, _ = self.data.test.read(np.arange(len(self.data.test)))
+            with runtime.open_runner(path) as runner:
+                found = runtime.predict(runner, images)
+            with storage.atomic_path(kept) as temporary, temporary.open("wb") as file:
+                np.save(file, found)
+        return np.asarray(np.load(kept, allow_pickle=False))
+
+    def family(self, architecture: str) -> Family:
+        """Returns all rows of an architecture."""
+        folders = {seed: self.trained(architecture, seed) for seed in self.options.seeds}
+        predicted: dict[str, list[np.ndarray]] = {}
+        for way in WAYS:
+            for seed, folder in folders.items():
+                path = self.file(way, architecture, seed, folder)
+                predicted.setdefault(way.name, []).append(self.outputs(path).argmax(axis=-1))
+                _tell(f"{architecture}, seed {seed}, {way.title}: {self._accuracy(predicted[way.name][-1]):.2%}")
+        seed, folder = next(iter(folders.items()))
+        ours = {way.name: self.file(way, architecture, seed, folder) for way in WAYS}
+        others = self._others(folder, seed)
+        latency, warnings = self._latency([*ours.values(), *others.values()], folder)
+        compared = {
+            "edgekd, calibrated (TFLite)": ours["int8"],
+            "edgekd, QAT taught (TFLite)": ours[TAUGHT],
+            **others,
+        }
+        gains = [
+            self._accuracy(taught) - self._accuracy(labels)
+            for taught, labels in zip(predicted[TAUGHT], predicted[LABELS], strict=True)
+        ]
+        return Family(
+            architecture=architecture,
+            epochs=self.epochs(architecture),
+            parameters=self._parameters(folder),
+            rows=tuple(self._row(way, predicted, ours[way.name], latency) for way in WAYS),
+            tools=tuple(self._tool(title, path, ours[REFERENCE], latency) for title, path in compared.items()),
+            gain=mean_interval(gains),
+            latency_warnings=warnings,
+        )
+
+    def _parameters(self, folder: Path) -> int:
+        from edgekd.records import ModelRecord
+
+        parameters = ModelRecord.read(folder / STUDENT_DISTILLED / "record.json").parameters
+        assert parameters is not None  # noqa: S101 - it was trained here
+        return parameters
+
+    def _accuracy(self, predictions: np.ndarray) -> float:
+        return metrics.accuracy(predictions, self.data.test.labels)
+
+    def _row(self, way: Way, predicted: dict[str, list[np.ndarray]], path: Path, latency: dict[str, Latency]) -> Row:
+        accuracies = [self._accuracy(each) for each in predicted[way.name]]
+        labels = np.tile(self.data.test.labels, len(accuracies))
+        drop = None
+        if way.name != REFERENCE:
+            reference, candidate = (np.concatenate(predicted[name]) for name in (REFERENCE, way.name))
+            drop = metrics.paired_drop_interval(reference, candidate, labels)
+        return Row(
+            name=way.name,
+            title=way.title,
+            accuracies=tuple(accuracies),
+            accuracy=mean_interval(accuracies),
+            drop=drop,
+            size_bytes=path.stat().st_size,
+            latency_ms=latency.get(path.name),
+        )
+
+    def _others(self, folder: Path, seed: int) -> dict[str, Path]:
+        """Returns the int8 files that other tools, and edgekd for ONNX, make of the taught float student."""
+        from edgekd import architectures, export
+
+        images, files = self.calibration(seed), folder / "files"
+        student, calibrated = folder / STUDENT_DISTILLED / "model.keras", folder / "networks" / "calibrated.keras"
+
+        def write(network: Path, scheme: str, path: Path) -> None:
+            model = architectures.load_model(network)
+            export.export_model(
+                model, path, format="onnx", scheme=scheme, name=path.name, source=network.stem, calibration=None
+            )
+
+        def stock_converter(path: Path) -> None:
+            other_quantisers.stock_converter(architectures.load_model(student), images, path)
+
+        def ai_edge_quantizer(path: Path) -> None:
+            other_quantisers.ai_edge_quantizer(files / f"{REFERENCE}.tflite", images, path)
+
+        def onnxruntime(path: Path) -> None:
+            other_quantisers.onnxruntime(files / f"{REFERENCE}.onnx", images, path)
+
+        made: dict[str, tuple[str, Callable[[Path], None]]] = {
+            "TFLite converter": ("stock_converter.tflite", stock_converter),
+            "ai-edge-quantizer, static_wi8_ai8": ("ai_edge_quantizer.tflite", ai_edge_quantizer),
+            "float32 (ONNX)": (f"{REFERENCE}.onnx", functools.partial(write, student, "float32")),
+            "edgekd, calibrated (ONNX)": ("int8.onnx", functools.partial(write, calibrated, "int8")),
+            "onnxruntime, quantize_static (ONNX)": ("onnxruntime.onnx", onnxruntime),
+        }
+        for name, make in made.values():
+            if not (files / name).is_file():
+                make(files / name)
+        return {title: files / name for title, (name, _) in made.items()}
+
+    def _tool(self, title: str, path: Path, reference: Path, latency: dict[str, Latency]) -> Tool:
+        expected, received = self.outputs(reference), self.outputs(path)
+        first, second = expected.argmax(axis=-1), received.argmax(axis=-1)
+        return Tool(
+            title=title,
+            accuracy=self._accuracy(second),
+            drop=metrics.paired_drop_interval(first, second, self.data.test.labels),
+            agreement=metrics.agreement(first, second),
+            sqnr_db=metrics.sqnr_db(expected, received),
+            size_bytes=path.stat().st_size,
+            latency_ms=latency[path.name],
+        )
+
+    def _latency(self, paths: Sequence[Path], folder: Path) -> tuple[dict[str, Latency], tuple[str, ...]]:
+        """Returns every file's latency, of one run in which all take turns, and the warnings."""
+        measured = bench.measure(
+            paths, raw_folder=folder / "latency", processes=self.options.processes, on_progress=_progress
+        )
+        warnings = {f"{each.artifact}: {warning}" for each in measured for warning in each.warnings}
+        return {Path(each.artifact).name: each.latency_ms for each in measured}, tuple(sorted(warnings))
+
+
+def mean_interval(values: Sequence[float]) -> Interval | None:
+    """Returns the mean with its t-interval, mean ± t(n − 1) · sd / √n, or None for fewer than two values."""
+    if len(values) < 2:
+        return None
+    mean = float(np.mean(values))
+    half = float(stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / math.sqrt(len(values)))
+    return Interval(value=mean, low=mean - half, high=mean + half)
+
+
+def _is_rounded(network: str) -> bool:
+    return network not in {"labels", "distilled"}
+
+
+def page(results: Results) -> str:
+    """Returns the page of the documentation."""
+    return "\n".join(_page_lines(results)) + "\n"
+
+
+def _page_lines(results: Results) -> Iterator[str]:
+    seeds = len(results.seeds)
+    yield "<!-- Written by tools/compare_quantisation.py: run it again instead of editing. -->\n"
+    yield "# Quantisation, measured\n"
+    samples = results.samples
+    yield (
+        f"Students of Fashion-MNIST ({samples['train']:,} training, {samples['validation']:,} validation and "
+        f"{samples['test']:,} test images), {seeds} seed{'s' * (seeds > 1)}, trained on labels or "
+        f"taught by the teacher that comes with edgekd ({results.teacher_accuracy:.2%} on the test split) with DIST, "
+        f"then {results.aware_epochs} epochs of quantisation-aware training (QAT) where a row says so. The epoch is "
+        "selected on the validation split; every file reads the test split once. Accuracies are means over seeds with "
+        "95 % t-intervals. A drop is the taught float32 file's accuracy less the row's, over the test images of all "
+        "seeds, with a 95 % interval paired by image (Agresti and Min). Sizes and latencies are those of the first "
+        "seed; all files of a table were measured in one run, taking turns, and a ratio is to the taught float32 "
+        "file.\n"
+    )
+    for family in results.families:
+        yield from _family_lines(family)
+    yield "## How it was made\n"
+    yield f"```sh\n{results.command}\n```\n"
+    here = results.environment
+    versions = ", ".join(f"{name} {version}" for name, version in sorted(here.packages.items()))
+    yield (
+        f"{here.cpu}, {here.logical_cores} logical cores, {here.memory_bytes / 2**30:.0f} GiB, {here.machine}; Python "
+        f"{here.python}, edgekd {here.edgekd}, {versions}."
+    )
+
+
+def _family_lines(family: Family) -> Iterator[str]:
+    yield f"## {family.architecture}, {family.parameters:,} parameters, {family.epochs} epochs\n"
+    yield "| file | test accuracy, % | drop, points | bytes | p50, ms | ratio |"
+    yield "|---|---|---|---|---|---|"
+    rows = {row.name: row for row in family.rows}
+    reference = rows[REFERENCE]
+    for row in family.rows:
+        mean = float(np.mean(row.accuracies))
+        yield (
+            f"| {row.title} | {_interval(mean, row.accuracy)} | {_drop(row.drop)} | {row.size_bytes:,} "
+            f"| {_latency(row.latency_ms)} | {_ratio(row.latency_ms, reference.latency_ms)} |"
+        )
+    yield ""
+    yield "Of the first seed's taught float32 network and the same calibration images, what other tools make:\n"
+    yield "| int8 file by | test accuracy, % | drop, points | agreement, % | SQNR, dB | bytes | p50, ms | ratio |"
+    yield "|---|---|---|---|---|---|---|---|"
+    for tool in family.tools:
+        yield (
+            f"| {tool.title} | {tool.accuracy * 100:.2f} | {_drop(tool.drop)} | "
+            f"{tool.agreement * 100:.2f} | {tool.sqnr_db:.1f} | {tool.size_bytes:,} | {_latency(tool.latency_ms)} | "
+            f"{_ratio(tool.latency_ms, reference.latency_ms)} |"
+        )
+    yield ""
+    yield from _goals(family, rows)
+
+
+def _goals(family: Family, rows: dict[str, Row]) -> Iterator[str]:
+    taught = rows[TAUGHT].drop
+    assert taught is not None  # noqa: S101 - every row but the reference has one
+    verdict = "met" if taught.value <= 0.001 else "missed"
+    yield (
+        f"Int8 after QAT taught is {_drop(taught)} points below its float32 student (goal: at most 0.10; {verdict} by "
+        "the estimate)."
+    )
+    if family.gain is not None:
+        sure = "excludes zero" if family.gain.low > 0 or family.gain.high < 0 else "does not exclude zero"
+        yield (
+            f"Against the float32 student on labels it is {_drop(family.gain)} points, paired by seed; the interval "
+            f"{sure}."
+        )
+    if family.latency_warnings:
+        yield f"\nLatencies came with warnings, such as: {family.latency_warnings[0]}"
+    yield ""
+
+
+def _interval(value: float, interval: Interval | None, sign: str = "") -> str:
+    text = f"{100 * value:{sign}.2f}"
+    return text if interval is None else f"{text} ± {50 * (interval.high - interval.low):.2f}"
+
+
+def _drop(interval: Interval | None) -> str:
+    return "–" if interval is None else _interval(interval.value, interval, "+")
+
+
+def _latency(latency: Latency | None) -> str:
+    if latency is None:
+        return "–"
+    if latency.interval is None:
+        return f"{latency.p50:.3f}"
+    half = (latency.interval.high - latency.interval.low) / 2
+    return f"{latency.interval.value:.3f} ± {half:.3f}"
+
+
+def _ratio(latency: Latency | None, reference: Latency | None) -> str:
+    return "–" if latency is None or reference is None else f"{latency.p50 / reference.p50:.2f}"
+
+
+def _tell(line: str) -> None:
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()
+
+
+def _progress(done: int, total: int, text: str) -> None:
+    if sys.stderr.isatty():
+        _tell(f"latency {done}/{total}: {text}")
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Compares schemes and ways of quantising students of Fashion-MNIST.")
+    parser.add_argument("--architectures", nargs="+", choices=sorted(STUDENTS), default=list(STUDENTS))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of the students (default: 0 1 2)")
+    parser.add_argument("--epochs", type=int, help="of both float students (default: each family's own)")
+    parser.add_argument("--aware-epochs", type=int, default=2, help="of quantisation-aware training (default: 2)")
+    parser.add_argument("--processes", type=int, default=10, help="that measure each file's latency (default: 10)")
+    parser.add_argument("--dataset", default="tfds:fashion_mnist", help="as in a recipe")
+    parser.add_argument("--data-dir", type=Path, help="the folder of TFDS (default: its own)")
+    parser.add_argument("--train-limit", type=int, help="so many images of each split (default: all)")
+    parser.add_argument("--teacher", type=Path, default=TEACHER, help=f"(default: {TEACHER})")
+    parser.add_argument("--out", type=Path, default=Path("runs/quantisation"), help="folder of all runs")
+    parser.add_argument("--page", type=Path, help="where to write the page (default: page.md in --out)")
+    parser.add_argument("--results", type=Path, help="where to write the numbers (default: results.json in --out)")
+    options = parser.parse_args(arguments)
+    if min(options.seeds) < 0 or len(set(options.seeds)) < len(options.seeds):
+        parser.error(f"--seeds {' '.join(map(str, options.seeds))}: give different numbers of at least 0")
+    return options
+
+
+def _command(options: argparse.Namespace) -> str:
+    words = ["python tools/compare_quantisation.py"]
+    words += [f"--architectures {' '.join(options.architectures)}", f"--seeds {' '.join(map(str, options.seeds))}"]
+    words += [f"--aware-epochs {options.aware_epochs} --processes {options.processes}"]
+    if options.epochs is not None:
+        words.append(f"--epochs {options.epochs}")
+    return " ".join(words)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Makes what is missing, writes page and numbers, and prints the page."""
+    options = _options(arguments)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read when TensorFlow is imported
+    try:
+        import_quietly("keras")
+        from edgekd import architectures
+        from edgekd.distill.evaluate import Predictor
+
+        sweep = Sweep(options)
+        families = tuple(sweep.family(architecture) for architecture in options.architectures)
+        _, teacher = Predictor(architectures.load_model(options.teacher)).loss_and_accuracy(sweep.data.test)
+        results = Results(
+            command=_command(options),
+            seeds=tuple(options.seeds),
+            aware_epochs=options.aware_epochs,
+            teacher_accuracy=teacher,
+            samples={name: len(split) for name, split in sweep.data.splits.items()},
+            families=families,
+            environment=environment.describe(),
+        )
+        results.write(options.results or options.out / "results.json")
+        written = page(results)
+        storage.write_text(options.page or options.out / "page.md", written)
+    except EdgekdError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return error.exit_code
+    sys.stdout.write(written)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
