@@ -278,8 +278,8 @@ class Sweep:
                 np.save(file, found)
         return np.asarray(np.load(kept, allow_pickle=False))
 
-    def family(self, architecture: str) -> Family:
-        """Returns all rows of an architecture."""
+    def predictions(self, architecture: str) -> dict[str, list[np.ndarray]]:
+        """Returns the classes that each way's files predict, [test images] for each seed; makes what is missing."""
         folders = {seed: self.trained(architecture, seed) for seed in self.options.seeds}
         predicted: dict[str, list[np.ndarray]] = {}
         for way in WAYS:
@@ -287,7 +287,13 @@ class Sweep:
                 path = self.file(way, architecture, seed, folder)
                 predicted.setdefault(way.name, []).append(self.outputs(path).argmax(axis=-1))
                 _tell(f"{architecture}, seed {seed}, {way.title}: {self._accuracy(predicted[way.name][-1]):.2%}")
-        seed, folder = next(iter(folders.items()))
+        return predicted
+
+    def family(self, architecture: str) -> Family:
+        """Returns all rows of an architecture."""
+        predicted = self.predictions(architecture)
+        seed = self.options.seeds[0]
+        folder = self.trained(architecture, seed)
         ours = {way.name: self.file(way, architecture, seed, folder) for way in WAYS}
         others = self._others(folder, seed)
         latency, warnings = self._latency([*ours.values(), *others.values()], folder)
@@ -528,6 +534,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--train-limit", type=int, help="so many images of each split (default: all)")
     parser.add_argument("--teacher", type=Path, default=TEACHER, help=f"(default: {TEACHER})")
     parser.add_argument("--out", type=Path, default=Path("runs/quantisation"), help="folder of all runs")
+    parser.add_argument("--prepare", action="store_true", help="all but the latencies: for a machine that is busy")
     parser.add_argument("--page", type=Path, help="where to write the page (default: page.md in --out)")
     parser.add_argument("--results", type=Path, help="where to write the numbers (default: results.json in --out)")
     options = parser.parse_args(arguments)
@@ -555,6 +562,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from edgekd.distill.evaluate import Predictor
 
         sweep = Sweep(options)
+        if options.prepare:
+            for architecture in options.architectures:
+                sweep.predictions(architecture)
+            return 0
         families = tuple(sweep.family(architecture) for architecture in options.architectures)
         _, teacher = Predictor(architectures.load_model(options.teacher)).loss_and_accuracy(sweep.data.test)
         results = Results(
