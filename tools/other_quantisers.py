@@ -4,7 +4,10 @@
 default, so that one test image gives all of them the same numbers.
 """
 
+import contextlib
+import io
 import tempfile
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgekd import storage
+from edgekd.runtime.native_output import captured_stderr
 
 if TYPE_CHECKING:  # importing it would import TensorFlow
     import keras
@@ -37,7 +41,11 @@ def stock_converter(network: "keras.Model", images: Images, path: Path) -> None:
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = samples
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    storage.write_bytes(path, converter.convert())
+    # Keras tells on standard output where it put the graph for the converter.
+    with captured_stderr(), contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Statistics for quantized inputs")
+        content = converter.convert()
+    storage.write_bytes(path, content)
 
 
 def ai_edge_quantizer(float_file: Path, images: Images, path: Path) -> None:
@@ -49,8 +57,11 @@ def ai_edge_quantizer(float_file: Path, images: Images, path: Path) -> None:
     ((signature, tensors),) = signatures.items()
     (name,) = tensors["inputs"]
     worker = quantizer.Quantizer(str(float_file), recipe.static_wi8_ai8())
-    ranges = worker.calibrate({signature: [{name: image[np.newaxis]} for image in images]})
-    result = worker.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
+    with captured_stderr(), warnings.catch_warnings():
+        # It keeps all tensors, to see the activations, and warns of itself.
+        warnings.filterwarnings("ignore", message=".*experimental_preserve_all_tensors")
+        ranges = worker.calibrate({signature: [{name: image[np.newaxis]} for image in images]})
+        result = worker.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
     storage.write_bytes(path, bytes(result.quantized_model))
 
 
