@@ -1,17 +1,21 @@
 """Compares the schemes and ways of quantising students of Fashion-MNIST, over several seeds, with intervals.
 
     python tools/compare_quantisation.py --data-dir TFDS_FOLDER          the page, under runs/quantisation
-    python tools/compare_quantisation.py --architectures resnet --seeds 0 --epochs 1 --aware-epochs 1 --train-limit 512
+    python tools/compare_quantisation.py --architectures resnet --seeds 0 --epochs 1 --aware-epochs 1 \
+        --train-limit 512 --out runs/quantisation-tiny
 
 Each seed trains one student on labels and one taught by a teacher; the taught one is quantised in every way, and every
 file reads the test split once. Then the files of the first seed are measured together, and beside them what other tools
-make of the same float network and the same calibration images. A sweep that was stopped goes on with the same command.
+make of the same float network and the same calibration images. A sweep that was stopped goes on with the same command;
+a folder with files of other students is refused.
 About an hour for each architecture and three seeds on two quiet cores.
 """
 
 import argparse
 import dataclasses
 import functools
+import hashlib
+import json
 import math
 import os
 import sys
@@ -26,7 +30,7 @@ from scipy import stats
 from edgekd import bench, environment, pipeline, recipe, runtime, storage
 from edgekd.data.calibration import calibratable, calibration_samples
 from edgekd.data.dataset import Dataset
-from edgekd.errors import EdgekdError
+from edgekd.errors import EdgekdError, StorageError
 from edgekd.pipeline.stage import STUDENT_DISTILLED, STUDENT_LABELS, STUDENT_QUANTIZED
 from edgekd.recipe import Recipe
 from edgekd.records import Environment, Interval, Latency, Record
@@ -42,6 +46,7 @@ STUDENTS: dict[str, dict[str, Any]] = {
     "mobilenet_v1": {"architecture": "mobilenet_v1", "alpha": 0.25, "stem_stride": 1, "epochs": 5},
 }
 CALIBRATION_SAMPLES = 512
+STUDENTS_FILE = "students.json"  # what made those that the files of a seed are of
 REFERENCE = "float32"
 LABELS = "labels_float32"
 TAUGHT = "int8_aware_taught"
@@ -92,7 +97,8 @@ class Row(Record):
     """One way over all seeds.
 
     `accuracy` is the mean over seeds with a t-interval, None for one seed. `drop` is the taught float student's
-    accuracy less the file's, over all seeds' test images together, paired by image (Agresti and Min).
+    accuracy less the file's, paired by seed, likewise with a t-interval; of one seed paired by test image (Agresti and
+    Min). Images of several seeds are not put together: the same ones come again with every seed, and are not more.
     """
 
     name: str
@@ -190,15 +196,37 @@ class Sweep:
         return recipe.from_document(document, origin=architecture)
 
     def trained(self, architecture: str, seed: int) -> Path:
-        """Returns the folder of a seed, after training what it lacks."""
+        """Returns the folder of a seed, after training what it lacks.
+
+        Raises:
+          StorageError: it holds files of students that other options made.
+        """
         folder: Path = self.options.out / architecture / f"seed_{seed}"
+        made_of, kept = self._made_of(architecture, seed), folder / "files" / STUDENTS_FILE
+        if kept.is_file() and json.loads(kept.read_text(encoding="utf-8")) != made_of:
+            raise StorageError(
+                f"the files in {str(folder)!r} are of students that other options made: give another --out, or remove "
+                "its folders files and networks."
+            )
         from edgekd.distill.stopping import StopRequest
 
         stop = StopRequest()
         with stop.handling_signals():
             until = (STUDENT_QUANTIZED, STUDENT_LABELS)
             pipeline.run(self.recipe(architecture, seed), out=folder, until=until, stop=stop)
+        if not kept.is_file():
+            storage.write_text(kept, json.dumps(made_of, indent=2) + "\n")
         return folder
+
+    def _made_of(self, architecture: str, seed: int) -> dict[str, str]:
+        """Returns what decides the students of a seed; where teacher and cache lie makes no difference."""
+        document = self.recipe(architecture, seed).model_dump(mode="json")
+        del document["distill"]["cache"], document["teacher"]
+        return {
+            "recipe_sha256": hashlib.sha256(recipe.canonical_json(document).encode()).hexdigest(),
+            "teacher_sha256": storage.sha256_file(storage.require_file(self.options.teacher, "teacher")),
+            "data_fingerprint": self.data.fingerprint,
+        }
 
     def calibration(self, seed: int) -> np.ndarray:
         """Returns [samples, height, width, channels] float32 training images: the same for every tool."""
@@ -256,13 +284,13 @@ class Sweep:
             return transformed(student, images, section.model_copy(update={"aware": None}), steps=0, seed=seed)
         steps = section.aware.epochs * steps_per_epoch(self.data.train, batch_size=128)
         network = transformed(student, images, section, steps=steps, seed=seed)
+        training = section.aware.model_dump(mode="json", include=set(recipe.Training.model_fields))
         api.train_model(
             network,
             self.data,
-            epochs=section.aware.epochs,
-            learning_rate=section.aware.learning_rate,
+            **training,
             batch_size=128,
-            augment={"shift": 2, "flip": True},
+            augment=self._data_section()["augment"],
             seed=seed,
         )
         return network
@@ -326,11 +354,9 @@ class Sweep:
 
     def _row(self, way: Way, predicted: dict[str, list[np.ndarray]], path: Path, latency: dict[str, Latency]) -> Row:
         accuracies = [self._accuracy(each) for each in predicted[way.name]]
-        labels = np.tile(self.data.test.labels, len(accuracies))
         drop = None
         if way.name != REFERENCE:
-            reference, candidate = (np.concatenate(predicted[name]) for name in (REFERENCE, way.name))
-            drop = metrics.paired_drop_interval(reference, candidate, labels)
+            drop = drop_interval(predicted[REFERENCE], predicted[way.name], self.data.test.labels)
         return Row(
             name=way.name,
             title=way.title,
@@ -406,6 +432,19 @@ def mean_interval(values: Sequence[float]) -> Interval | None:
     return Interval(value=mean, low=mean - half, high=mean + half)
 
 
+def drop_interval(references: Sequence[np.ndarray], candidates: Sequence[np.ndarray], labels: np.ndarray) -> Interval:
+    """Returns the references' accuracy less the candidates', paired by seed; of one seed paired by image.
+
+    Args:
+      references: [images] predicted classes for each seed.
+      candidates: likewise.
+      labels: [images], the same for all seeds.
+    """
+    pairs = list(zip(references, candidates, strict=True))
+    drops = [metrics.accuracy(first, labels) - metrics.accuracy(second, labels) for first, second in pairs]
+    return mean_interval(drops) or metrics.paired_drop_interval(*pairs[0], labels)
+
+
 def _is_rounded(network: str) -> bool:
     return network not in {"labels", "distilled"}
 
@@ -426,10 +465,10 @@ def _page_lines(results: Results) -> Iterator[str]:
         f"taught by the teacher that comes with edgekd ({results.teacher_accuracy:.2%} on the test split) with DIST, "
         f"then {results.aware_epochs} epochs of quantisation-aware training (QAT) where a row says so. The epoch is "
         "selected on the validation split; every file reads the test split once. Accuracies are means over seeds with "
-        "95 % t-intervals. A drop is the taught float32 file's accuracy less the row's, over the test images of all "
-        "seeds, with a 95 % interval paired by image (Agresti and Min). Sizes and latencies are those of the first "
-        "seed; all files of a table were measured in one run, taking turns, and a ratio is to the taught float32 "
-        "file.\n"
+        "95 % t-intervals. A drop is the taught float32 file's accuracy less the row's, paired by seed, likewise; of a "
+        "single seed, as in the tables of other tools, the interval is paired by image (Agresti and Min). "
+        "Sizes and latencies are those of the first seed; all files of a table were measured in one run, taking turns, "
+        "and a ratio is to the taught float32 file.\n"
     )
     for family in results.families:
         yield from _family_lines(family)

@@ -65,6 +65,9 @@ def test_a_tiny_comparison_goes_the_whole_road_and_does_nothing_twice(tool, tmp_
     assert float_onnx["agreement"] == 1.0
     assert float_onnx["sqnr_db"] > 80
 
+    with_other_students = [*command, "--epochs", "2"]
+    assert tool.main(with_other_students) == 2
+    assert "of students that other options made" in capsys.readouterr().err
     before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
     assert tool.main(command) == 0
     assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
@@ -76,3 +79,18 @@ def test_a_mean_has_students_interval(tool):
     # t(0.975, 2) = 4.3027; sd 0.02; / sqrt 3
     assert (interval.value, interval.high - interval.value) == pytest.approx((0.92, 4.30265 * 0.02 / 3**0.5), rel=1e-4)
     assert tool.mean_interval([0.9]) is None
+
+
+def test_drops_are_paired_by_seed_since_every_seed_sees_the_same_images(tool):
+    labels = np.zeros(100, int)
+
+    def right(count):
+        return np.where(np.arange(100) < count, 0, 1)
+
+    found = tool.drop_interval([right(90), right(92), right(94)], [right(89), right(91), right(90)], labels)
+    # Drops of 1, 1 and 4 points: mean 2, sd sqrt(3); t(0.975, 2) = 4.30265
+    assert (found.value, found.high - found.value) == pytest.approx((0.02, 4.30265 * 0.01), rel=1e-4)
+    # One seed, by hand (Agresti and Min): 4 of 100 lost and none won; with half a pair in each of four cells
+    alone = tool.drop_interval([right(94)], [right(90)], labels)
+    assert alone.value == pytest.approx(0.04)
+    assert alone.low < 0.04 < alone.high < 0.1
