@@ -148,7 +148,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for each in (verb, training, kept):
         each.add_argument("--out", type=Path, required=True)
     options = parser.parse_args(arguments)
-    options.work(options)
+    from edgekd.errors import EdgekdError
+
+    try:
+        options.work(options)
+    except EdgekdError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return error.exit_code
     return 0
 
 

@@ -49,6 +49,11 @@ def test_data_go_out_and_a_trained_teacher_comes_back(tool, tmp_path, capsys):
     assert f"validation accuracy {accuracy:.4f}" in capsys.readouterr().out
 
 
+def test_a_mistake_is_one_line(tool, tmp_path, capsys):
+    assert tool.main(["data", "--dataset", "imaginary", "--out", str(tmp_path / "data.npz")]) == 2
+    assert capsys.readouterr().err.startswith("error: data: unknown dataset source 'imaginary'")
+
+
 def test_the_shipped_teacher_is_of_the_size_and_strength_that_its_card_says():
     folder = Path(__file__).parents[2] / "models" / "fashion_mnist"
     model = architectures.load_model(folder / "teacher.keras")
