@@ -513,8 +513,8 @@ def _goals(family: Family, rows: dict[str, Row]) -> Iterator[str]:
     assert taught is not None  # noqa: S101 - every row but the reference has one
     verdict = "met" if taught.value <= 0.001 else "missed"
     yield (
-        f"Int8 after QAT taught is {_drop(taught)} points below its float32 student (goal: at most 0.10; {verdict} by "
-        "the estimate)."
+        f"Int8 after QAT taught loses {_drop(taught)} points against its float32 student (goal: at most 0.10; "
+        f"{verdict} by the estimate)."
     )
     if family.gain is not None:
         sure = "excludes zero" if family.gain.low > 0 or family.gain.high < 0 else "does not exclude zero"
@@ -546,7 +546,12 @@ def _latency(latency: Latency | None) -> str:
 
 
 def _ratio(latency: Latency | None, reference: Latency | None) -> str:
-    return "–" if latency is None or reference is None else f"{latency.p50 / reference.p50:.2f}"
+    return "–" if latency is None or reference is None else f"{_median(latency) / _median(reference):.2f}"
+
+
+def _median(latency: Latency) -> float:
+    """Returns the median of process medians; of all runs where there were too few processes for an interval."""
+    return latency.p50 if latency.interval is None else latency.interval.value
 
 
 def _tell(line: str) -> None:
