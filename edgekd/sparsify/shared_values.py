@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from edgekd.errors import ModelError, RecipeError
-from edgekd.sparsify.cloning import Replacement, cloned, plain
+from edgekd.sparsify.constraining import constrained
 from edgekd.sparsify.kernels import kernel_of, layers_by_path, variable_of
 from edgekd.sparsify.wrapping import PACKAGE
 
@@ -42,23 +42,7 @@ def keep_clusters(model: keras.Model, *, clusters: int) -> keras.Model:
         raise ModelError(
             f"no kernel of model {model.name!r} has {clusters} values or fewer: cluster and strip it first."
         )
-    taken = [path for path, layer in found.items() if _constraint(layer) is not None]
-    if taken:
-        raise ModelError(
-            f"layers {', '.join(taken)} of model {model.name!r} have a constraint on their kernels already, beside "
-            "which their clusters cannot be kept: build them without it."
-        )
-    chosen = {id(layer) for layer in found.values()}
-
-    def replace(layer: keras.layers.Layer) -> Replacement | None:
-        if id(layer) not in chosen:
-            return None
-        kernel = kernel_of(layer)
-        assert kernel is not None  # noqa: S101 - it was chosen for its kernel
-        new = plain(layer, **{kernel.constraint: FixedClusters.of(variable_of(layer).numpy())})
-        return new, lambda: new.set_weights(layer.get_weights())
-
-    return cloned(model, replace)
+    return constrained(model, found, FixedClusters.of, kept="clusters")
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
@@ -96,11 +80,6 @@ class FixedClusters(keras.constraints.Constraint):
         """Returns the clusters in a form that JSON holds."""
         content = base64.b64encode(zlib.compress(self.places.astype("<i4").tobytes(), 9)).decode()
         return {"places": {"shape": list(self.places.shape), "zlib": content}}
-
-
-def _constraint(layer: keras.layers.Layer) -> Any:
-    kernel = kernel_of(layer)
-    return None if kernel is None else getattr(layer, kernel.constraint)
 
 
 def _unpacked(packed: dict[str, Any]) -> np.ndarray[Any, Any]:

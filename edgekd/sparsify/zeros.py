@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from edgekd.errors import ModelError
-from edgekd.sparsify.cloning import Replacement, cloned, plain
+from edgekd.sparsify.constraining import constrained
 from edgekd.sparsify.kernels import kernel_of, layers_by_path, variable_of
 from edgekd.sparsify.wrapping import PACKAGE
 
@@ -34,23 +34,7 @@ def keep_zeros(model: keras.Model) -> keras.Model:
     }
     if not found:
         raise ModelError(f"no kernel of model {model.name!r} holds a zero to keep: prune and strip it first.")
-    taken = [path for path, layer in found.items() if _constraint(layer) is not None]
-    if taken:
-        raise ModelError(
-            f"layers {', '.join(taken)} of model {model.name!r} have a constraint on their kernels already, beside "
-            "which their zeros cannot be kept: build them without it."
-        )
-    chosen = {id(layer) for layer in found.values()}
-
-    def replace(layer: keras.layers.Layer) -> Replacement | None:
-        if id(layer) not in chosen:
-            return None
-        kernel = kernel_of(layer)
-        assert kernel is not None  # noqa: S101 - it was chosen for its kernel
-        new = plain(layer, **{kernel.constraint: FixedZeros(variable_of(layer).numpy() != 0)})
-        return new, lambda: new.set_weights(layer.get_weights())
-
-    return cloned(model, replace)
+    return constrained(model, found, lambda kernel: FixedZeros(kernel != 0), kept="zeros")
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
@@ -74,11 +58,6 @@ class FixedZeros(keras.constraints.Constraint):
     def get_config(self) -> dict[str, Any]:
         """Returns the mask in a form that JSON holds."""
         return {"kept": _packed(self.kept)}
-
-
-def _constraint(layer: keras.layers.Layer) -> Any:
-    kernel = kernel_of(layer)
-    return None if kernel is None else getattr(layer, kernel.constraint)
 
 
 def _packed(mask: np.ndarray[Any, Any]) -> dict[str, Any]:
