@@ -243,22 +243,37 @@ class Latency(Record):
 class Measurement(Record):
     """Latency and memory of one file on one target; the raw samples are in `samples_path`.
 
-    That path starts at the run's folder; where there is no run, at the folder that holds the samples' own.
+    That path starts at the run's folder; where there is no run, at the folder that holds the samples' own. `batch` is
+    the first dimension that the inputs were given, None for the file's own. `ended` says why no further process was
+    started: all had run, the interval was narrow enough, the time was up, or something broke it off, in which case the
+    numbers are those of the whole rounds before. `late_runs` are those of a periodic measurement that could not start
+    in time. `minute_medians_ms` and `throttled` belong to a sustained one; `throttled` is None where it was too short
+    to tell. `macs` are the multiply-accumulates of one inference with the file's own batch, None where not known.
     """
 
     artifact: str
     target: str
     runtime: str
     num_threads: int
+    batch: int | None = None
+    mode: Literal["back_to_back", "periodic", "sustained"] = "back_to_back"
+    interval_ms: float | None = None
     latency_ms: Latency
     first_inference_ms: float
     load_ms: float
     peak_memory_bytes: int
     size_bytes: int
     sha256: str
+    macs: int | None = None
+    operators: int | None = None
+    delegated_operators: int | None = None
     processes: int
     num_runs: int
     warmup_runs: int
+    late_runs: int | None = None
+    minute_medians_ms: tuple[float, ...] = ()
+    throttled: bool | None = None
+    ended: Literal["processes", "precision", "seconds", "interrupted", "failed"] = "processes"
     samples_path: str | None = None
     warnings: tuple[str, ...] = ()
 

@@ -19,6 +19,7 @@ from typing import Any
 from edgekd import annotation
 from edgekd.errors import RecipeError, unknown_name
 
+ALSO_TAKES = "ALSO_TAKES"  # a plug-in's constant: the function whose keyword parameters are its settings too
 REQUIRED = object()  # stands for "no default" in Plugin.parameters
 
 
@@ -107,13 +108,29 @@ def describe(package: str, name: str, *, entry: str | None) -> Plugin:
     except (SyntaxError, ValueError) as error:
         raise RecipeError(f"{package}.{name} is not valid Python ({error}): mend or remove {spec.origin!r}.") from error
     arguments = None if entry is None else _entry(tree, f"{package}.{name}", entry).args
+    constants = _literals(tree)
+    shared = constants.pop(ALSO_TAKES, None)
+    also = None if shared is None else _shared(shared)
     return Plugin(
         name=name,
         summary=(ast.get_docstring(tree) or "").partition("\n")[0],
-        parameters={} if arguments is None else _parameters(arguments, f"{package}.{name}"),
-        constants=_literals(tree),
-        annotations={} if arguments is None else _annotations(arguments),
+        parameters={
+            **({} if arguments is None else _parameters(arguments, f"{package}.{name}")),
+            **({} if also is None else also.parameters),
+        },
+        constants=constants,
+        annotations={
+            **({} if arguments is None else _annotations(arguments)),
+            **({} if also is None else also.annotations),
+        },
     )
+
+
+def _shared(function: str) -> Plugin:
+    """Returns the parameters of a function that plug-ins of a folder take besides their own."""
+    module, _, entry = function.rpartition(".")
+    package, _, name = module.rpartition(".")
+    return describe(package, name, entry=entry)
 
 
 def check_arguments(plugin: Plugin, received: Mapping[str, Any], *, kind: str, also: tuple[str, ...] = ()) -> None:

@@ -5,15 +5,20 @@ NumPy and one runtime, `targets` says where, `stats` turns samples into numbers 
 """
 
 import dataclasses
+import itertools
 import os
 import re
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from edgekd import registry, storage
-from edgekd.bench import stats
-from edgekd.bench.samples import ProcessSamples, RawSamples
+from edgekd import inspect, recipe, registry, storage
+from edgekd.bench import stats, sustain
+from edgekd.bench.collecting import MOST_PROCESSES, Collected, Goal
+from edgekd.bench.plan import Plan, make_plan
+from edgekd.bench.rounds import OnProgress
+from edgekd.bench.samples import RawSamples
 from edgekd.bench.worker import ENGINES
 from edgekd.errors import ModelError, RecipeError
 from edgekd.records import Artifact, Measurement
@@ -33,91 +38,165 @@ def measure(
     raw_folder: Path,
     target: str = "local",
     num_threads: Sequence[int] = (1,),
+    batches: Sequence[int | None] = (None,),
     seed: int = 0,
-    on_progress: Callable[[int, int, str], None] | None = None,
-    **settings: bool | int | float | str | None,
+    precision: float | None = None,
+    seconds: float | None = None,
+    keep_partial: bool = False,
+    on_progress: OnProgress | None = None,
+    **settings: Any,
 ) -> tuple[Measurement, ...]:
-    """Measures models on one target and returns one record per model and number of threads.
+    """Measures models on one target and returns one record per model, number of threads and batch.
 
-    The models of one number of threads are measured together, their blocks interleaved.
+    The models of one number of threads and batch are measured together, their blocks interleaved.
 
     Args:
       models: artifacts, whose paths are relative to `root` and whose bytes must still be those of their hash, or files.
       root: folder of the artifacts.
       raw_folder: folder for the raw samples, one JSON file per record; `samples_path` is relative to its parent.
-      target: what to measure on, a plug-in of edgekd/bench/targets.
+      target: what to measure on: a plug-in of edgekd/bench/targets, with its address where it has one, such as
+        `ssh://pi@board`.
       num_threads: numbers of threads, each measured on its own.
+      batches: sizes of the inputs' first dimension, each measured on its own; None: as the file says.
       seed: of the inputs and of the order of the blocks.
+      precision: stop when the interval of every model is at most this far from its value, as a share of it, such as
+        0.02. Where `processes` is not given, up to 100 are used.
+      seconds: start no round that would not end within this time, shared by all numbers of threads and batches. The
+        first round always runs. Where `processes` is not given, up to 100 are used.
+      keep_partial: whether a KeyboardInterrupt after at least one whole round returns what was measured, marked as
+        interrupted. Otherwise it is raised; the raw samples are kept in any case.
       on_progress: called with (steps done, steps in all, what was done).
-      settings: the target's own, such as `processes=5`, `blocks=4`, `min_runs=25`, `min_block_ms=50.0`.
+      settings: the target's own and those of `edgekd.bench.plan.make_plan`, such as `processes=5`, `blocks=4`,
+        `min_runs=25`, `min_block_ms=50.0`.
 
     Raises:
       RecipeError: unknown target or setting, or a value of the wrong type or out of range.
       StorageError: a file is missing.
       ModelError: a model cannot be measured, or an artifact's file is not the one that was exported.
     """
-    plugin = registry.describe(TARGETS, target, entry="measure")
-    own = {
-        name: value for name, value in plugin.parameters.items() if name not in {"num_threads", "seed", "on_progress"}
-    }
-    kind = f"setting of target {target!r}"
-    registry.check_arguments(dataclasses.replace(plugin, parameters=own), settings, kind=kind)
-    registry.check_types(plugin, settings, kind=kind)
-    if not models or not num_threads or len(set(num_threads)) < len(num_threads):
+    plugin_name, address = recipe.split_target(target)
+    own = _own_settings(plugin_name, settings, addressed=address is not None)
+    goal = Goal.checked(precision=precision, seconds=seconds, parts=len(num_threads) * len(batches))
+    if not models or not num_threads or not batches or _repeats(num_threads) or _repeats(batches):
         raise RecipeError(
-            f"received {len(models)} models and num_threads={list(num_threads)}: give at least one of each, and each "
-            "number of threads once."
+            f"received {len(models)} models, num_threads={list(num_threads)} and batches={list(batches)}: give at "
+            "least one of each, and each number once."
         )
+    if goal.is_open and "processes" not in settings:
+        settings["processes"] = MOST_PROCESSES
     names, paths = _named(models), [_path(model, root) for model in models]
     files = _file_names(names)
     hashes = [_checked_sha256(model, path) for model, path in zip(models, paths, strict=True)]
-    module = registry.load(TARGETS, target)
+    given = {key: value for key, value in settings.items() if key in own}
+    if address is not None:
+        given["address"] = address
+    shared = {key: value for key, value in settings.items() if key not in own}
+    plans = [
+        make_plan(num_threads=threads, batch=batch, seed=seed, **shared)
+        for threads, batch in itertools.product(num_threads, batches)
+    ]
+    module = registry.load(TARGETS, plugin_name)
+    macs = {path: _macs(path) for path in paths}
 
     found = []
-    for index, threads in enumerate(num_threads):
-        samples: tuple[tuple[ProcessSamples, ...], ...] = module.measure(
-            paths,
-            num_threads=threads,
-            seed=seed,
-            on_progress=_shifted(on_progress, index, len(num_threads)),
-            **settings,
-        )
-        for name, file, path, sha256, processes in zip(names, files, paths, hashes, samples, strict=True):
+    for index, plan in enumerate(plans):
+        shifted = _shifted(on_progress, index, len(plans))
+        collected = Collected()
+        error = collected.gather(module.measure(paths, plan, on_progress=shifted, **given), goal)
+        for position, (name, file, path, sha256) in enumerate(zip(names, files, paths, hashes, strict=True)):
+            if not collected.rounds:
+                break
             raw = RawSamples(
                 artifact=name,
                 sha256=sha256,
                 target=target,
-                num_threads=threads,
+                num_threads=plan.num_threads,
+                batch=plan.batch,
                 logical_cores=os.cpu_count() or 1,
-                settings={**own, **settings, "seed": seed},
-                processes=processes,
+                settings=_settings_of(plan, own, given),
+                ended=collected.ended,
+                processes=tuple(each[position] for each in collected.rounds),
             )
-            raw_path = raw_folder / f"{file}.{target}.{threads}-threads.json"
+            sizes = f"{plan.num_threads}-threads" + ("" if plan.batch is None else f".batch-{plan.batch}")
+            raw_path = raw_folder / f"{file}.{_file_names([target])[0]}.{sizes}.json"
             storage.write_text(raw_path, raw.model_dump_json() + "\n")
-            found.append(_measurement(raw, size_bytes=path.stat().st_size, raw_path=raw_path))
+            size_bytes = path.stat().st_size
+            found.append(_measurement(raw, plan, goal, size_bytes=size_bytes, macs=macs[path], raw_path=raw_path))
+        if error is not None:
+            if keep_partial and found and isinstance(error, KeyboardInterrupt):
+                break
+            raise error
     return tuple(found)
 
 
-def _measurement(raw: RawSamples, *, size_bytes: int, raw_path: Path) -> Measurement:
+def _own_settings(name: str, settings: Mapping[str, Any], *, addressed: bool) -> dict[str, Any]:
+    """Checks the settings' names and types, and returns the target's own with their defaults."""
+    plugin = registry.describe(TARGETS, name, entry="measure")
+    supplied = {"num_threads", "batch", "seed", "on_progress", "address"}
+    takes_address = "address" in plugin.parameters
+    if addressed != takes_address:
+        raise RecipeError(
+            f"target {name!r} is written {name + '://ADDRESS' if takes_address else name!r}: "
+            + ("name what to measure on." if takes_address else "it has no address.")
+        )
+    offered = {key: value for key, value in plugin.parameters.items() if key not in supplied}
+    kind = f"setting of target {name!r}"
+    registry.check_arguments(dataclasses.replace(plugin, parameters=offered), settings, kind=kind)
+    registry.check_types(plugin, settings, kind=kind)
+    shared = {field.name for field in dataclasses.fields(Plan)}
+    return {key: value for key, value in offered.items() if key not in shared}
+
+
+def _settings_of(plan: Plan, own: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    hidden = ("num_threads", "batch")  # of which the record has fields
+    shared = {key: value for key, value in dataclasses.asdict(plan).items() if key not in hidden}
+    return {**shared, **own, **{key: value for key, value in given.items() if key != "address"}}
+
+
+def _macs(path: Path) -> int | None:
+    try:
+        return inspect.inspect_model(path).macs
+    except ModelError:  # the runtime has the last word on what it can run; arithmetic that is not known is no number
+        return None
+
+
+def _measurement(
+    raw: RawSamples, plan: Plan, goal: Goal, *, size_bytes: int, macs: int | None, raw_path: Path
+) -> Measurement:
     processes = raw.processes
     first = processes[0]
     delegate = f" ({first.delegate})" if first.delegate else ""
+    latency = stats.summarise(processes)
+    late = [block.late_runs for process in processes for block in process.blocks if block.late_runs is not None]
+    sustained = sustain.judge(first) if plan.mode == "sustained" else None
+    noise = stats.warnings(processes, logical_cores=raw.logical_cores, single=sustained is not None)
+    missed = goal.missed(latency)
     return Measurement(
         artifact=raw.artifact,
         target=raw.target,
         runtime=f"{first.runtime} {first.runtime_version}{delegate}",
         num_threads=raw.num_threads,
-        latency_ms=stats.summarise(processes),
+        batch=raw.batch,
+        mode=plan.mode,
+        interval_ms=plan.interval_ms,
+        latency_ms=latency,
         first_inference_ms=statistics.median(process.cold.first_inference_ms for process in processes),
         load_ms=statistics.median(process.cold.ready_ms for process in processes),
         peak_memory_bytes=max(process.peak_memory_bytes for process in processes),
         size_bytes=size_bytes,
         sha256=raw.sha256,
+        macs=macs,
+        operators=first.operators,
+        delegated_operators=first.delegated_operators,
         processes=len(processes),
         num_runs=sum(len(block.samples_ns) for process in processes for block in process.blocks),
         warmup_runs=sum(process.warmup_runs for process in processes),
+        late_runs=sum(late) if late else None,
+        minute_medians_ms=() if sustained is None else sustained.minute_medians_ms,
+        throttled=None if sustained is None else sustained.throttled,
+        ended=raw.ended,
         samples_path=raw_path.relative_to(raw_path.parent.parent).as_posix(),
-        warnings=stats.warnings(processes, logical_cores=raw.logical_cores),
+        warnings=(*noise, *([] if missed is None else [missed])),
     )
 
 
@@ -157,9 +236,11 @@ def _file_names(names: Sequence[str]) -> list[str]:
     return [file if safe.count(file) == 1 else f"{file}.{index}" for index, file in enumerate(safe)]
 
 
-def _shifted(
-    on_progress: Callable[[int, int, str], None] | None, index: int, parts: int
-) -> Callable[[int, int, str], None] | None:
+def _repeats(values: Sequence[object]) -> bool:
+    return len(set(values)) < len(values)
+
+
+def _shifted(on_progress: OnProgress | None, index: int, parts: int) -> OnProgress | None:
     """Returns a progress callback for one of several equal parts of the work."""
     if on_progress is None:
         return None

@@ -7,6 +7,7 @@ import pydantic
 from edgekd.records import Record, TensorSpec
 
 SCHEMA_VERSION: Literal[1] = 1
+Ended = Literal["processes", "precision", "seconds", "interrupted", "failed"]
 
 
 class Cold(Record):
@@ -24,9 +25,15 @@ class Cold(Record):
 
 
 class Block(Record):
-    """One timed block; `loop_ns_per_run` is a short inference's time in a loop that holds no timer."""
+    """One timed block, `begin_ns` after its process started.
+
+    `loop_ns_per_run` is a short inference's time in a loop that holds no timer. `late_runs` counts, where runs start at
+    fixed times, those that could not because the one before took too long.
+    """
 
     samples_ns: tuple[int, ...] = pydantic.Field(min_length=1)
+    begin_ns: int = 0
+    late_runs: int | None = None
     loop_ns_per_run: float | None
     voluntary_context_switches: int
     involuntary_context_switches: int
@@ -42,12 +49,18 @@ class SystemState(Record):
 
 
 class ProcessSamples(Record):
-    """Everything that one worker process measured of one model; nothing is dropped."""
+    """Everything that one worker process measured of one model; nothing is dropped.
+
+    `operators` are the model's own, `delegated_operators` those of them that the delegate took; None where the runtime
+    does not say.
+    """
 
     schema_version: Literal[1]
     runtime: str
     runtime_version: str
     delegate: str | None
+    operators: int | None = None
+    delegated_operators: int | None = None
     num_threads: int
     inputs: tuple[TensorSpec, ...]
     cold: Cold
@@ -79,5 +92,7 @@ class RawSamples(Record):
     target: str
     num_threads: int
     logical_cores: int
-    settings: dict[str, bool | int | float | str | None]
+    batch: int | None = None
+    settings: dict[str, bool | int | float | str | tuple[int, ...] | None]
+    ended: Ended = "processes"
     processes: tuple[ProcessSamples, ...] = pydantic.Field(min_length=1)

@@ -166,15 +166,16 @@ def process_medians_ms(processes: Sequence[ProcessSamples]) -> npt.NDArray[np.fl
     return _checked([float(np.median(np.concatenate(process.blocks_ms))) for process in processes])
 
 
-def warnings(processes: Sequence[ProcessSamples], *, logical_cores: int) -> tuple[str, ...]:
+def warnings(processes: Sequence[ProcessSamples], *, logical_cores: int, single: bool = False) -> tuple[str, ...]:
     """Returns plain sentences on what makes a measurement doubtful, each with its cause and what to do.
 
     Args:
       processes: one entry per fresh process, in the order of time.
       logical_cores: of the machine that measured.
+      single: whether one process is all that was asked for.
     """
     found = [
-        _few_processes(processes),
+        None if single else _few_processes(processes),
         _few_runs(processes),
         _scatter(processes),
         _spread(processes),

@@ -7,6 +7,10 @@ copied to another machine. The job is a JSON object:
     num_threads         threads of the runtime
     seed                of the random inputs
     inputs              path of an .npz with one array per input name, or null for random inputs
+    batch               size of the first dimension of every input, or null: the model's own, 1 where it may vary
+    cores               numbers of the processor cores to run on, or null
+    delegate            for LiteRT: "xnnpack", "none", or null for its own choice
+    interval_ms         a timed run starts every so many milliseconds, or null: one after the other
     blocks              timed blocks to run, or null: run them on command (below)
     min_runs            least runs of a timed block
     min_block_ms        least duration of a timed block
@@ -31,6 +35,7 @@ import os
 import resource
 import statistics
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -54,6 +59,8 @@ class Engine(NamedTuple):
     package: str
     version: str
     delegate: str | None
+    operators: int | None
+    delegated_operators: int | None
     inputs: list[dict[str, Any]]
     import_ms: float
     load_ms: float
@@ -70,7 +77,14 @@ def open_litert(job: dict[str, Any]) -> Engine:
     runtime = importlib.import_module("ai_edge_litert.interpreter")
     importlib.import_module("numpy")
     imported = time.perf_counter_ns()  # NumPy included: the runtime imports it
-    interpreter = runtime.Interpreter(model_path=job["model"], num_threads=job["num_threads"])
+    kinds = runtime.OpResolverType
+    interpreter = runtime.Interpreter(
+        model_path=job["model"],
+        num_threads=job["num_threads"],
+        experimental_op_resolver_type=(
+            kinds.BUILTIN_WITHOUT_DEFAULT_DELEGATES if job["delegate"] == "none" else kinds.AUTO
+        ),
+    )
     loaded = time.perf_counter_ns()
     specs = []
     for detail in interpreter.get_input_details():
@@ -86,11 +100,20 @@ def open_litert(job: dict[str, Any]) -> Engine:
     allocated = time.perf_counter_ns()
     for detail, value in zip(interpreter.get_input_details(), arrays, strict=True):
         interpreter.set_tensor(detail["index"], value)
+    partitions, operators, delegated = _litert_operators(interpreter)
+    if job["delegate"] == "xnnpack" and not delegated:
+        raise RefusedError(
+            f"XNNPACK takes none of the {operators} operators of {job['model']!r}: measure it with delegate 'none'"
+        )
+    if job["batch"] is not None:
+        _require_batch(job, [(each["name"], each["shape"]) for each in interpreter.get_output_details()])
     return Engine(
         invoke=interpreter.invoke,
         package="ai-edge-litert",
         version=importlib.metadata.version("ai-edge-litert"),
-        delegate=_litert_delegate(interpreter),
+        delegate=f"XNNPACK, {partitions} partition{'s'[: partitions > 1]}" if partitions else None,
+        operators=operators,
+        delegated_operators=delegated,
         inputs=_described(specs, arrays),
         import_ms=(imported - start) / 1e6,
         load_ms=(loaded - imported) / 1e6,
@@ -100,6 +123,8 @@ def open_litert(job: dict[str, Any]) -> Engine:
 
 def open_onnxruntime(job: dict[str, Any]) -> Engine:
     """Loads an .onnx file on the processor; its inputs are bound once."""
+    if job["delegate"] is not None:
+        raise RefusedError(f"delegate {job['delegate']!r} is LiteRT's; an .onnx file is measured without one")
     start = time.perf_counter_ns()
     runtime = importlib.import_module("onnxruntime")
     importlib.import_module("numpy")
@@ -120,11 +145,16 @@ def open_onnxruntime(job: dict[str, Any]) -> Engine:
     arrays = make_inputs(specs, job)
     feed = {spec["name"]: value for spec, value in zip(specs, arrays, strict=True)}
     outputs = [value.name for value in session.get_outputs()]
+    if job["batch"] is not None:
+        found = session.run(outputs, feed)
+        _require_batch(job, [(name, value.shape) for name, value in zip(outputs, found, strict=True)])
     return Engine(
         invoke=lambda: session.run(outputs, feed),
         package="onnxruntime",
         version=runtime.__version__,
         delegate=", ".join(session.get_providers()),
+        operators=None,
+        delegated_operators=None,
         inputs=_described(specs, arrays),
         import_ms=(imported - start) / 1e6,
         load_ms=(loaded - imported) / 1e6,
@@ -139,10 +169,11 @@ def make_inputs(specs: list[dict[str, Any]], job: dict[str, Any]) -> list[Any]:
     """Returns one array per input: from the job's file, or random and the same for the same seed.
 
     Random floats are uniform in [0, 1); 8- and 16-bit integers use their whole range; wider integers, which are often
-    indices, are 0 or 1. A batch that may vary is 1; any other dimension that may vary is refused.
+    indices, are 0 or 1. A batch that may vary is the job's, or 1; any other dimension that may vary is refused.
     """
     import numpy as np
 
+    specs = [{**spec, "shape": _with_batch(spec, job)} for spec in specs]
     if job.get("inputs"):
         return _inputs_from_file(specs, job["inputs"])
     generator = np.random.default_rng(job["seed"])
@@ -167,6 +198,31 @@ def make_inputs(specs: list[dict[str, Any]], job: dict[str, Any]) -> list[Any]:
         else:
             raise RefusedError(f"input {spec['name']!r} has the type {dtype}: only numbers and booleans can be made up")
     return arrays
+
+
+def _with_batch(spec: dict[str, Any], job: dict[str, Any]) -> list[int | None]:
+    """Returns an input's shape with the job's batch; LiteRT can change a fixed one, ONNX Runtime cannot."""
+    shape, batch = list(spec["shape"]), job.get("batch")
+    if batch is None:
+        return shape
+    if not shape:
+        raise RefusedError(f"input {spec['name']!r} is a single number: it has no batch that could be {batch}")
+    if shape[0] not in (None, batch) and Path(job["model"]).suffix.lower() == ".onnx":
+        raise RefusedError(
+            f"input {spec['name']!r} has the shape {shape}, so the batch cannot be {batch}: export the model with a "
+            "batch that may vary"
+        )
+    return [batch, *shape[1:]]
+
+
+def _require_batch(job: dict[str, Any], outputs: list[tuple[str, Any]]) -> None:
+    """Refuses a model that does not carry the batch through, such as one with a constant shape inside."""
+    for name, shape in outputs:
+        if len(shape) == 0 or shape[0] != job["batch"]:
+            raise RefusedError(
+                f"with a batch of {job['batch']} the output {name!r} has the shape {[int(size) for size in shape]}: "
+                "this model computes one fixed batch. Export it with a batch that may vary"
+            )
 
 
 def _inputs_from_file(specs: list[dict[str, Any]], path: str) -> list[Any]:
@@ -219,18 +275,40 @@ def _onnx_dtype(kind: str, name: str) -> str:
     return known.get(element, element)
 
 
-def _litert_delegate(interpreter: Any) -> str | None:
-    """Returns which delegate took part of the graph; LiteRT's built-in resolver applies XNNPACK alone by itself."""
-    operators = [operator["op_name"] for operator in interpreter._get_ops_details()]
-    partitions = operators.count("DELEGATE")
-    return f"XNNPACK, {partitions} partition{'s'[: partitions > 1]}" if partitions else None
+def _litert_operators(interpreter: Any) -> tuple[int, int, int]:
+    """Returns the delegate's partitions, the model's operators, and how many of those the delegate took.
+
+    The list of operators holds the model's own, also those that were taken, and one more for each partition. Those
+    taken are the ones that a partition's outputs depend on, back to its inputs. LiteRT's built-in resolver applies
+    XNNPACK alone by itself.
+    """
+    details = interpreter._get_ops_details()
+    own = [each for each in details if each["op_name"] != "DELEGATE"]
+    makers = {int(tensor): index for index, each in enumerate(own) for tensor in each["outputs"]}
+    taken: set[int] = set()
+    partitions = [each for each in details if each["op_name"] == "DELEGATE"]
+    for partition in partitions:
+        given = {int(tensor) for tensor in partition["inputs"]}
+        wanted = [int(tensor) for tensor in partition["outputs"]]
+        while wanted:
+            tensor = wanted.pop()
+            maker = makers.get(tensor)
+            if tensor in given or maker is None or maker in taken:
+                continue
+            taken.add(maker)
+            wanted += [int(each) for each in own[maker]["inputs"] if each >= 0]
+    return len(partitions), len(own), len(taken)
 
 
 class Session:
     """One model in this process, from the first import to the last block."""
 
     def __init__(self, job: dict[str, Any]) -> None:
-        self.job = job
+        self.job = {"batch": None, "cores": None, "delegate": None, "interval_ms": None, **job}
+        job = self.job
+        self.started_ns = time.perf_counter_ns()
+        if job["cores"] is not None:
+            pin(job["cores"])
         self.blocks: list[dict[str, Any]] = []
         self.warmup_runs = 0
         self.warmup_seconds = 0.0
@@ -279,16 +357,24 @@ class Session:
         for _ in range(RESUME_RUNS):
             self.engine.invoke()
         self.warmup_runs += RESUME_RUNS
+        begin = time.perf_counter_ns() - self.started_ns
         usage = resource.getrusage(resource.RUSAGE_SELF)
-        samples = self._timed(least_runs=self.job["min_runs"], least_ns=self.job["min_block_ms"] * 1e6)
+        least_runs, least_ns = self.job["min_runs"], self.job["min_block_ms"] * 1e6
+        late: int | None = None
+        if self.job["interval_ms"] is None:
+            samples = self._timed(least_runs=least_runs, least_ns=least_ns)
+        else:
+            samples, late = self._periodic(least_runs, least_ns, round(self.job["interval_ms"] * 1e6))
         after = resource.getrusage(resource.RUSAGE_SELF)
         block: dict[str, Any] = {
             "samples_ns": samples.tolist(),
+            "begin_ns": begin,
+            "late_runs": late,
             "loop_ns_per_run": None,
             "voluntary_context_switches": after.ru_nvcsw - usage.ru_nvcsw,
             "involuntary_context_switches": after.ru_nivcsw - usage.ru_nivcsw,
         }
-        if statistics.median(samples) < LOOP_BELOW_MS * 1e6:
+        if late is None and statistics.median(samples) < LOOP_BELOW_MS * 1e6:
             block["loop_ns_per_run"] = self._looped(max(len(samples) // 5, 10))
         self.blocks.append(block)
         return {"runs": len(samples), "median_ns": statistics.median(samples)}
@@ -301,6 +387,8 @@ class Session:
             "runtime": self.engine.package,
             "runtime_version": self.engine.version,
             "delegate": self.engine.delegate,
+            "operators": self.engine.operators,
+            "delegated_operators": self.engine.delegated_operators,
             "num_threads": self.job["num_threads"],
             "inputs": self.engine.inputs,
             "cold": self.cold(),
@@ -332,12 +420,40 @@ class Session:
             if (stop >= end and len(samples) >= least_runs) or len(samples) >= most_runs:
                 return samples
 
+    def _periodic(self, least_runs: int, least_ns: float, interval_ns: int) -> tuple[array.array[int], int]:
+        """Times inferences that start at fixed times, and counts those that could not, because one took too long."""
+        invoke, clock = self.engine.invoke, time.perf_counter_ns
+        samples, late = array.array("q"), 0
+        begin = due = clock()
+        while len(samples) < least_runs or clock() - begin < least_ns:
+            wait_ns = due - clock()
+            if wait_ns > 0:
+                time.sleep(wait_ns / 1e9)
+            else:
+                late += len(samples) > 0
+                due = clock()  # from now on: what was missed is not made up for
+            start = clock()
+            invoke()
+            samples.append(clock() - start)
+            due += interval_ns
+        return samples, late
+
     def _looped(self, runs: int) -> float:
         invoke = self.engine.invoke
         start = time.perf_counter_ns()
         for _ in range(runs):
             invoke()
         return (time.perf_counter_ns() - start) / runs
+
+
+def pin(cores: list[int]) -> None:
+    """Keeps this process, and the threads it will start, on some of the processor's cores."""
+    if not hasattr(os, "sched_setaffinity"):
+        raise RefusedError(f"this system ({sys.platform}) cannot pin a process to cores: measure without cores")
+    allowed = sorted(os.sched_getaffinity(0))
+    if threading.active_count() > 1 or not set(cores) <= set(allowed):
+        raise RefusedError(f"the process cannot be pinned to the cores {cores}: it may use {allowed}")
+    os.sched_setaffinity(0, cores)
 
 
 def timer_overhead_ns() -> float:

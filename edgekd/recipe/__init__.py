@@ -29,7 +29,7 @@ from edgekd.recipe.loading import (
     zoo,
 )
 from edgekd.recipe.networks import Network, Peer, Teacher, Training
-from edgekd.recipe.outputs import Bench, Calibration, Export, Verify, check_layers
+from edgekd.recipe.outputs import Bench, Calibration, Export, Verify, check_layers, split_target
 from edgekd.recipe.quantisation import Aware, Quantize
 from edgekd.recipe.section import ADAPTERS, ARCHITECTURES, FORMATS, LOSSES, SCHEMES, SOURCES, TARGETS, Section
 from edgekd.recipe.sparsity import Cluster, Prune, Ramp, Shrink, Sparsify
@@ -79,6 +79,7 @@ __all__ = [
     "load",
     "section",
     "smoke",
+    "split_target",
     "summary",
     "zoo",
 ]

@@ -125,15 +125,21 @@ class Bench(Section):
 
     @pydantic.model_validator(mode="after")
     def _check_targets(self) -> Self:
-        own = ("num_threads", "processes", "seed", "inputs", "on_progress")
+        own = ("num_threads", "processes", "seed", "inputs", "batch", "address", "on_progress")
         for target in self.targets:
-            check_plugin(self, TARGETS, target, entry="measure", own=own)
+            check_plugin(self, TARGETS, split_target(target)[0], entry="measure", own=own)
         if self.targets and not self.threads:
             raise invalid("threads is empty: give at least one number of threads, such as [1].")
         for key, values in (("targets", self.targets), ("threads", self.threads)):
             if len(set(values)) < len(values):
                 raise invalid(f"{key} is {list(values)}: give each once.")
         return self
+
+
+def split_target(target: str) -> tuple[str, str | None]:
+    """Returns a target's plug-in and its address: `ssh://pi@board` -> `ssh`, `pi@board`; `local` -> `local`, None."""
+    name, colon, address = target.partition("://")
+    return name, address if colon else None
 
 
 def check_layers(layers: Any, scheme: str, *, dtypes: Sequence[str]) -> None:

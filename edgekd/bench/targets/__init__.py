@@ -1,6 +1,8 @@
-"""What models are measured on, one file each: `measure(paths, *, ...)` returns raw samples per model.
+"""What models are measured on, one file each: `measure(paths, plan, *, ...)` yields rounds of raw samples.
 
-The entry function takes a sequence of model files and keyword-only settings with literal defaults, among them
-`num_threads`, `processes`, `seed` and `on_progress`, and returns one tuple of `ProcessSamples` per file, in the order
-of the files. It raises ModelError for a file that cannot be measured.
+The entry function takes the model files and an `edgekd.bench.plan.Plan`, and as keywords `on_progress` and settings
+of the target's own, with literal defaults; the plan's settings are the target's too (`ALSO_TAKES`). It yields one
+tuple of `ProcessSamples` a round, in the order of the files, and raises ModelError for a file that cannot be measured.
+Whoever calls it may stop after any round. Workers with pipes are driven by `edgekd.bench.rounds.run`: a target says
+only how one is started.
 """

@@ -7,10 +7,17 @@ import time
 import psutil
 import pytest
 
+from edgekd.bench.plan import make_plan
 from edgekd.bench.targets import local
 from edgekd.errors import ModelError, RecipeError, StorageError
 
 QUICK = {"processes": 2, "blocks": 3, "min_runs": 5, "min_block_ms": 1.0, "min_warmup_seconds": 0.01}
+
+
+def measured(paths, *, on_progress=None, **settings):
+    """One tuple of processes per model, as the rounds gave them."""
+    rounds = local.measure(paths, make_plan(**settings), on_progress=on_progress)
+    return tuple(zip(*rounds, strict=True))
 
 
 def children():
@@ -19,7 +26,7 @@ def children():
 
 def test_every_model_gets_its_fresh_processes_and_blocks(dense_tflite, int8_tflite, dense_onnx):
     paths = (dense_tflite, int8_tflite, dense_onnx)
-    found = local.measure(paths, **QUICK)
+    found = measured(paths, **QUICK)
     assert [len(processes) for processes in found] == [2, 2, 2]
     assert [processes[0].runtime for processes in found] == ["ai-edge-litert", "ai-edge-litert", "onnxruntime"]
     assert found[1][0].inputs[0].dtype == "int8"
@@ -35,7 +42,7 @@ def test_the_order_within_a_block_is_shuffled_and_repeats_with_the_seed(dense_tf
 
     def order(seed):
         steps = []
-        local.measure(
+        measured(
             paths,
             **{**QUICK, "processes": 1, "blocks": 6},
             seed=seed,
@@ -54,7 +61,7 @@ def test_the_order_within_a_block_is_shuffled_and_repeats_with_the_seed(dense_tf
 
 
 def test_the_threads_asked_for_reach_the_runtime(dense_tflite):
-    ((process,),) = local.measure([dense_tflite], **{**QUICK, "processes": 1}, num_threads=2)
+    ((process,),) = measured([dense_tflite], **{**QUICK, "processes": 1}, num_threads=2)
     assert process.num_threads == 2
 
 
@@ -65,7 +72,7 @@ def test_a_file_that_is_no_model_is_reported_in_the_runtimes_words(tmp_path, nam
     with pytest.raises(
         ModelError, match=r"cannot measure '.*model\.(tflite|onnx)': .*(Flatbuffer|Protobuf).*Check that"
     ):
-        local.measure([path], **QUICK)
+        measured([path], **QUICK)
     assert children() == []
 
 
@@ -75,20 +82,20 @@ def test_a_truncated_model_is_reported(tmp_path, request, model):
     path = tmp_path / whole.name
     path.write_bytes(whole.read_bytes()[: whole.stat().st_size // 3])
     with pytest.raises(ModelError, match="cannot measure"):
-        local.measure([path], **QUICK)
+        measured([path], **QUICK)
 
 
 def test_a_shape_that_varies_beyond_the_batch_is_reported(dynamic_length_tflite):
     with pytest.raises(
         ModelError, match=r"input 'x' has the shape \[None, None, 64\].*export the model with fixed sizes"
     ):
-        local.measure([dynamic_length_tflite], **QUICK)
+        measured([dynamic_length_tflite], **QUICK)
 
 
 def test_a_missing_input_file_is_named_before_anything_starts(dense_tflite, tmp_path):
     steps = []
     with pytest.raises(StorageError, match=r"input file '.*inputs\.npz' does not exist"):
-        local.measure(
+        measured(
             [dense_tflite], **QUICK, inputs=str(tmp_path / "inputs.npz"), on_progress=lambda *step: steps.append(step)
         )
     assert steps == []
@@ -97,7 +104,7 @@ def test_a_missing_input_file_is_named_before_anything_starts(dense_tflite, tmp_
 def test_an_input_file_that_cannot_be_read_is_not_called_a_bad_model(dense_tflite, tmp_path):
     (tmp_path / "inputs.npz").write_text("not an archive")
     with pytest.raises(ModelError) as caught:
-        local.measure([dense_tflite], **QUICK, inputs=str(tmp_path / "inputs.npz"))
+        measured([dense_tflite], **QUICK, inputs=str(tmp_path / "inputs.npz"))
     assert "inputs.npz' is not a readable .npz archive" in str(caught.value)
     assert "Check that it is a whole" not in str(caught.value)
 
@@ -109,13 +116,13 @@ def test_a_worker_that_is_killed_is_reported_with_the_signal(dense_tflite):
                 child.kill()
 
     with pytest.raises(ModelError, match="killed by SIGKILL in step 'block'"):
-        local.measure([dense_tflite], **QUICK, on_progress=kill)
+        measured([dense_tflite], **QUICK, on_progress=kill)
     assert children() == []
 
 
 def test_a_worker_that_does_not_answer_in_time_is_ended(dense_tflite):
     with pytest.raises(ModelError, match=r"did not end within 0\.001 s \(step 'load'\)"):
-        local.measure([dense_tflite], **QUICK, timeout_seconds=0.001)
+        measured([dense_tflite], **QUICK, timeout_seconds=0.001)
     assert children() == []
 
 
@@ -126,7 +133,7 @@ def test_an_interruption_leaves_no_process_behind(dense_tflite, dense_onnx):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        local.measure([dense_tflite, dense_onnx], **QUICK, on_progress=interrupt)
+        measured([dense_tflite, dense_onnx], **QUICK, on_progress=interrupt)
     assert children() == []
 
 
@@ -140,7 +147,7 @@ def test_a_model_that_needs_more_memory_than_a_child_may_use_is_an_error(tmp_pat
     onnx.save(model, tmp_path / "large.onnx")
     monkeypatch.setenv("EDGEKD_CHILD_MEMORY_GIB", "0.4")
     with pytest.raises(ModelError, match=r"cannot measure .*large\.onnx"):
-        local.measure([tmp_path / "large.onnx"], processes=1)
+        measured([tmp_path / "large.onnx"], processes=1)
 
 
 def test_the_workers_of_a_killed_caller_end_by_themselves(dense_tflite, tmp_path):
@@ -149,11 +156,12 @@ def test_the_workers_of_a_killed_caller_end_by_themselves(dense_tflite, tmp_path
         "import os, sys, time\n"
         "from pathlib import Path\n"
         "import psutil\n"
+        "from edgekd.bench.plan import make_plan\n"
         "from edgekd.bench.targets import local\n"
         "def tell(done, total, text):\n"
         "    print(psutil.Process().children()[0].pid, flush=True)\n"
         "    time.sleep(60)\n"
-        "local.measure([Path(sys.argv[1])], min_warmup_seconds=0.01, on_progress=tell)\n"
+        "next(local.measure([Path(sys.argv[1])], make_plan(min_warmup_seconds=0.01), on_progress=tell))\n"
     )
     caller = subprocess.Popen([sys.executable, str(script), str(dense_tflite)], stdout=subprocess.PIPE, text=True)
     with caller:
@@ -173,7 +181,7 @@ def test_only_what_a_worker_needs_of_the_environment_reaches_it(monkeypatch, den
     def look(done, total, text):
         seen.update(children()[0].environ())
 
-    local.measure([dense_tflite], **{**QUICK, "processes": 1}, num_threads=2, on_progress=look)
+    measured([dense_tflite], **{**QUICK, "processes": 1}, num_threads=2, on_progress=look)
     assert seen["OMP_NUM_THREADS"] == "2"
     assert seen["PYTHONSAFEPATH"] == "1"
     assert "SECRET_TOKEN" not in seen
@@ -183,7 +191,7 @@ def test_only_what_a_worker_needs_of_the_environment_reaches_it(monkeypatch, den
 @pytest.mark.parametrize("count", [0, -1, 1.5, True])
 def test_a_count_below_one_is_refused(dense_tflite, name, count):
     with pytest.raises(RecipeError, match=rf"{name} is {count}: expected a whole number of at least 1"):
-        local.measure([dense_tflite], **{**QUICK, name: count})
+        measured([dense_tflite], **{**QUICK, name: count})
 
 
 @pytest.mark.parametrize(
@@ -198,11 +206,11 @@ def test_a_count_below_one_is_refused(dense_tflite, name, count):
 )
 def test_impossible_times_are_refused(dense_tflite, times):
     with pytest.raises(RecipeError, match="expected times that are not negative"):
-        local.measure([dense_tflite], **{**QUICK, **times})
+        measured([dense_tflite], **{**QUICK, **times})
 
 
 def test_no_model_and_the_same_model_twice_are_refused(dense_tflite):
     with pytest.raises(RecipeError, match="received 0 models"):
-        local.measure([])
+        measured([])
     with pytest.raises(RecipeError, match="received 2 models, 1 of them different"):
-        local.measure([dense_tflite, dense_tflite])
+        measured([dense_tflite, dense_tflite])

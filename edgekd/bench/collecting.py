@@ -1,0 +1,109 @@
+"""When a measurement has enough rounds."""
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Iterator
+
+from edgekd.bench import stats
+from edgekd.bench.rounds import Round
+from edgekd.bench.samples import Ended
+from edgekd.errors import RecipeError
+from edgekd.records import Latency
+
+LEAST_ROUNDS = 5  # before a narrow interval is believed: the spread of three processes is often small by chance
+MOST_PROCESSES = 100  # where only a goal is given
+
+
+@dataclasses.dataclass(frozen=True)
+class Goal:
+    """What ends a measurement before all of its processes have run.
+
+    Attributes:
+      precision: largest distance of an interval's ends from its value, as a share of it; None: no goal.
+      seconds: the time that there is; None: without limit.
+    """
+
+    precision: float | None = None
+    seconds: float | None = None
+
+    @classmethod
+    def checked(cls, *, precision: float | None, seconds: float | None, parts: int) -> "Goal":
+        """Returns the goal of one of several equal parts of the work.
+
+        Raises:
+          RecipeError: a number is out of range.
+        """
+        for name, value in (("precision", precision), ("seconds", seconds)):
+            if value is not None and not (
+                isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value > 0
+            ):
+                raise RecipeError(f"{name} is {value!r}: expected a number above 0.")
+        if precision is not None and precision >= 1:
+            raise RecipeError(f"precision is {precision!r}: expected a share of the latency, such as 0.02 for 2 %.")
+        return cls(precision, None if seconds is None or parts == 0 else seconds / parts)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the number of processes is what the goal takes."""
+        return self.precision is not None or self.seconds is not None
+
+    def reached(self, latency: Latency) -> bool:
+        """Returns whether an interval is narrow enough; False where there is no goal or no interval."""
+        width = half_width(latency)
+        return self.precision is not None and width is not None and width <= self.precision
+
+    def missed(self, latency: Latency) -> str | None:
+        """Returns a sentence for people where there is a goal of precision and it was not reached."""
+        if self.precision is None or self.reached(latency):
+            return None
+        width = half_width(latency)
+        observed = "there is no interval" if width is None else f"it is ±{width:.1%}"
+        return (
+            f"The interval was to be within ±{self.precision:.1%}, and {observed}: allow more time or more processes, "
+            "or make the machine quieter."
+        )
+
+
+@dataclasses.dataclass
+class Collected:
+    """The rounds that were measured so far, and why there are no more."""
+
+    rounds: list[Round] = dataclasses.field(default_factory=list)
+    ended: Ended = "processes"
+
+    def gather(
+        self, rounds: Iterator[Round], goal: Goal, *, clock: Callable[[], float] = time.monotonic
+    ) -> BaseException | None:
+        """Takes rounds until they end or the goal is met, and returns what broke them off, for the caller to raise."""
+        begin = clock()
+        try:
+            for measured in rounds:
+                self.rounds.append(measured)
+                ended = self._ended(goal, clock() - begin)
+                if ended is not None:
+                    self.ended = ended
+                    break
+        except KeyboardInterrupt as interruption:
+            self.ended = "interrupted"
+            return interruption
+        except Exception as error:
+            self.ended = "failed"
+            return error
+        return None
+
+    def _ended(self, goal: Goal, elapsed: float) -> Ended | None:
+        if goal.precision is not None and len(self.rounds) >= LEAST_ROUNDS:
+            models = zip(*self.rounds, strict=True)
+            if all(goal.reached(stats.summarise(processes)) for processes in models):
+                return "precision"
+        next_ends = elapsed * (1 + 1 / len(self.rounds))
+        return "seconds" if goal.seconds is not None and next_ends > goal.seconds else None
+
+
+def half_width(latency: Latency) -> float | None:
+    """Returns the larger distance of the interval's ends from its value, as a share of that; None without one."""
+    interval = latency.interval
+    if interval is None:
+        return None
+    return max(interval.high - interval.value, interval.value - interval.low) / interval.value

@@ -1,0 +1,120 @@
+"""The protocol of a worker, seen from the caller: commands go out, answers come back, and a death has a cause."""
+
+import contextlib
+import json
+import queue
+import signal
+import subprocess
+import threading
+from pathlib import Path
+from typing import IO, Any, cast
+
+import pydantic
+
+from edgekd.bench import worker
+from edgekd.bench.samples import ProcessSamples
+from edgekd.errors import ModelError
+
+_LINES_KEPT = 20
+
+
+class Connection:
+    """The caller's end of one worker process, wherever that runs.
+
+    Args:
+      process: speaks the worker's protocol on its standard input and output.
+      errors: what the process writes to its standard error; read where it dies.
+      path: the model, for messages.
+      timeout_seconds: longest time that an answer may take.
+      where: added to messages, such as ` on pi@board`.
+    """
+
+    def __init__(
+        self,
+        process: subprocess.Popen[str],
+        errors: IO[bytes],
+        path: Path,
+        timeout_seconds: float,
+        *,
+        where: str = "",
+    ) -> None:
+        self._process = process
+        self._commands = cast(IO[str], process.stdin)
+        self._lines = cast(IO[str], process.stdout)
+        self._errors = errors
+        self._model = f"{str(path)!r}{where}"
+        self._timeout_seconds = timeout_seconds
+        self._answers: queue.Queue[str] = queue.Queue()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def ask(self, command: str) -> dict[str, Any]:
+        """Sends one command and returns its answer."""
+        # A worker that has died cannot be written to: answer() then says what it died of.
+        with contextlib.suppress(BrokenPipeError):
+            self._commands.write(command + "\n")
+            self._commands.flush()
+        return self.answer(command)
+
+    def answer(self, step: str) -> dict[str, Any]:
+        """Waits for the next answer.
+
+        Raises:
+          ModelError: the worker died, or did not answer in time.
+        """
+        try:
+            line = self._answers.get(timeout=self._timeout_seconds)
+        except queue.Empty:
+            raise ModelError(
+                f"measuring {self._model} did not end within {self._timeout_seconds:g} s (step {step!r}): the "
+                "model hangs or is very slow. Raise timeout_seconds, or lower min_runs."
+            ) from None
+        if not line:
+            raise ModelError(self._cause_of_death(step))
+        received: dict[str, Any] = json.loads(line)
+        return received
+
+    def finish(self) -> ProcessSamples:
+        """Returns the worker's whole document."""
+        document = self.ask("finish")
+        try:
+            return ProcessSamples.model_validate(document)
+        except pydantic.ValidationError as error:
+            first = error.errors()[0]
+            raise ModelError(
+                f"measuring {self._model} gave an unexpected value for {first['loc']}: {first['msg']}. "
+                "Install edgekd anew: its worker and its library do not fit together."
+            ) from error
+
+    def close(self) -> None:
+        """Ends the process if it still runs, and frees what belongs to it."""
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
+        self._reader.join()
+        for stream in (self._commands, self._lines):
+            with contextlib.suppress(BrokenPipeError):
+                stream.close()
+
+    def _read(self) -> None:
+        for line in self._lines:
+            self._answers.put(line)
+        self._answers.put("")
+
+    def _cause_of_death(self, step: str) -> str:
+        status = self._process.wait()
+        self._errors.seek(0)
+        lines = [line.strip() for line in self._errors.read().decode(errors="replace").splitlines()[-_LINES_KEPT:]]
+        last = next((line for line in reversed(lines) if line), "no message")
+        if status < 0:
+            return (
+                f"cannot measure {self._model}: its process was killed by {signal.Signals(-status).name} in step "
+                f"{step!r} (last message: {last}). The file may be damaged, or need more memory than a "
+                "child process may use: export it again."
+            )
+        if status == worker.REFUSED_STATUS:
+            return f"cannot measure {self._model}: {last.removesuffix('.')}."
+        return (
+            f"cannot measure {self._model}: {last.removesuffix('.')}. Check that it is a whole .tflite or .onnx "
+            "file of built-in operators, or export it again."
+        )

@@ -1,0 +1,174 @@
+"""How a target measures latency: the settings that all of them share, checked once."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from edgekd import storage
+from edgekd.errors import RecipeError
+
+Mode = Literal["back_to_back", "periodic", "sustained"]
+DELEGATES = ("xnnpack", "none")
+_MS_PER_MINUTE = 60_000.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What `make_plan` takes, checked; see there."""
+
+    num_threads: int
+    processes: int
+    blocks: int
+    min_runs: int
+    min_block_ms: float
+    min_warmup_seconds: float
+    max_warmup_seconds: float
+    timeout_seconds: float
+    seed: int
+    inputs: str | None
+    batch: int | None
+    cores: tuple[int, ...] | None
+    delegate: str | None
+    interval_ms: float | None
+    minutes: float | None
+
+    @property
+    def mode(self) -> Mode:
+        """How the timed runs follow each other."""
+        if self.minutes is not None:
+            return "sustained"
+        return "back_to_back" if self.interval_ms is None else "periodic"
+
+    def job(self) -> dict[str, Any]:
+        """Returns the worker's job, without the model."""
+        return {
+            "num_threads": self.num_threads,
+            "seed": self.seed,
+            "inputs": self.inputs,
+            "batch": self.batch,
+            "cores": None if self.cores is None else list(self.cores),
+            "delegate": self.delegate,
+            "interval_ms": self.interval_ms,
+            "blocks": None,
+            "min_runs": self.min_runs,
+            "min_block_ms": self.min_block_ms,
+            "min_warmup_seconds": self.min_warmup_seconds,
+            "max_warmup_seconds": self.max_warmup_seconds,
+        }
+
+
+def make_plan(
+    *,
+    num_threads: int = 1,
+    processes: int = 5,
+    blocks: int = 4,
+    min_runs: int = 25,
+    min_block_ms: float = 50.0,
+    min_warmup_seconds: float = 0.5,
+    max_warmup_seconds: float = 5.0,
+    timeout_seconds: float = 120.0,
+    seed: int = 0,
+    inputs: str | None = None,
+    batch: int | None = None,
+    cores: Sequence[int] | None = None,
+    delegate: str | None = None,
+    interval_ms: float | None = None,
+    minutes: float | None = None,
+) -> Plan:
+    """Returns the checked settings of a measurement.
+
+    Args:
+      num_threads: of the runtime, >= 1.
+      processes: fresh processes per model; an interval needs three. A sustained measurement uses one.
+      blocks: timed blocks per process.
+      min_runs: least runs of a block.
+      min_block_ms: least duration of a block, milliseconds.
+      min_warmup_seconds: least warm-up of each process.
+      max_warmup_seconds: most warm-up, where the model does not become steady.
+      timeout_seconds: longest time that one step of a process may take.
+      seed: of the order of the blocks and of the random inputs.
+      inputs: .npz file with one array per input name, instead of random inputs.
+      batch: size of the first dimension of every input, or None: as the model says, 1 where it may vary.
+      cores: the processor cores that the workers are pinned to, or None.
+      delegate: for LiteRT: `xnnpack` (refused where it takes no operator), `none`, or None for LiteRT's own choice,
+        which is XNNPACK where it helps.
+      interval_ms: a run starts every so many milliseconds (periodic), as with a camera; None: one after the other.
+      minutes: measure each model for so long in one process, to see whether it slows down (sustained).
+
+    Raises:
+      RecipeError: a setting is out of range, or two exclude each other.
+      StorageError: there is no such input file.
+    """
+    _check_counts(num_threads=num_threads, processes=processes, blocks=blocks, min_runs=min_runs)
+    if batch is not None:
+        _check_counts(batch=batch)
+    _check_times(min_block_ms, min_warmup_seconds, max_warmup_seconds, timeout_seconds)
+    _check_cores(cores)
+    if delegate is not None and delegate not in DELEGATES:
+        raise RecipeError(f"delegate is {delegate!r}: expected {' or '.join(map(repr, DELEGATES))}.")
+    for name, value in (("interval_ms", interval_ms), ("minutes", minutes)):
+        if value is not None and not (_is_finite(value) and value > 0):
+            raise RecipeError(f"{name} is {value!r}: expected a number above 0.")
+    if interval_ms is not None and max(min_runs * interval_ms, min_block_ms) > timeout_seconds * 1e3:
+        raise RecipeError(
+            f"a block of {min_runs} runs every {interval_ms:g} ms takes longer than timeout_seconds="
+            f"{timeout_seconds:g}: lower min_runs or raise the timeout."
+        )
+    if minutes is not None and interval_ms is not None:
+        raise RecipeError("minutes and interval_ms exclude each other: measure sustained or periodic.")
+    if minutes is not None and min_block_ms > minutes * _MS_PER_MINUTE:
+        raise RecipeError(f"min_block_ms={min_block_ms:g} is longer than minutes={minutes:g}: lower it.")
+    if inputs is not None:
+        storage.require_file(Path(inputs), "input file")
+    return Plan(
+        num_threads=num_threads,
+        processes=processes if minutes is None else 1,
+        blocks=blocks,
+        min_runs=min_runs,
+        min_block_ms=min_block_ms,
+        min_warmup_seconds=min_warmup_seconds,
+        max_warmup_seconds=max_warmup_seconds,
+        timeout_seconds=timeout_seconds,
+        seed=seed,
+        inputs=inputs,
+        batch=batch,
+        cores=None if cores is None else tuple(cores),
+        delegate=delegate,
+        interval_ms=interval_ms,
+        minutes=minutes,
+    )
+
+
+def _check_counts(**counts: int) -> None:
+    for name, count in counts.items():
+        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+            raise RecipeError(f"{name} is {count!r}: expected a whole number of at least 1.")
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _check_times(min_block_ms: float, min_warmup_seconds: float, max_warmup_seconds: float, timeout: float) -> None:
+    times = (min_block_ms, min_warmup_seconds, max_warmup_seconds, timeout)
+    if (
+        not all(_is_finite(time) for time in times)
+        or min(times) < 0
+        or min_warmup_seconds > max_warmup_seconds
+        or timeout == 0
+    ):
+        raise RecipeError(
+            f"received min_block_ms={min_block_ms!r}, min_warmup_seconds={min_warmup_seconds!r}, max_warmup_seconds="
+            f"{max_warmup_seconds!r}, timeout_seconds={timeout!r}: expected times that are not negative, a timeout "
+            "above 0 and a least warm-up that is not above the most."
+        )
+
+
+def _check_cores(cores: Sequence[int] | None) -> None:
+    if cores is None:
+        return
+    whole = all(isinstance(core, int) and not isinstance(core, bool) and core >= 0 for core in cores)
+    if not cores or not whole or len(set(cores)) < len(cores):
+        raise RecipeError(f"cores is {list(cores)}: expected different core numbers from 0, at least one.")

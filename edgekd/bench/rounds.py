@@ -1,0 +1,102 @@
+"""The order in which models are measured: rounds of fresh processes, with the models' blocks shuffled.
+
+A disturbance of the machine then meets all models alike, and a round is the unit of every comparison.
+"""
+
+import contextlib
+import itertools
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from edgekd.bench.connection import Connection
+from edgekd.bench.plan import Plan
+from edgekd.bench.samples import ProcessSamples
+from edgekd.errors import RecipeError
+
+Round = tuple[ProcessSamples, ...]
+"""What one fresh process of each model measured, in the order of the models."""
+
+OnProgress = Callable[[int, int, str], None]
+_Thing = TypeVar("_Thing")
+
+
+def run(
+    paths: Sequence[Path],
+    plan: Plan,
+    start: Callable[[Path], AbstractContextManager[Connection]],
+    *,
+    on_progress: OnProgress | None = None,
+) -> Iterator[Round]:
+    """Yields one round after the other.
+
+    A round starts one process per model, warms each up, then runs their blocks in an order that is shuffled anew for
+    every block; only one process works at any time. Its processes have ended when it is yielded. A sustained plan has
+    one round, in which each model runs alone for its minutes.
+
+    Args:
+      paths: the models.
+      plan: how to measure them.
+      start: opens a worker that has loaded its model and run it once, and ends it however the block is left.
+      on_progress: called with (steps done, steps in all, what was done); a step is a warm-up or a block.
+
+    Raises:
+      RecipeError: no model, or one twice.
+      ModelError: a model cannot be measured; the message has the runtime's own words.
+    """
+    if not paths or len(set(paths)) < len(paths):
+        raise RecipeError(
+            f"received {len(paths)} models, {len(set(paths))} of them different: name at least one, once."
+        )
+    if plan.minutes is not None:
+        yield _sustained_round(paths, plan.minutes, start, on_progress)
+        return
+    generator = np.random.default_rng(plan.seed)
+    steps, total = itertools.count(1), plan.processes * len(paths) * (1 + plan.blocks)
+
+    def report(path: Path, what: str) -> None:
+        if on_progress is not None:
+            on_progress(next(steps), total, f"{what} {path.name}")
+
+    for _ in range(plan.processes):
+        with contextlib.ExitStack() as alive:
+            workers = {}
+            for path in _shuffled(paths, generator):
+                workers[path] = alive.enter_context(start(path))
+                workers[path].ask("warm-up")
+                report(path, "warmed up")
+            for _ in range(plan.blocks):
+                for path in _shuffled(paths, generator):
+                    workers[path].ask("block")
+                    report(path, "measured")
+            measured = tuple(workers[path].finish() for path in paths)
+        yield measured
+
+
+def _sustained_round(
+    paths: Sequence[Path],
+    minutes: float,
+    start: Callable[[Path], AbstractContextManager[Connection]],
+    on_progress: OnProgress | None,
+) -> Round:
+    seconds = 60 * minutes
+    measured = []
+    for index, path in enumerate(paths):
+        with start(path) as worker:
+            worker.ask("warm-up")
+            begin = time.monotonic()
+            while (elapsed := time.monotonic() - begin) < seconds:
+                worker.ask("block")
+                if on_progress is not None:
+                    done = index * seconds + min(elapsed, seconds)
+                    on_progress(int(done), round(len(paths) * seconds), f"measured {path.name}")
+            measured.append(worker.finish())
+    return tuple(measured)
+
+
+def _shuffled(things: Sequence[_Thing], generator: np.random.Generator) -> list[_Thing]:
+    return [things[index] for index in generator.permutation(len(things))]
