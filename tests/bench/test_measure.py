@@ -172,3 +172,81 @@ def test_measuring_imports_no_tensorflow_and_no_keras(tmp_path, dense_tflite):
     )
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) >= 5
+
+
+def test_batches_are_measured_on_their_own(tmp_path, dense_tflite, dense_onnx):
+    found = bench.measure(
+        [dense_tflite, dense_onnx], raw_folder=tmp_path / "raw", batches=(1, 4), **{**QUICK, "processes": 1}
+    )
+    assert [(record.artifact, record.batch) for record in found] == [
+        ("dense.tflite", 1),
+        ("dense.onnx", 1),
+        ("dense.tflite", 4),
+        ("dense.onnx", 4),
+    ]
+    raw = RawSamples.read(tmp_path / found[3].samples_path)
+    assert raw.batch == 4
+    assert raw.processes[0].inputs[0].shape == (4, 64)
+    assert found[0].macs == found[2].macs == 64 * 16
+
+
+def test_a_goal_of_precision_ends_the_measurement_or_is_said_to_be_missed(tmp_path, dense_tflite):
+    settings = {key: value for key, value in QUICK.items() if key != "processes"}
+    (easy,) = bench.measure([dense_tflite], raw_folder=tmp_path, precision=0.99, **settings)
+    assert (easy.ended, easy.processes) == ("precision", 5)
+    (hard,) = bench.measure([dense_tflite], raw_folder=tmp_path, precision=1e-9, **{**QUICK, "processes": 3})
+    assert hard.ended == "processes"
+    assert any("The interval was to be within" in warning for warning in hard.warnings)
+
+
+def test_a_budget_of_seconds_ends_the_measurement(tmp_path, dense_tflite):
+    (found,) = bench.measure([dense_tflite], raw_folder=tmp_path, seconds=0.01, **QUICK)
+    assert (found.ended, found.processes) == ("seconds", 1)
+
+
+def interrupted(done):
+    def interrupt(step, total, text):
+        if step == done:
+            raise KeyboardInterrupt
+
+    return interrupt
+
+
+def test_what_was_measured_before_an_interruption_is_kept_and_marked(tmp_path, dense_tflite):
+    (found,) = bench.measure(
+        [dense_tflite], raw_folder=tmp_path / "raw", on_progress=interrupted(5), keep_partial=True, **QUICK
+    )
+    assert (found.ended, found.processes) == ("interrupted", 1)
+    with pytest.raises(KeyboardInterrupt):
+        bench.measure([dense_tflite], raw_folder=tmp_path / "raised", on_progress=interrupted(5), **QUICK)
+    (raw,) = (tmp_path / "raised").iterdir()
+    assert RawSamples.read(raw).ended == "interrupted"
+
+
+def test_an_interruption_before_the_first_round_leaves_nothing(tmp_path, dense_tflite):
+    with pytest.raises(KeyboardInterrupt):
+        bench.measure(
+            [dense_tflite], raw_folder=tmp_path / "raw", on_progress=interrupted(1), keep_partial=True, **QUICK
+        )
+    assert not (tmp_path / "raw").exists()
+
+
+def test_a_sustained_measurement_has_medians_of_minutes(tmp_path, dense_tflite, dense_onnx):
+    found = bench.measure(
+        [dense_tflite, dense_onnx], raw_folder=tmp_path, minutes=0.005, min_block_ms=20.0, min_warmup_seconds=0.01
+    )
+    for record in found:
+        assert (record.mode, record.processes, record.throttled) == ("sustained", 1, None)
+        assert len(record.minute_medians_ms) == 1
+        assert not any("too few for an interval" in warning for warning in record.warnings)
+
+
+def test_a_periodic_measurement_counts_late_runs(tmp_path, dense_tflite):
+    (found,) = bench.measure([dense_tflite], raw_folder=tmp_path, interval_ms=2.0, **{**QUICK, "processes": 1})
+    assert (found.mode, found.interval_ms) == ("periodic", 2.0)
+    assert 0 <= found.late_runs < found.num_runs
+
+
+def test_an_address_belongs_to_targets_that_have_one(tmp_path, dense_tflite):
+    with pytest.raises(RecipeError, match="target 'local' is written 'local': it has no address"):
+        bench.measure([dense_tflite], raw_folder=tmp_path, target="local://here", **QUICK)

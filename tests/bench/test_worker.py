@@ -168,3 +168,97 @@ def test_the_peak_memory_of_a_worker_is_its_own_and_not_its_parents(tmp_path, de
     document = json.loads(run_worker(tmp_path, dense_tflite).stdout)
     assert document["peak_memory_source"] == "VmHWM"
     assert document["memory_before_load_bytes"] < document["peak_memory_bytes"] < len(parents)
+
+
+def document_of(tmp_path, model, **changes):
+    done = run_worker(tmp_path, model, **changes)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def refusal_of(tmp_path, model, **changes):
+    done = run_worker(tmp_path, model, **changes)
+    assert done.returncode == worker.REFUSED_STATUS, done.stderr
+    return done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("model", ["dense_tflite", "dynamic_batch_tflite", "dense_onnx"])
+def test_a_batch_reaches_the_runtime(tmp_path, request, model):
+    document = document_of(tmp_path, request.getfixturevalue(model), batch=3)
+    assert document["inputs"][0]["shape"] == [3, 64]
+
+
+def test_a_batch_that_the_file_does_not_carry_is_refused(tmp_path):
+    import onnx
+
+    value, kind = onnx.helper.make_tensor_value_info, onnx.TensorProto.FLOAT
+    flat = onnx.numpy_helper.from_array(np.array([1, -1], np.int64), "flat")
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Reshape", ["x", "flat"], ["y"])],
+        "g",
+        [value("x", kind, ["batch", 4])],
+        [value("y", kind, [1, None])],
+        [flat],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, tmp_path / "fixed.onnx")
+    assert "with a batch of 2 the output 'y' has the shape [1, 8]" in refusal_of(
+        tmp_path, tmp_path / "fixed.onnx", batch=2
+    )
+    graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+    onnx.save(
+        onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8),
+        tmp_path / "one.onnx",
+    )
+    assert "so the batch cannot be 2" in refusal_of(tmp_path, tmp_path / "one.onnx", batch=2)
+
+
+def test_litert_runs_with_and_without_its_delegate(tmp_path, dense_tflite, dense_onnx):
+    with_it = document_of(tmp_path, dense_tflite, delegate="xnnpack")
+    assert (with_it["operators"], with_it["delegated_operators"]) == (1, 1)
+    without = document_of(tmp_path, dense_tflite, delegate="none")
+    assert without["delegate"] is None
+    assert (without["operators"], without["delegated_operators"]) == (1, 0)
+    assert "'none' is LiteRT's" in refusal_of(tmp_path, dense_onnx, delegate="none")
+
+
+def test_a_delegate_that_takes_nothing_is_refused(tmp_path, dense_tflite):
+    from ai_edge_litert import schema_py_generated as schema
+    from flatbuffers import Builder
+
+    model = schema.ModelT.InitFromPackedBuf(dense_tflite.read_bytes())
+    graph = model.subgraphs[0]
+    graph.operators = [schema.OperatorT()]
+    graph.operators[0].inputs, graph.operators[0].outputs = np.int32([0, 0]), np.int32([3])
+    graph.tensors[3].shape = graph.tensors[0].shape
+    model.operatorCodes[0].builtinCode = schema.BuiltinOperator.ATAN2
+    model.operatorCodes[0].deprecatedBuiltinCode = 127  # look in the other field
+    model.operatorCodes[0].version = 1
+    builder = Builder(1024)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    path = tmp_path / "atan2.tflite"
+    path.write_bytes(builder.Output())
+    assert document_of(tmp_path, path)["delegated_operators"] == 0
+    assert "XNNPACK takes none of the 1 operators" in refusal_of(tmp_path, path, delegate="xnnpack")
+
+
+def test_a_worker_keeps_to_its_cores(tmp_path, dense_tflite):
+    core = worker.affinity_cores()[-1]
+    assert document_of(tmp_path, dense_tflite, cores=[core])["affinity_cores"] == [core]
+    assert "cannot be pinned to the cores [4096]" in refusal_of(tmp_path, dense_tflite, cores=[4096])
+
+
+def test_periodic_runs_start_at_their_times(tmp_path, dense_tflite):
+    document = document_of(tmp_path, dense_tflite, interval_ms=4.0, min_runs=10, min_block_ms=0.0)
+    for block in document["blocks"]:
+        assert len(block["samples_ns"]) == 10
+        assert block["loop_ns_per_run"] is None
+        assert block["late_runs"] < 10
+    first, second = (block["begin_ns"] for block in document["blocks"])
+    assert second - first >= 9 * 4e6  # ten runs, the first at once
+    assert document_of(tmp_path, dense_tflite)["blocks"][0]["late_runs"] is None
+
+
+def test_runs_that_cannot_start_in_time_are_counted(tmp_path, dense_tflite):
+    document = document_of(tmp_path, dense_tflite, interval_ms=1e-6, min_runs=10, min_block_ms=0.0)
+    assert [block["late_runs"] for block in document["blocks"]] == [9, 9]
