@@ -126,7 +126,8 @@ def open_runner(
             interpreter.allocate_tensors()
     except (RuntimeError, ValueError) as error:
         specs(interpreter, path.name)  # a string among the inputs says more than what it broke
-        raise ModelError(_why_not(path, interpreter, error)) from error
+        raise ModelError(_why_not(path, error)) from error
+    specs(interpreter, path.name)  # of a damaged graph that LiteRT prepared all the same
     if by_signature and signature is None:
         signature = _only_signature(interpreter, path)
     first = iter([interpreter])
@@ -142,7 +143,10 @@ def read_specs(path: Path) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ..
 
 def select_operators(path: Path) -> tuple[str, ...]:
     """Returns the names of the TensorFlow ("Flex") operators in a TFLite file, sorted."""
-    return _select_operators(_interpreter(path, num_threads=1, xnnpack=False))
+    # From the file, since LiteRT's interpreter describes operators with their tensors, and stumbles over a name that is
+    # no text or a type that NumPy lacks.
+    codes = flatbuffer.read(path.read_bytes()).operatorCodes or ()
+    return tuple(sorted({name for name in map(flatbuffer.operator_name, codes) if name.startswith("Flex")}))
 
 
 def specs(interpreter: Interpreter, name: str) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
@@ -182,16 +186,11 @@ def _interpreter(path: Path, *, num_threads: int, xnnpack: bool) -> Interpreter:
         raise ModelError(f"{str(path)!r} is damaged or not a TFLite model: {one_line(error)}") from error
 
 
-def _select_operators(interpreter: Interpreter) -> tuple[str, ...]:
+def _why_not(path: Path, error: BaseException) -> str:
     try:
-        names = {operator["op_name"] for operator in interpreter._get_ops_details()}
-    except UnicodeDecodeError:  # LiteRT also reads the tensors' names, which in a damaged file are no text
-        names = set()
-    return tuple(sorted(name for name in names if name.startswith("Flex")))
-
-
-def _why_not(path: Path, interpreter: Interpreter, error: BaseException) -> str:
-    flex = _select_operators(interpreter)
+        flex = select_operators(path)
+    except ModelError:  # LiteRT has read what the schema's own reader cannot
+        flex = ()
     if flex:
         return (
             f"{path.name!r} contains TensorFlow operators ({', '.join(flex)}), which no Python runtime of TFLite "

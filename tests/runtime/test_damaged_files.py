@@ -86,12 +86,24 @@ def test_a_file_that_crashes_the_interpreter_is_an_error_here(files, tmp_path):
         open_runner(path)
 
 
-def test_an_output_that_does_not_exist_is_refused(files, tmp_path):
-    def lose_the_output(model):
-        model.subgraphs[0].outputs = np.int32([-1])
+@pytest.mark.parametrize("side", ["inputs", "outputs"])
+def test_an_input_or_output_that_does_not_exist_is_refused(side, files, tmp_path):
+    def lose_it(model):
+        setattr(model.subgraphs[0], side, np.int32([-1]))
+        model.signatureDefs = []
 
-    path = rewritten(files / "static.tflite", tmp_path / "model.tflite", lose_the_output)
+    path = rewritten(files / "static.tflite", tmp_path / "model.tflite", lose_it)
     with pytest.raises(ModelError, match="is damaged"):
+        open_runner(path)
+
+
+def test_a_type_that_numpy_lacks_is_refused_with_the_engines_reason(files, tmp_path):
+    def make_a_feature_map_bfloat16(model):
+        (graph,) = model.subgraphs
+        graph.tensors[graph.operators[0].outputs[0]].type = schema.TensorType.BFLOAT16
+
+    path = rewritten(files / "static.tflite", tmp_path / "model.tflite", make_a_feature_map_bfloat16)
+    with pytest.raises(ModelError, match=r"LiteRT could not prepare 'model\.tflite': .*BFLOAT16"):
         open_runner(path)
 
 
