@@ -588,7 +588,7 @@ def verify_models(
     Args:
       reference: a network of Keras 3 or tf_keras; or the path of a .keras, .h5, .tflite or .onnx file or of a
         SavedModel folder, with `@RUNTIME` behind it or not.
-      candidates: of the same kinds.
+      candidates: of the same kinds; there need be none for a matrix of one file in several runtimes.
       data: a dataset or its name, a split, an .npz file with an array for each input, or a folder of images. Seeded
         samples by default.
       seeded: how many of these, 64 by default.
@@ -596,7 +596,7 @@ def verify_models(
       ranges: {input: (low, high)} of seeded samples, where it is not the one that a file declares.
       shapes: {input: shape with the batch}, for inputs with open sizes.
       runtimes: run each TFLite and ONNX candidate in each of these that can, such as litert_builtin; "all" of them.
-      matrix: compare every pair of models.
+      matrix: compare every pair of models, the reference in every runtime too.
       signature: which one of TFLite files and SavedModels to run.
       classes: the output whose argmax is the class, where several may be.
       paired: {an input's or output's name of the reference: the candidates' name}; else by name or by position.

@@ -40,7 +40,11 @@ _STATUS = {"passed": 0, "failed": 1, "inconclusive": 3}
     help="Run each candidate in this runtime, such as litert_builtin, onnxruntime_unoptimised, tflite_micro, or in "
     "all; repeatable. For one file: FILE@RUNTIME.",
 )
-@click.option("--matrix", is_flag=True, help="Compare every pair of models, not only with the first one.")
+@click.option(
+    "--matrix",
+    is_flag=True,
+    help="Compare every pair of models, not only with the first one; of one file, with --runtime all, its runtimes.",
+)
 @click.option("--signature", metavar="NAME", help="Which signature of TFLite files and SavedModels to run.")
 @click.option("--classes", metavar="OUTPUT", help="The output whose largest value is the class, if there are several.")
 @click.option(
@@ -152,8 +156,10 @@ def command(
             raise click.UsageError("--stages RUN takes the models of the run: give no others.")
         _stages(stages, runtimes, as_json)
         return
-    if reference is None or not candidates:
-        raise click.UsageError("give a REFERENCE and at least one of CANDIDATES, or --stages RUN.")
+    if reference is None or not (candidates or matrix):
+        raise click.UsageError(
+            "give a REFERENCE and at least one of CANDIDATES, one file with --matrix --runtime all, or --stages RUN."
+        )
     from edgekd.cli import _verification
     from edgekd.pipeline.verification import verify_models
     from edgekd.verify.tolerances import Limits

@@ -90,8 +90,11 @@ def _sources(
     """Returns what to open and what to call it: every candidate in every runtime that was asked for."""
     first = _in_runtimes(reference, runtimes if matrix else ())
     others = [each for candidate in candidates for each in _in_runtimes(candidate, runtimes)]
-    if not others:
-        raise ShapeError("no candidate was given: a reference and at least one candidate are needed.")
+    if not others and not (matrix and len(first) > 1):
+        raise ShapeError(
+            "no candidate was given: a reference and at least one candidate are needed, or for a matrix one file and "
+            "several runtimes (--runtime all)."
+        )
     judged = [*first, *others] if matrix else others
     short = len({_name(each) for each in judged}) == len(judged)
     labels = [_name(each) if short else str(getattr(each, "name", each)) for each in (*first, *others)]

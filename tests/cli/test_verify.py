@@ -109,6 +109,16 @@ def test_a_matrix_shows_every_pair(edgekd_command, models):
     assert rows[3][-1] == "identical"
 
 
+def test_a_matrix_of_one_file_compares_its_runtimes(edgekd_command, models):
+    result = edgekd_command("verify", models[0], "--matrix", "--runtime", "all", "--json")
+    assert result.status == 0, result.err
+    (pair,) = json.loads(result.out)["pairs"]
+    assert (pair["reference"], pair["candidate"]) == ("a.onnx@onnxruntime", "a.onnx@onnxruntime_unoptimised")
+    alone = edgekd_command("verify", models[0], "--matrix")
+    assert alone.status == 2
+    assert "or for a matrix one file and several runtimes (--runtime all)" in alone.err
+
+
 def test_open_sizes_ranges_and_seeds_are_options(edgekd_command, linear):
     model = linear("open.onnx", np.ones((3, 2)), shape=("batch", "frames"))
     refused = edgekd_command("verify", model, model)
