@@ -67,6 +67,10 @@ class StorageError(EdgekdError):
     """A file or folder that cannot be written, or that is damaged or belongs to something else."""
 
 
+class TargetError(EdgekdError):
+    """A device to measure on that cannot be reached, or that lacks what measuring takes."""
+
+
 class WorkerError(EdgekdError):
     """Worker processes that end again and again before their work is done."""
 

@@ -223,6 +223,16 @@ class Comparison(Record):
     outputs: tuple[OutputError, ...]
 
 
+class Machine(Record):
+    """What a model ran on: the system's and the processor's names as that machine gives them."""
+
+    system: str
+    architecture: str
+    cpu: str
+    logical_cores: int
+    memory_bytes: int
+
+
 class Latency(Record):
     """Percentiles of single-inference latency over all processes, in milliseconds (NumPy's linear definition).
 
@@ -249,10 +259,12 @@ class Measurement(Record):
     numbers are those of the whole rounds before. `late_runs` are those of a periodic measurement that could not start
     in time. `minute_medians_ms` and `throttled` belong to a sustained one; `throttled` is None where it was too short
     to tell. `macs` are the multiply-accumulates of one inference with the file's own batch, None where not known.
+    `machine` is the one that measured, wherever it stands; None in records of versions that did not note it.
     """
 
     artifact: str
     target: str
+    machine: Machine | None = None
     runtime: str
     num_threads: int
     batch: int | None = None

@@ -21,7 +21,26 @@ if TYPE_CHECKING:
 
 # Debian's package dataset-fashion-mnist puts the four official files here.
 _FASHION_MNIST = Path(os.environ.get("EDGEKD_FASHION_MNIST_DIR", "/usr/share/datasets/fashion-mnist"))
-_REQUIRED = os.environ.get("EDGEKD_REQUIRE_FASHION_MNIST") == "1"
+_SSHD = "/usr/sbin/sshd"
+
+
+@dataclasses.dataclass(frozen=True)
+class _Debian:
+    """What tests of one marker need from a Debian package; in CI it is required, elsewhere they are left out."""
+
+    package: str
+    present: bool
+    where: str
+
+    @property
+    def required(self) -> bool:
+        return os.environ.get("EDGEKD_REQUIRE_DEBIAN_PACKAGES") == "1"
+
+
+_DEBIAN = {
+    "fashion_mnist": _Debian("dataset-fashion-mnist", _FASHION_MNIST.is_dir(), str(_FASHION_MNIST)),
+    "sshd": _Debian("openssh-server", Path(_SSHD).is_file() and shutil.which("ssh") is not None, _SSHD),
+}
 
 
 def pytest_configure() -> None:
@@ -35,16 +54,17 @@ def pytest_unconfigure() -> None:
     shutil.rmtree(os.environ["EDGEKD_CACHE_DIR"], ignore_errors=True)
 
 
-def pytest_report_header() -> str:
-    where = str(_FASHION_MNIST) if _FASHION_MNIST.is_dir() else "absent: its tests are left out"
-    return f"official Fashion-MNIST files: {where}"
+def pytest_report_header() -> list[str]:
+    return [
+        f"Debian's {each.package}: {each.where if each.present else 'absent: its tests are left out'}"
+        for each in _DEBIAN.values()
+    ]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leaves out the tests of the official files where these are absent, unless they are required (as in CI)."""
-    if _FASHION_MNIST.is_dir() or _REQUIRED:
-        return
-    left_out = [item for item in items if item.get_closest_marker("fashion_mnist")]
+    """Leaves out the tests of what is absent, unless it is required (as in CI)."""
+    absent = [marker for marker, each in _DEBIAN.items() if not each.present and not each.required]
+    left_out = [item for item in items if any(item.get_closest_marker(marker) for marker in absent)]
     if left_out:
         items[:] = [item for item in items if item not in left_out]
         config.hook.pytest_deselected(items=left_out)
@@ -61,6 +81,13 @@ def fashion_mnist_files() -> Path:
     """The folder with the four official gzipped IDX files of Fashion-MNIST."""
     assert _FASHION_MNIST.is_dir(), f"{_FASHION_MNIST} is missing: apt-get install dataset-fashion-mnist"
     return _FASHION_MNIST
+
+
+@pytest.fixture(scope="session")
+def sshd_program() -> str:
+    """OpenSSH's server; there is a client too."""
+    assert _DEBIAN["sshd"].present, f"{_SSHD} or ssh is missing: apt-get install openssh-server openssh-client"
+    return _SSHD
 
 
 @contextlib.contextmanager

@@ -19,7 +19,7 @@ from edgekd.pipeline.stage import STUDENT_DISTILLED
 ROOT = Path(__file__).parents[1]
 GUIDES = {
     name: (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
-    for name in ("distillation", "export", "quantisation", "sparsity", "verify", "inspect", "ci")
+    for name in ("distillation", "export", "quantisation", "sparsity", "verify", "inspect", "ci", "bench-targets")
 }
 
 # What a reader puts a fragment into; the sizes of the error messages' shapes are those of its data.

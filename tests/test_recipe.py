@@ -148,6 +148,15 @@ def test_a_missing_section_is_named(problem, section):
         ("bench: {targets: [local, local]}", "bench: targets is ['local', 'local']: give each once"),
         ("bench: {threads: [0]}", "bench.threads.0: expected a number greater than 0"),
         ("bench: {targets: [remote]}", "bench: unknown target 'remote'"),
+        (
+            "bench: {targets: ['ssh://pi:secret@board']}",
+            "bench: the address of target 'ssh://pi:...@board' holds a pass",
+        ),
+        ("bench: {targets: [local], python: python3}", "bench: unknown key or argument of target 'local': 'python'"),
+        (
+            "bench: {targets: [local, 'ssh://board'], python: 3}",
+            "bench: argument of targets 'local', 'ssh': python must be a string, got 3",
+        ),
         ("calibration: {samples: 0}", "calibration.samples: expected a number greater than 0"),
     ],
 )
@@ -598,3 +607,10 @@ def test_a_recipe_that_names_no_export_gets_two_files_and_an_empty_list_gets_non
     files = [export.file_name for export in recipe.from_document(networks).export]
     assert files == ["student-float32.tflite", "student-int8.tflite"]
     assert recipe.from_document(networks, overrides=["export=[]"]).export == ()
+
+
+def test_each_target_takes_the_settings_that_it_has(load):
+    bench = load(MINIMAL + "bench: {targets: [local, 'ssh://pi@board'], python: venv/bin/python, min_runs: 3}").bench
+    assert bench.settings_of("local")["min_runs"] == bench.settings_of("ssh://pi@board")["min_runs"] == 3
+    assert bench.settings_of("ssh://pi@board")["python"] == "venv/bin/python"
+    assert "python" not in bench.settings_of("local")

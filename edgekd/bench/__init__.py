@@ -6,7 +6,6 @@ NumPy and one runtime, `targets` says where, `stats` turns samples into numbers 
 
 import dataclasses
 import itertools
-import os
 import re
 import statistics
 from collections.abc import Mapping, Sequence
@@ -112,7 +111,6 @@ def measure(
                 target=target,
                 num_threads=plan.num_threads,
                 batch=plan.batch,
-                logical_cores=os.cpu_count() or 1,
                 settings=_settings_of(plan, own, given),
                 ended=collected.ended,
                 processes=tuple(each[position] for each in collected.rounds),
@@ -169,11 +167,12 @@ def _measurement(
     latency = stats.summarise(processes)
     late = [block.late_runs for process in processes for block in process.blocks if block.late_runs is not None]
     sustained = sustain.judge(first) if plan.mode == "sustained" else None
-    noise = stats.warnings(processes, logical_cores=raw.logical_cores, single=sustained is not None)
+    noise = stats.warnings(processes, logical_cores=first.machine.logical_cores, single=sustained is not None)
     missed = goal.missed(latency)
     return Measurement(
         artifact=raw.artifact,
         target=raw.target,
+        machine=first.machine,
         runtime=f"{first.runtime} {first.runtime_version}{delegate}",
         num_threads=raw.num_threads,
         batch=raw.batch,

@@ -1,9 +1,10 @@
 """When a measurement has enough rounds."""
 
+import contextlib
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 
 from edgekd.bench import stats
 from edgekd.bench.rounds import Round
@@ -73,17 +74,18 @@ class Collected:
     ended: Ended = "processes"
 
     def gather(
-        self, rounds: Iterator[Round], goal: Goal, *, clock: Callable[[], float] = time.monotonic
+        self, rounds: Generator[Round, None, None], goal: Goal, *, clock: Callable[[], float] = time.monotonic
     ) -> BaseException | None:
         """Takes rounds until they end or the goal is met, and returns what broke them off, for the caller to raise."""
         begin = clock()
         try:
-            for measured in rounds:
-                self.rounds.append(measured)
-                ended = self._ended(goal, clock() - begin)
-                if ended is not None:
-                    self.ended = ended
-                    break
+            with contextlib.closing(rounds):  # so that a device is left at once, and not when the memory is collected
+                for measured in rounds:
+                    self.rounds.append(measured)
+                    ended = self._ended(goal, clock() - begin)
+                    if ended is not None:
+                        self.ended = ended
+                        break
         except KeyboardInterrupt as interruption:
             self.ended = "interrupted"
             return interruption

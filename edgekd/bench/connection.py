@@ -13,9 +13,12 @@ import pydantic
 
 from edgekd.bench import worker
 from edgekd.bench.samples import ProcessSamples
-from edgekd.errors import ModelError
+from edgekd.errors import ModelError, TargetError
 
 _LINES_KEPT = 20
+_LOST = 255  # the exit status of a client, such as ssh, whose connection broke
+_NO_SESSION = "Session open refused by peer"  # ssh's words
+_SIGNALLED = 128  # to which a shell adds the signal that ended its command
 
 
 class Connection:
@@ -26,7 +29,8 @@ class Connection:
       errors: what the process writes to its standard error; read where it dies.
       path: the model, for messages.
       timeout_seconds: longest time that an answer may take.
-      where: added to messages, such as ` on pi@board`.
+      where: added to messages, such as ` on pi@board`; empty on this machine. Elsewhere the process is a client, which
+        ends with the status of the remote shell that ran the worker, or with 255.
     """
 
     def __init__(
@@ -43,6 +47,7 @@ class Connection:
         self._lines = cast(IO[str], process.stdout)
         self._errors = errors
         self._model = f"{str(path)!r}{where}"
+        self._where = where
         self._timeout_seconds = timeout_seconds
         self._answers: queue.Queue[str] = queue.Queue()
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -61,6 +66,7 @@ class Connection:
 
         Raises:
           ModelError: the worker died, or did not answer in time.
+          TargetError: the connection to it broke.
         """
         try:
             line = self._answers.get(timeout=self._timeout_seconds)
@@ -70,7 +76,7 @@ class Connection:
                 "model hangs or is very slow. Raise timeout_seconds, or lower min_runs."
             ) from None
         if not line:
-            raise ModelError(self._cause_of_death(step))
+            raise self._cause_of_death(step)
         received: dict[str, Any] = json.loads(line)
         return received
 
@@ -101,20 +107,32 @@ class Connection:
             self._answers.put(line)
         self._answers.put("")
 
-    def _cause_of_death(self, step: str) -> str:
+    def _cause_of_death(self, step: str) -> ModelError | TargetError:
         status = self._process.wait()
         self._errors.seek(0)
         lines = [line.strip() for line in self._errors.read().decode(errors="replace").splitlines()[-_LINES_KEPT:]]
         last = next((line for line in reversed(lines) if line), "no message")
+        if self._where:
+            if any(_NO_SESSION in line for line in lines):
+                return TargetError(
+                    f"the ssh server{self._where} allows no further session on its connection, and every model that is "
+                    "measured at once needs one: raise MaxSessions in its sshd_config, or measure fewer models at once."
+                )
+            if status == _LOST or status < 0:
+                return TargetError(
+                    f"the connection to the worker{self._where} broke in step {step!r} ({last.removesuffix('.')}): "
+                    "check that the device has power and network, and measure again."
+                )
+            status = _SIGNALLED - status if status > _SIGNALLED else status
         if status < 0:
-            return (
+            return ModelError(
                 f"cannot measure {self._model}: its process was killed by {signal.Signals(-status).name} in step "
-                f"{step!r} (last message: {last}). The file may be damaged, or need more memory than a "
-                "child process may use: export it again."
+                f"{step!r} (last message: {last}). The file may be damaged, or need more memory than "
+                f"{'there is' if self._where else 'a child process may use'}: export it again."
             )
         if status == worker.REFUSED_STATUS:
-            return f"cannot measure {self._model}: {last.removesuffix('.')}."
-        return (
+            return ModelError(f"cannot measure {self._model}: {last.removesuffix('.')}.")
+        return ModelError(
             f"cannot measure {self._model}: {last.removesuffix('.')}. Check that it is a whole .tflite or .onnx "
             "file of built-in operators, or export it again."
         )

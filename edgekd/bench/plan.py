@@ -11,6 +11,7 @@ from edgekd.errors import RecipeError
 
 Mode = Literal["back_to_back", "periodic", "sustained"]
 DELEGATES = ("xnnpack", "none")
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 _MS_PER_MINUTE = 60_000.0
 
 
@@ -40,6 +41,12 @@ class Plan:
         if self.minutes is not None:
             return "sustained"
         return "back_to_back" if self.interval_ms is None else "periodic"
+
+    def variables(self) -> dict[str, str]:
+        """Returns the environment variables that a worker gets, wherever it runs."""
+        threads = dict.fromkeys(_THREAD_VARIABLES, str(self.num_threads))
+        # The worker's folder must not be searched for modules: a neighbour could hide a package of the same name.
+        return {**threads, "PYTHONSAFEPATH": "1", "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
 
     def job(self) -> dict[str, Any]:
         """Returns the worker's job, without the model."""

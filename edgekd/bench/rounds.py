@@ -6,7 +6,7 @@ A disturbance of the machine then meets all models alike, and a round is the uni
 import contextlib
 import itertools
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TypeVar
@@ -31,7 +31,7 @@ def run(
     start: Callable[[Path], AbstractContextManager[Connection]],
     *,
     on_progress: OnProgress | None = None,
-) -> Iterator[Round]:
+) -> Generator[Round, None, None]:
     """Yields one round after the other.
 
     A round starts one process per model, warms each up, then runs their blocks in an order that is shuffled anew for

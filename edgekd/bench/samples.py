@@ -4,7 +4,7 @@ from typing import Literal
 
 import pydantic
 
-from edgekd.records import Record, TensorSpec
+from edgekd.records import Machine, Record, TensorSpec
 
 SCHEMA_VERSION: Literal[1] = 1
 Ended = Literal["processes", "precision", "seconds", "interrupted", "failed"]
@@ -72,6 +72,7 @@ class ProcessSamples(Record):
     peak_memory_bytes: int
     peak_memory_source: str
     memory_before_load_bytes: int | None
+    machine: Machine
     python: str
     affinity_cores: tuple[int, ...] | None
     system_before: SystemState
@@ -91,7 +92,6 @@ class RawSamples(Record):
     sha256: str
     target: str
     num_threads: int
-    logical_cores: int
     batch: int | None = None
     settings: dict[str, bool | int | float | str | tuple[int, ...] | None]
     ended: Ended = "processes"

@@ -32,6 +32,7 @@ import importlib
 import importlib.metadata
 import json
 import os
+import platform
 import resource
 import statistics
 import sys
@@ -400,6 +401,7 @@ class Session:
             "peak_memory_bytes": peak,
             "peak_memory_source": source,
             "memory_before_load_bytes": self.rss_before_bytes,
+            "machine": machine(),
             "python": sys.version.split()[0],
             "affinity_cores": affinity_cores(),
             "system_before": self.system_before,
@@ -486,6 +488,29 @@ def current_rss_bytes() -> int | None:
 def affinity_cores() -> list[int] | None:
     """Returns the cores that this process may use, or None where the system does not say."""
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+
+
+def machine() -> dict[str, Any]:
+    """Returns what this machine is; records of different machines are told apart by it."""
+    pages = [os.sysconf(name) for name in ("SC_PHYS_PAGES", "SC_PAGE_SIZE")]
+    return {
+        "system": f"{platform.system()} {platform.release()}",
+        "architecture": platform.machine(),
+        "cpu": cpu_model(),
+        "logical_cores": os.cpu_count() or 1,
+        "memory_bytes": pages[0] * pages[1],
+    }
+
+
+def cpu_model() -> str:
+    """Returns the processor's name, and on a board whose processor has none the board's."""
+    named = dict.fromkeys(("model name", "Hardware", "Model"))
+    for line in _lines("/proc/cpuinfo"):
+        key, _, value = line.partition(":")
+        if key.strip() in named and named[key.strip()] is None:
+            named[key.strip()] = value.strip()
+    board = "".join(_lines("/proc/device-tree/model")).strip("\0 ")
+    return next((name for name in (*named.values(), board, platform.processor()) if name), platform.machine())
 
 
 def system_state() -> dict[str, Any]:

@@ -1,8 +1,10 @@
 """edgekd bench: latency and memory of exported files."""
 
+import inspect
 import json
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -15,11 +17,19 @@ from edgekd.cli import _options
 @click.option("--threads", default="1", show_default=True, help="Numbers of threads, such as 1,2.")
 @click.option("--processes", type=click.IntRange(min=1), default=10, show_default=True, help="Fresh processes each.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of inputs and order.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting of the target; repeatable.")
 @click.option("--out", type=click.Path(path_type=Path), help="Keep the raw samples in this folder.")
 @_options.json_option
 @_options.debug_option
 def command(
-    models: tuple[Path, ...], target: str, threads: str, processes: int, seed: int, out: Path | None, as_json: bool
+    models: tuple[Path, ...],
+    target: str,
+    threads: str,
+    processes: int,
+    seed: int,
+    settings: tuple[str, ...],
+    out: Path | None,
+    as_json: bool,
 ) -> None:
     """Measure MODELS (TFLite, ONNX): fresh processes, warm-up, interleaved blocks, percentiles with an interval."""
     from edgekd import bench
@@ -32,8 +42,7 @@ def command(
             raw_folder=out or Path(temporary) / "samples",
             target=target,
             num_threads=_numbers(threads),
-            processes=processes,
-            seed=seed,
+            **{"processes": processes, "seed": seed, **_settings(settings)},
             on_progress=progress.item,
         )
     if out is None:
@@ -43,6 +52,16 @@ def command(
         click.echo(json.dumps(document, indent=2))
     else:
         _tables.print_measurements(measurements)
+
+
+def _settings(assignments: tuple[str, ...]) -> dict[str, Any]:
+    from edgekd import bench, recipe
+
+    given = recipe.assigned(assignments)
+    taken = sorted(set(given) & set(inspect.signature(bench.measure).parameters))
+    if taken:
+        raise click.UsageError(f"--set {taken[0]}: that is no setting of a target; see `edgekd bench --help`.")
+    return given
 
 
 def _numbers(text: str) -> tuple[int, ...]:

@@ -30,7 +30,7 @@ def _bench(work: Work) -> list[Path]:
             seed=work.recipe.seed,
             raw_folder=work.folder / SAMPLES_FOLDER,
             on_progress=work.progress.item,
-            **work.recipe.bench.arguments,
+            **work.recipe.bench.settings_of(target),
         )
     raw = {work.folder / measurement.samples_path for measurement in measurements if measurement.samples_path}
     measurements = [_from_run(measurement, work) for measurement in measurements]

@@ -19,6 +19,7 @@ from edgekd.recipe.distillation import (
 from edgekd.recipe.document import Recipe, canonical_json
 from edgekd.recipe.loading import (
     RECIPE_FILE,
+    assigned,
     data_section,
     find,
     from_document,
@@ -69,6 +70,7 @@ __all__ = [
     "Training",
     "Unlabelled",
     "Verify",
+    "assigned",
     "canonical_json",
     "check_layers",
     "common_temperature",

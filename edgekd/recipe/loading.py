@@ -112,6 +112,18 @@ def data_section(dataset: str, *, overrides: Iterable[str] = ()) -> Data:
     return section(Data, document)
 
 
+def assigned(assignments: Iterable[str]) -> dict[str, Any]:
+    """Returns what `key=value` assignments come to; the value is read as YAML.
+
+    Raises:
+      RecipeError: one that is no assignment.
+    """
+    document: dict[str, Any] = {}
+    for assignment in assignments:
+        _assign(document, assignment)
+    return document
+
+
 SectionType = TypeVar("SectionType", bound=Section)
 
 

@@ -1,5 +1,6 @@
 """The sections on what becomes of the student: files, their gates, and what measures them."""
 
+import dataclasses
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Self
@@ -17,7 +18,9 @@ from edgekd.recipe.section import (
     Items,
     Positive,
     Section,
+    check_described,
     check_plugin,
+    described,
     invalid,
 )
 
@@ -114,7 +117,7 @@ class Verify(Section):
 class Bench(Section):
     """What to measure exported files on, and how often; an empty list of targets measures nothing.
 
-    Further keys are settings that every one of the targets has, such as `min_warmup_seconds`.
+    Further keys are settings of the targets, such as `min_warmup_seconds`; each target takes those that it has.
     """
 
     PLUGIN_ARGUMENTS = True
@@ -125,20 +128,69 @@ class Bench(Section):
 
     @pydantic.model_validator(mode="after")
     def _check_targets(self) -> Self:
-        own = ("num_threads", "processes", "seed", "inputs", "batch", "address", "on_progress")
-        for target in self.targets:
-            check_plugin(self, TARGETS, split_target(target)[0], entry="measure", own=own)
-        if self.targets and not self.threads:
-            raise invalid("threads is empty: give at least one number of threads, such as [1].")
         for key, values in (("targets", self.targets), ("threads", self.threads)):
             if len(set(values)) < len(values):
                 raise invalid(f"{key} is {list(values)}: give each once.")
+        if self.targets and not self.threads:
+            raise invalid("threads is empty: give at least one number of threads, such as [1].")
+        if self.targets:
+            found = [_target(target) for target in self.targets]
+            kind = f"argument of target{'' if len(found) == 1 else 's'} {', '.join(repr(each.name) for each in found)}:"
+            given = self.arguments
+            check_described(self, _all_settings(found), kind=kind, own=_NOT_SET_BY_RECIPES)
+            for key in _differing(found) - set(given):  # each target has its own default
+                del (self.model_extra or {})[key]
         return self
+
+    def settings_of(self, target: str) -> dict[str, Any]:
+        """Returns those of the further keys that a target takes."""
+        known = _target(target).parameters
+        return {key: value for key, value in self.arguments.items() if key in known}
+
+
+_NOT_SET_BY_RECIPES = ("num_threads", "processes", "seed", "inputs", "batch", "address", "on_progress")
+
+
+def _target(target: str) -> registry.Plugin:
+    try:
+        name, _ = split_target(target)
+    except RecipeError as error:
+        raise invalid(str(error)) from error
+    return described(TARGETS, name, entry="measure")
+
+
+def _all_settings(targets: Sequence[registry.Plugin]) -> registry.Plugin:
+    """Returns a plug-in that has the settings of all."""
+    parameters: dict[str, Any] = {}
+    annotations: dict[str, str] = {}
+    for each in targets:
+        parameters |= each.parameters
+        annotations |= each.annotations
+    return dataclasses.replace(targets[0], parameters=parameters, annotations=annotations)
+
+
+def _differing(targets: Sequence[registry.Plugin]) -> set[str]:
+    """Returns the settings for which targets have different defaults."""
+    defaults: dict[str, list[Any]] = {}
+    for each in targets:
+        for key, default in each.parameters.items():
+            defaults.setdefault(key, []).append(default)
+    return {key for key, found in defaults.items() if any(each != found[0] for each in found)}
 
 
 def split_target(target: str) -> tuple[str, str | None]:
-    """Returns a target's plug-in and its address: `ssh://pi@board` -> `ssh`, `pi@board`; `local` -> `local`, None."""
+    """Returns a target's plug-in and its address: `ssh://pi@board` -> `ssh`, `pi@board`; `local` -> `local`, None.
+
+    Raises:
+      RecipeError: the address holds a password, which records would keep.
+    """
     name, colon, address = target.partition("://")
+    user, at, host = address.rpartition("@")
+    if at and ":" in user:
+        raise RecipeError(
+            f"the address of target '{name}://{user.partition(':')[0]}:...@{host}' holds a password, and anybody can "
+            "read it in records and process lists: leave it out and use a key (ssh-copy-id)."
+        )
     return name, address if colon else None
 
 

@@ -77,10 +77,26 @@ def check_plugin(
     So printed recipes and hashes hold all that decides a run. `own` are parameters that do not come from those keys.
     Where `scheduled`, a number may also be given as a schedule.
     """
-    _require(package, name)
-    plugin = registry.describe(package, name, entry=entry)
-    options = {key: default for key, default in plugin.parameters.items() if key not in own}
+    plugin = described(package, name, entry=entry)
     kind = f"argument of {registry.kind_of(package)} {name!r}:"
+    check_described(section, plugin, kind=kind, own=own, scheduled=scheduled)
+    return plugin
+
+
+def described(package: str, name: str, *, entry: str) -> registry.Plugin:
+    """Returns what is known of a plug-in that a recipe names; in a validator, an unknown name is the recipe's error."""
+    try:
+        registry.require(package, name)
+    except RecipeError as error:
+        raise invalid(str(error)) from error
+    return registry.describe(package, name, entry=entry)
+
+
+def check_described(
+    section: Section, plugin: registry.Plugin, *, kind: str, own: tuple[str, ...] = (), scheduled: bool = False
+) -> None:
+    """Checks a section's further keys against a description, as `check_plugin` does; `kind` is what to call one."""
+    options = {key: default for key, default in plugin.parameters.items() if key not in own}
     received = section.arguments
     try:
         registry.check_arguments(
@@ -98,7 +114,6 @@ def check_plugin(
         for key, default in options.items():
             value = received.get(key, list(default) if isinstance(default, tuple) else default)
             section.model_extra[key] = dict(sorted(value.items())) if isinstance(value, Mapping) else value
-    return plugin
 
 
 def _is_schedule(plugin: registry.Plugin, key: str, value: Any) -> bool:
@@ -106,13 +121,6 @@ def _is_schedule(plugin: registry.Plugin, key: str, value: Any) -> bool:
         return False
     schedules.parse(value, sign="positive" if key == "temperature" else "any")
     return True
-
-
-def _require(package: str, name: str) -> None:
-    try:
-        registry.require(package, name)
-    except RecipeError as error:
-        raise invalid(str(error)) from error
 
 
 def invalid(message: str) -> PydanticCustomError:

@@ -42,6 +42,13 @@ def process(blocks_ms, *, timer_ns=50.0, steady=True, load=0.5, steal=(0, 0), to
             "peak_memory_bytes": 1,
             "peak_memory_source": "VmHWM",
             "memory_before_load_bytes": 1,
+            "machine": {
+                "system": "Linux 6",
+                "architecture": "aarch64",
+                "cpu": "board",
+                "logical_cores": 2,
+                "memory_bytes": 1,
+            },
             "python": "3.11.7",
             "affinity_cores": [0, 1],
             "system_before": state(0),

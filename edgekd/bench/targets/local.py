@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
 from edgekd import child_process
@@ -30,12 +30,11 @@ _KEPT_VARIABLES = (
     "TMPDIR",
     "VIRTUAL_ENV",
 )
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
 def measure(
     paths: Sequence[Path], plan: Plan, *, on_progress: rounds.OnProgress | None = None
-) -> Iterator[rounds.Round]:
+) -> Generator[rounds.Round, None, None]:
     """Yields what the fresh processes of each round measured; see `edgekd.bench.rounds.run`.
 
     Args:
@@ -59,7 +58,7 @@ def _started(path: Path, *, plan: Plan) -> Iterator[Connection]:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
-            env=_environment(plan.num_threads),
+            env=_kept() | plan.variables(),
             text=True,
             encoding="utf-8",
             start_new_session=True,  # the terminal's Ctrl-C goes to this process alone, which ends its workers
@@ -71,8 +70,5 @@ def _started(path: Path, *, plan: Plan) -> Iterator[Connection]:
             yield started
 
 
-def _environment(num_threads: int) -> dict[str, str]:
-    kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
-    threads = dict.fromkeys(_THREAD_VARIABLES, str(num_threads))
-    # The worker's folder must not be searched for modules: a neighbour there could hide a package of the same name.
-    return {**kept, **threads, "PYTHONSAFEPATH": "1", "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
+def _kept() -> dict[str, str]:
+    return {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}

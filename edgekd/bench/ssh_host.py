@@ -1,0 +1,295 @@
+"""A machine reached by the system's ssh client: one connection, a temporary folder there that does not stay behind.
+
+The first session is the folder's keeper: it makes the folder and waits. When its standard input closes, because the
+measurement has ended, the caller was killed or the connection broke, it ends the workers and removes the folder. All
+other sessions share its connection (ControlMaster), so that a worker starts without a new handshake.
+"""
+
+import contextlib
+import dataclasses
+import logging
+import re
+import shlex
+import shutil
+import subprocess
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any, cast
+
+from edgekd import storage
+from edgekd.errors import RecipeError, StorageError, TargetError
+
+_LOG = logging.getLogger(__name__)
+_CONNECT_SECONDS = 15  # for the network, the handshake, and again for the shell there
+_CLEANUP_SECONDS = 20
+_LOST = 255  # ssh's own exit status
+_ADDRESS = re.compile(
+    r"(?:(?P<user>[\w.][\w.-]*)@)?(?:\[(?P<six>[0-9A-Fa-f:.%\w]+)\]|(?P<name>\w[\w.-]*))(?::(?P<port>\d{1,5}))?"
+)
+_MARK = "edgekd-folder "
+# Run by the POSIX shell of the other machine, whatever the user's own is: one line without single quotes, backslashes
+# and exclamation marks, which shells quote differently. A process is ended only if its command names the folder.
+_KEEPER = (
+    'umask 077; f=$(mktemp -d "${TMPDIR:-/tmp}/edgekd-bench-XXXXXX") || exit 1; trap "" HUP INT TERM PIPE; '
+    f'echo "{_MARK}$f"; cat >/dev/null; '
+    'for n in "$f"/*.pid; do p=${n##*/}; p=${p%.pid}; '
+    'if grep -qF "$f" "/proc/$p/cmdline" 2>/dev/null || ps -p "$p" -o args= 2>/dev/null | grep -qF "$f"; '
+    'then kill -9 "$p"; fi; done; rm -rf "$f"'
+)
+# Notes the worker's process for the keeper, and stays, to turn the signal that ends a worker into an exit status.
+_START = """ulimit -c 0
+sh -c 'echo $$ >"$0/$$.pid" || exit 1; exec "$@"' {folder} {command} "$1"
+exit $?
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Address:
+    """Whom to reach; `host` alone may also be a name of the ssh configuration."""
+
+    host: str
+    user: str | None = None
+    port: int | None = None
+
+    @property
+    def destination(self) -> str:
+        """What the ssh client calls it."""
+        return self.host if self.user is None else f"{self.user}@{self.host}"
+
+
+def parse(address: str) -> Address:
+    """Returns the parts of `user@host:port`, of which only the host must be there.
+
+    Raises:
+      RecipeError: it is not such an address.
+    """
+    found = _ADDRESS.fullmatch(address)
+    if found is None or (found["port"] is not None and not 0 < int(found["port"]) < 1 << 16):
+        raise RecipeError(
+            f"'ssh://{address}' is not an address: expected ssh://user@host or ssh://user@host:port, such as "
+            "ssh://pi@raspberrypi.local."
+        )
+    port = None if found["port"] is None else int(found["port"])
+    return Address(host=found["six"] or found["name"], user=found["user"], port=port)
+
+
+class Host:
+    """An open connection; see `connected`."""
+
+    def __init__(self, command: Sequence[str], folder: str, name: str) -> None:
+        """Takes what opens a session on the connection, up to the command that it is to run."""
+        self._command = command
+        self.folder = folder
+        self.name = name
+
+    def run(self, command: str, *, given: bytes | IO[bytes] = b"") -> "subprocess.CompletedProcess[bytes]":
+        """Runs a shell command there and returns its status and what it wrote.
+
+        Args:
+          command: for a POSIX shell.
+          given: its standard input.
+
+        Raises:
+          TargetError: the connection broke.
+        """
+        source: dict[str, Any] = {"input": given} if isinstance(given, bytes) else {"stdin": given}
+        done = subprocess.run(
+            [*self._command, command], **source, capture_output=True, start_new_session=True, check=False
+        )
+        if done.returncode == _LOST:
+            raise TargetError(
+                f"the connection to {self.name} broke ({_last_line(done.stderr)}): check that the device has power and "
+                "network, and measure again."
+            )
+        return done
+
+    def write(self, name: str, content: bytes | Path) -> str:
+        """Writes a file of the folder there, and returns its path.
+
+        Raises:
+          StorageError: it cannot be written, as on a full disk.
+          TargetError: the connection broke.
+        """
+        path = f"{self.folder}/{name}"
+        command = f"cat >{shlex.quote(path)}"
+        if isinstance(content, bytes):
+            done = self.run(command, given=content)
+        else:
+            with content.open("rb") as file:
+                done = self.run(command, given=file)
+        if done.returncode != 0:
+            size = len(content) if isinstance(content, bytes) else content.stat().st_size
+            raise StorageError(
+                f"cannot write {name!r} ({size:,} bytes) to {self.folder!r} on {self.name}: {_last_line(done.stderr)}. "
+                "Free space there, or set TMPDIR for its logins to a folder that has some."
+            )
+        return path
+
+    def prepare(self, command: Sequence[str], variables: Mapping[str, str]) -> str:
+        """Returns the command that starts a program in this folder, to be followed by one last argument.
+
+        Args:
+          command: the program and its first arguments.
+          variables: of its environment.
+        """
+        given = ["env", *(f"{name}={value}" for name, value in variables.items()), *command]
+        script = _START.format(folder=shlex.quote(self.folder), command=shlex.join(given))
+        return f"exec sh {shlex.quote(self.write('start', script.encode()))}"
+
+    def start(self, command: str, errors: IO[bytes]) -> subprocess.Popen[str]:
+        """Starts a command there, whose standard input and output are pipes."""
+        return subprocess.Popen(
+            [*self._command, command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            encoding="utf-8",
+            start_new_session=True,  # the terminal's Ctrl-C goes to this process alone, which ends them
+        )
+
+
+@contextlib.contextmanager
+def connected(address: Address, *, config: str | None = None, identity: str | None = None) -> Iterator[Host]:
+    """Connects, makes a temporary folder there, and removes it however the block is left.
+
+    The host's key must be known (StrictHostKeyChecking), and only keys are offered, never a password (BatchMode).
+
+    Args:
+      address: whom to reach.
+      config: a configuration file of ssh instead of the user's own.
+      identity: the file of the private key to use.
+
+    Raises:
+      StorageError: there is no such file, or no folder can be made there.
+      TargetError: there is no ssh client, the host cannot be reached, or it does not let the user in.
+    """
+    program = shutil.which("ssh")
+    if program is None:
+        raise TargetError("there is no ssh client on this machine: install OpenSSH (Debian: openssh-client).")
+    options = _options(address, config, identity)
+    # Not in TMPDIR: the path of a socket may have about 100 characters.
+    with tempfile.TemporaryDirectory(prefix="edgekd-ssh-", dir="/tmp") as private, tempfile.TemporaryFile() as errors:
+        socket = str(Path(private, "s"))
+        keeper = subprocess.Popen(
+            [program, *options, "-M", "-S", socket, "--", address.destination, f"exec sh -c {shlex.quote(_KEEPER)}"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+        folder = None
+        try:
+            folder = _folder(keeper, address, errors)
+            # A session that does not find the keeper's connection must fail: it must not open another one.
+            shared = [program, *options, "-o", "ControlMaster=no", "-S", socket, "-o", "ProxyCommand=false"]
+            yield Host([*shared, "--", address.destination], folder, address.destination)
+        finally:
+            _leave(keeper, address, folder)
+
+
+def _options(address: Address, config: str | None, identity: str | None) -> list[str]:
+    settings = {
+        "BatchMode": "yes",
+        "StrictHostKeyChecking": "yes",
+        "ControlPersist": "no",
+        "ConnectTimeout": str(_CONNECT_SECONDS),
+        "ServerAliveInterval": "15",
+        "ServerAliveCountMax": "3",
+        "ClearAllForwardings": "yes",
+        "ForwardAgent": "no",
+        "ForwardX11": "no",
+        "PermitLocalCommand": "no",
+        "RemoteCommand": "none",
+        "RequestTTY": "no",
+        "LogLevel": "ERROR",
+    }
+    options = [part for name, value in settings.items() for part in ("-o", f"{name}={value}")]
+    if config is not None:
+        options += ["-F", str(storage.require_file(Path(config), "ssh configuration"))]
+    if identity is not None:
+        options += ["-i", str(storage.require_file(Path(identity), "private key")), "-o", "IdentitiesOnly=yes"]
+    if address.port is not None:
+        options += ["-p", str(address.port)]
+    return options
+
+
+def _folder(keeper: subprocess.Popen[str], address: Address, errors: IO[bytes]) -> str:
+    """Returns the folder that the keeper has made."""
+    silent = threading.Timer(2 * _CONNECT_SECONDS, keeper.kill)
+    silent.start()
+    try:
+        line = cast(IO[str], keeper.stdout).readline().rstrip("\n")
+    finally:
+        silent.cancel()
+    if line.startswith(_MARK):
+        return line.removeprefix(_MARK)
+    name = address.destination
+    if line:
+        raise TargetError(
+            f"the login shell of {name} prints {line!r} before it runs a command, which would come between the "
+            "measurements: make its start-up file silent where no terminal is."
+        )
+    status = keeper.wait()
+    errors.seek(0)
+    said = errors.read().decode(errors="replace")
+    if status > 0 and status != _LOST:
+        raise StorageError(
+            f"cannot make a temporary folder on {name}: {_last_line(said)}. Free space there, or set TMPDIR for its "
+            "logins to a folder that may be written."
+        )
+    raise TargetError(_why_not_connected(address, said))
+
+
+def _why_not_connected(address: Address, said: str) -> str:
+    name, port = address.destination, "" if address.port is None else f" -p {address.port}"
+    last = _last_line(said)
+    if "IDENTIFICATION HAS CHANGED" in said:
+        return (
+            f"{name} shows another host key than the one that is known: another machine may answer in its place. If "
+            f"you know that it was set up anew, forget the old key (ssh-keygen -R) and connect once with `ssh{port} "
+            f"{name}`."
+        )
+    if "Host key verification failed" in said or "host key is known" in said:
+        return (
+            f"the host key of {name} is not known, so it may be any machine: connect once with `ssh{port} {name}`, "
+            "compare the fingerprint with the device's own (there: ssh-keygen -lf "
+            "/etc/ssh/ssh_host_ed25519_key.pub), and accept it."
+        )
+    if "Permission denied" in said or "Too many authentication failures" in said:
+        return (
+            f"{name} does not let this user in ({last}): only keys are used, never a password. Put your public key "
+            f"there (ssh-copy-id{port} {name}), load it (ssh-add), or name its file by the setting identity."
+        )
+    return (
+        f"{name} cannot be reached ({last}): check the name, the port and the network, that the device is on, and "
+        f"that `ssh{port} {name} true` works."
+    )
+
+
+def _leave(keeper: subprocess.Popen[str], address: Address, folder: str | None) -> None:
+    """Closes the connection, and gives the keeper the time to remove the folder."""
+    with contextlib.suppress(BrokenPipeError):
+        cast(IO[str], keeper.stdin).close()
+    try:
+        status = keeper.wait(timeout=_CLEANUP_SECONDS)
+    except subprocess.TimeoutExpired:
+        keeper.kill()
+        status = keeper.wait()
+    cast(IO[str], keeper.stdout).close()
+    if status != 0 and folder is not None:
+        _LOG.warning(
+            "%s could not be asked to remove %s: it does so by itself when it notices that the connection is gone.",
+            address.destination,
+            folder,
+        )
+
+
+def _last_line(said: str | bytes) -> str:
+    text = said.decode(errors="replace") if isinstance(said, bytes) else said
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1].removesuffix(".") if lines else "it says nothing"
