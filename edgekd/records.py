@@ -290,6 +290,29 @@ class Measurement(Record):
     warnings: tuple[str, ...] = ()
 
 
+LatencyVerdict = Literal["faster", "slower", "equivalent", "inconclusive"]
+
+
+class LatencyComparison(Record):
+    """Whether one file is faster than another that was measured in the same rounds.
+
+    `ratio` is how many times as long it takes, None for fewer than three rounds. A difference within `floor` is neither
+    faster nor slower. `p_differs` and `p_equivalent` are corrected for the number of files compared.
+    """
+
+    artifact: str
+    baseline: str
+    target: str
+    num_threads: int
+    batch: int | None = None
+    rounds: int
+    ratio: Interval | None
+    verdict: LatencyVerdict
+    floor: float
+    p_differs: float | None
+    p_equivalent: float | None
+
+
 class Gate(Record):
     """One requirement and whether it held. `observed` is None where nothing could be measured: then it failed.
 

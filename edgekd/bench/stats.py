@@ -105,17 +105,27 @@ def ratio_interval(
     Raises:
       DataError: different numbers of rounds, or a median that is not positive.
     """
-    if len(new) != len(old):
-        raise DataError(f"received {len(new)} and {len(old)} processes: measure both models in the same rounds.")
-    if len(new) < MIN_PROCESSES:
+    logs = log_ratios(new, old)
+    if len(logs) < MIN_PROCESSES:
         return None
-    medians = np.stack([process_medians_ms(new), process_medians_ms(old)])
-    if np.any(medians <= 0):
-        raise DataError(f"a process median is {medians.min()}: latencies must be positive. Measure again.")
-    logs = np.log(medians[0]) - np.log(medians[1])
     half = scipy_stats.t.ppf(0.5 + confidence / 2, len(logs) - 1) * logs.std(ddof=1) / np.sqrt(len(logs))
     value, low, high = (float(np.exp(each)) for each in (logs.mean(), logs.mean() - half, logs.mean() + half))
     return Interval(value=value, low=low, high=high, confidence=confidence)
+
+
+def log_ratios(new: Sequence[ProcessSamples], old: Sequence[ProcessSamples]) -> npt.NDArray[np.float64]:
+    """Returns the differences of two models' log medians, [rounds]; see `ratio_interval`.
+
+    Raises:
+      DataError: different numbers of rounds, or a median that is not positive.
+    """
+    if len(new) != len(old):
+        raise DataError(f"received {len(new)} and {len(old)} processes: measure both models in the same rounds.")
+    medians = np.stack([process_medians_ms(new), process_medians_ms(old)])
+    if np.any(medians <= 0):
+        raise DataError(f"a process median is {medians.min()}: latencies must be positive. Measure again.")
+    differences: npt.NDArray[np.float64] = np.log(medians[0]) - np.log(medians[1])
+    return differences
 
 
 def drift(block_medians: Samples) -> float | None:

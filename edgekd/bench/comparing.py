@@ -1,0 +1,159 @@
+"""Whether one model is faster than another: pure functions of the rounds in which both were measured.
+
+The unit is a round, one fresh process of each model with interleaved blocks, as in `stats.ratio_interval`. Pooled
+inferences would find a difference between a model and its copy in most measurements.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats as scipy_stats
+
+from edgekd.bench import stats
+from edgekd.bench.samples import ProcessSamples
+from edgekd.errors import DataError
+from edgekd.records import LatencyComparison, LatencyVerdict
+
+FLOOR = 0.03  # smaller differences are not called faster or slower: another build of one model differs as much
+CONFIDENCE = 0.95
+
+
+def compare(
+    names: Sequence[str],
+    models: Sequence[Sequence[ProcessSamples]],
+    *,
+    target: str,
+    num_threads: int,
+    batch: int | None = None,
+    floor: float = FLOOR,
+    confidence: float = CONFIDENCE,
+) -> tuple[LatencyComparison, ...]:
+    """Returns a verdict on every model but the first, against the first.
+
+    With d the rounds' differences of log medians, n of them, and δ = log(1 + floor):
+
+    - slower or faster: Student's t-test of mean(d) = 0 rejects, and |mean(d)| > δ;
+    - equivalent: both one-sided t-tests of mean(d) ≤ −δ and mean(d) ≥ δ reject at half the level, which is the same as
+      an interval of mean(d) inside ±δ;
+    - inconclusive: neither.
+
+    The p-values of several models are Holm's, for each of the two questions on its own. The interval of a ratio is that
+    of this model alone.
+
+    Args:
+      names: of the models.
+      models: [models][rounds], of the same rounds.
+      target: where they were measured.
+      num_threads: with how many threads.
+      batch: with which batch.
+      floor: the smallest difference that matters, as a share: 0.03 is 3 %.
+      confidence: of intervals and verdicts.
+
+    Raises:
+      DataError: fewer than two models, different numbers of rounds, or a floor that is not above 0.
+
+    References:
+      Schuirmann, A comparison of the two one-sided tests procedure ..., 1987 (equivalence). Holm, A simple sequentially
+      rejective multiple test procedure, 1979.
+    """
+    if len(models) < 2 or len(names) != len(models):
+        raise DataError(
+            f"received {len(models)} models and {len(names)} names: a comparison needs at least two of both."
+        )
+    if not (math.isfinite(floor) and floor > 0):
+        raise DataError(f"floor is {floor!r}: expected the smallest difference that matters, such as 0.03 for 3 %.")
+    baseline, *others = models
+    ratios = [stats.ratio_interval(other, baseline, confidence=confidence) for other in others]
+    differences = [stats.log_ratios(other, baseline) for other in others]
+    margin = math.log1p(floor)
+    differs = holm([_p_differs(each) for each in differences])
+    equals = holm([_p_equivalent(each, margin) for each in differences])
+    alpha = 1 - confidence
+    found = []
+    for name, ratio, logs, p_differs, p_equals in zip(names[1:], ratios, differences, differs, equals, strict=True):
+        verdict: LatencyVerdict = "inconclusive"
+        if ratio is not None and p_differs < alpha and abs(logs.mean()) > margin:
+            verdict = "slower" if logs.mean() > 0 else "faster"
+        elif ratio is not None and p_equals < alpha / 2:
+            verdict = "equivalent"
+        found.append(
+            LatencyComparison(
+                artifact=name,
+                baseline=names[0],
+                target=target,
+                num_threads=num_threads,
+                batch=batch,
+                rounds=len(logs),
+                ratio=ratio,
+                verdict=verdict,
+                floor=floor,
+                p_differs=None if ratio is None else p_differs,
+                p_equivalent=None if ratio is None else p_equals,
+            )
+        )
+    return tuple(found)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Returns Holm's adjusted p-values, in the order received.
+
+    The smallest of k is multiplied by k, the next by k − 1, and so on; each is at least the one before and at most 1.
+
+    References:
+      Holm, A simple sequentially rejective multiple test procedure, 1979.
+    """
+    count = len(p_values)
+    adjusted = [0.0] * count
+    largest = 0.0
+    for rank, index in enumerate(sorted(range(count), key=lambda each: p_values[each])):
+        largest = max(largest, min((count - rank) * p_values[index], 1.0))
+        adjusted[index] = largest
+    return adjusted
+
+
+def gate(comparison: LatencyComparison, max_ratio: float) -> bool | None:
+    """Returns whether a ratio is within a limit, where its whole interval agrees, and None where it does not."""
+    ratio = comparison.ratio
+    if ratio is None or ratio.low <= max_ratio < ratio.high:
+        return None
+    return ratio.high <= max_ratio
+
+
+def detectable(standard_deviation: float, rounds: int, *, confidence: float = CONFIDENCE, power: float = 0.8) -> float:
+    """Returns the smallest share by which a model must be slower to be found so, by the t-test alone.
+
+    exp((t(1 − α/2) + t(power)) · sd / √n) − 1, with n − 1 degrees of freedom.
+
+    Args:
+      standard_deviation: of the rounds' log ratios.
+      rounds: n, at least three.
+      confidence: 1 − α.
+      power: how often it shall be found.
+
+    References:
+      Cohen, Statistical Power Analysis for the Behavioral Sciences, 1988, section 2.5.
+    """
+    if rounds < stats.MIN_PROCESSES:
+        raise DataError(f"received {rounds} rounds: at least {stats.MIN_PROCESSES} are needed.")
+    quantiles = scipy_stats.t.ppf([(1 + confidence) / 2, power], rounds - 1)
+    return math.expm1(float(quantiles.sum()) * standard_deviation / math.sqrt(rounds))
+
+
+def _p_differs(logs: npt.NDArray[np.float64]) -> float:
+    if len(logs) < stats.MIN_PROCESSES:
+        return 1.0
+    if np.ptp(logs) == 0:  # no spread: a t-test would divide by zero
+        return float(logs[0] == 0)
+    return float(scipy_stats.ttest_1samp(logs, 0.0).pvalue)
+
+
+def _p_equivalent(logs: npt.NDArray[np.float64], margin: float) -> float:
+    if len(logs) < stats.MIN_PROCESSES:
+        return 1.0
+    if np.ptp(logs) == 0:
+        return float(abs(logs[0]) >= margin)
+    above = scipy_stats.ttest_1samp(logs, -margin, alternative="greater").pvalue
+    below = scipy_stats.ttest_1samp(logs, margin, alternative="less").pvalue
+    return float(max(above, below))
