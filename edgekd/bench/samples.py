@@ -25,7 +25,7 @@ class Cold(Record):
 
 
 class Block(Record):
-    """One timed block, `begin_ns` after its process started.
+    """One timed block, `begin_ns` after its process started; all its threads together used the processor for `cpu_ns`.
 
     `loop_ns_per_run` is a short inference's time in a loop that holds no timer. `late_runs` counts, where runs start at
     fixed times, those that could not because the one before took too long.
@@ -33,6 +33,7 @@ class Block(Record):
 
     samples_ns: tuple[int, ...] = pydantic.Field(min_length=1)
     begin_ns: int = 0
+    cpu_ns: int | None = None
     late_runs: int | None = None
     loop_ns_per_run: float | None
     voluntary_context_switches: int

@@ -4,6 +4,7 @@ Inferences of one process resemble each other more than those of another process
 every interval: pooling all inferences would promise a precision that is not there.
 """
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -25,6 +26,11 @@ MAX_TIMER = 0.05
 MAX_OUTLIERS = 0.01
 DRIFT_BLOCKS = 8
 DRIFT_P_VALUE = 0.01
+MODE_SAMPLES = 20
+MODE_SHARE = 0.1
+MODE_P_VALUE = 0.05
+MODE_RESAMPLES = 200
+MODE_GRID = 200
 
 Samples = Sequence[float] | npt.NDArray[np.float64]
 
@@ -113,6 +119,101 @@ def ratio_interval(
     return Interval(value=value, low=low, high=high, confidence=confidence)
 
 
+@dataclasses.dataclass(frozen=True)
+class TwoModes:
+    """Two groups of samples with a gap between them.
+
+    Attributes:
+      low: median of the faster group.
+      high: median of the slower group.
+      share_high: the slower group's share of the samples.
+      p_value: of the test that there is one group.
+    """
+
+    low: float
+    high: float
+    share_high: float
+    p_value: float
+
+
+def two_modes(samples: Samples) -> TwoModes | None:
+    """Returns the two groups that samples fall into, or None where one explains them.
+
+    Silverman's test on logarithms: the smallest bandwidth with which a Gaussian kernel estimate has one mode, against
+    its distribution over samples from that estimate (smoothed, at the samples' own variance). The groups are
+    parted at the estimate's deepest valley with a slightly smaller bandwidth. They count when p < 0.05, their medians
+    differ by more than 5 % and the smaller has at least a tenth of the samples.
+
+    Args:
+      samples: [n] positive; None is returned for fewer than twenty.
+
+    References:
+      Silverman, Using Kernel Density Estimates to Investigate Multimodality, 1981. Hall and York, On the Calibration of
+      Silverman's Test for Multimodality, 2001.
+    """
+    values = _checked(samples)
+    if len(values) < MODE_SAMPLES or np.ptp(values) <= MAX_SCATTER * np.median(values):
+        return None
+    logs = np.sort(np.log(values))
+    bandwidth = _critical_bandwidth(logs)
+    generator = np.random.default_rng(0)
+    shrink = 1 / np.sqrt(1 + (bandwidth / logs.std()) ** 2)
+    drawn = (np.sort(_smoothed(logs, bandwidth, shrink, generator)) for _ in range(MODE_RESAMPLES))
+    # More than one mode with this bandwidth: the resample's own smallest bandwidth for one mode is wider.
+    p_value = float(np.mean([len(_extrema(each, bandwidth)[1]) > 1 for each in drawn]))
+    valley = _valley(logs, 0.9 * bandwidth)
+    if p_value >= MODE_P_VALUE or valley is None:
+        return None
+    below, above = np.exp(logs[logs <= valley]), np.exp(logs[logs > valley])
+    share = len(above) / len(logs)
+    low, high = float(np.median(below)), float(np.median(above))
+    if min(share, 1 - share) < MODE_SHARE or high <= (1 + MAX_SCATTER) * low:
+        return None
+    return TwoModes(low, high, share, p_value)
+
+
+def _smoothed(
+    logs: npt.NDArray[np.float64], bandwidth: float, shrink: float, generator: np.random.Generator
+) -> npt.NDArray[np.float64]:
+    drawn = generator.choice(logs, len(logs))
+    mean = logs.mean()
+    smoothed: npt.NDArray[np.float64] = mean + shrink * (
+        drawn - mean + bandwidth * generator.standard_normal(len(logs))
+    )
+    return smoothed
+
+
+def _critical_bandwidth(logs: npt.NDArray[np.float64]) -> float:
+    """Returns the smallest bandwidth with which the kernel estimate has one mode, to a thousandth, by bisection."""
+    low, high = 0.0, float(np.ptp(logs)) or 1.0
+    while high - low > high / 1000:
+        middle = (low + high) / 2
+        if len(_extrema(logs, middle)[1]) > 1:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def _valley(logs: npt.NDArray[np.float64], bandwidth: float) -> float | None:
+    grid, peaks, density = _extrema(logs, bandwidth)
+    if len(peaks) < 2:
+        return None
+    first, last = sorted(sorted(peaks, key=lambda peak: density[peak])[-2:])
+    return float(grid[first + int(np.argmin(density[first : last + 1]))])
+
+
+def _extrema(
+    logs: npt.NDArray[np.float64], bandwidth: float
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.intp], npt.NDArray[np.float64]]:
+    """Returns a grid, the places of the estimate's modes on it, and the estimate there, unscaled."""
+    grid = np.linspace(logs[0], logs[-1], MODE_GRID)
+    density = np.exp(-0.5 * ((grid[:, None] - logs[None, :]) / bandwidth) ** 2).sum(axis=1)
+    padded = np.concatenate([[-np.inf], density, [-np.inf]])
+    peaks = np.flatnonzero((padded[1:-1] > padded[:-2]) & (padded[1:-1] >= padded[2:]))
+    return grid, peaks, density
+
+
 def log_ratios(new: Sequence[ProcessSamples], old: Sequence[ProcessSamples]) -> npt.NDArray[np.float64]:
     """Returns the differences of two models' log medians, [rounds]; see `ratio_interval`.
 
@@ -190,6 +291,7 @@ def warnings(processes: Sequence[ProcessSamples], *, logical_cores: int, single:
         _scatter(processes),
         _spread(processes),
         _drift(processes),
+        _modes(processes),
         _unsteady(processes),
         _timer(processes),
         _load(processes, logical_cores),
@@ -245,6 +347,21 @@ def _drift(processes: Sequence[ProcessSamples]) -> str | None:
     return (
         f"The model became {abs(change):.1%} {way} from the first block to the last (limit {MAX_DRIFT:.0%}): the "
         "processor heats up or its clock rate changes. Let it cool, fix the clock rate and measure again."
+    )
+
+
+def _modes(processes: Sequence[ProcessSamples]) -> str | None:
+    found = two_modes([float(np.median(block)) for process in processes for block in process.blocks_ms])
+    if found is None:
+        return None
+    middle = (found.low + found.high) / 2
+    for is_slow in (False, True):  # one odd process is a spread of processes, which has a sentence of its own
+        if sum(any((np.median(each) > middle) == is_slow for each in process.blocks_ms) for process in processes) < 2:
+            return None
+    return (
+        f"The blocks fall into two groups, around {found.low:.3g} ms and around {found.high:.3g} ms "
+        f"({found.share_high:.0%} of them): no single number describes this model here. The processor changes between "
+        "two clock rates, or memory is placed in two ways; pin the processes to one core and fix the clock rate."
     )
 
 

@@ -370,6 +370,7 @@ class Session:
         block: dict[str, Any] = {
             "samples_ns": samples.tolist(),
             "begin_ns": begin,
+            "cpu_ns": round(1e9 * (after.ru_utime + after.ru_stime - usage.ru_utime - usage.ru_stime)),
             "late_runs": late,
             "loop_ns_per_run": None,
             "voluntary_context_switches": after.ru_nvcsw - usage.ru_nvcsw,

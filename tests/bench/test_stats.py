@@ -225,3 +225,38 @@ def test_too_few_processes_and_runs_are_said():
 def test_steal_that_the_system_does_not_show_is_no_warning():
     processes = [process([[1.0] * 400], steal=(None, None), total=(None, None)) for _ in range(3)]
     assert stats.warnings(processes, logical_cores=2) == ()
+
+
+def test_two_groups_are_found_with_their_places():
+    generator = np.random.default_rng(2)
+    samples = np.concatenate([generator.normal(1.0, 0.01, 28), generator.normal(1.3, 0.01, 12)])
+    found = stats.two_modes(generator.permutation(samples))
+    assert found.low == pytest.approx(1.0, abs=0.01)
+    assert found.high == pytest.approx(1.3, abs=0.01)
+    assert found.share_high == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize("kind", ["normal", "lognormal", "uniform"])
+def test_one_group_is_seldom_taken_for_two(kind):
+    generator = np.random.default_rng(7)
+    draw = {
+        "normal": lambda: generator.normal(1, 0.08, 40),
+        "lognormal": lambda: np.exp(generator.normal(0, 0.1, 40)),
+        "uniform": lambda: generator.uniform(0.9, 1.2, 40),
+    }[kind]
+    wrong = sum(stats.two_modes(draw()) is not None for _ in range(20))
+    assert wrong <= scipy_stats.binom.ppf(0.99, 20, 0.05)
+
+
+def test_groups_that_hardly_differ_or_are_few_are_one():
+    near = np.concatenate([np.full(20, 1.0), np.full(20, 1.04)]) * np.linspace(0.9999, 1.0001, 40)
+    assert stats.two_modes(near) is None
+    one_slow = np.concatenate([np.linspace(0.99, 1.01, 39), [2.0]])
+    assert stats.two_modes(one_slow) is None
+    assert stats.two_modes(np.linspace(1, 2, 19)) is None
+
+
+def test_two_groups_are_warned_about():
+    levels = np.where(np.arange(40).reshape(10, 4) % 3 == 0, 1.3, 1.0)
+    text = " ".join(stats.warnings(quiet_processes(10, levels=levels), logical_cores=2))
+    assert "two groups, around 1 ms and around 1.3 ms (35% of them)" in text
