@@ -313,6 +313,31 @@ class LatencyComparison(Record):
     p_equivalent: float | None
 
 
+class LatencySelfTest(Record):
+    """What copies of one file, measured together, say of the machine.
+
+    `spread_of_processes` and `spread_of_ratios` are standard deviations of logarithms, of one copy from process to
+    process and of two copies within a round. `verdicts` are those on each copy but the first, against the first: a good
+    machine calls them equivalent. `detectable` is the smallest share by which another model must be slower to be found
+    so four times in five with as many rounds, None for fewer than three; `rounds_needed` says how many rounds other
+    shares take, None where more than a thousand or where a share is within the floor.
+    """
+
+    model: str
+    target: str
+    runtime: str
+    num_threads: int
+    copies: int
+    rounds: int
+    p50_ms: float
+    spread_of_processes: float | None
+    spread_of_ratios: float
+    floor: float
+    verdicts: tuple[LatencyVerdict, ...]
+    detectable: float | None
+    rounds_needed: dict[str, int | None]
+
+
 class Gate(Record):
     """One requirement and whether it held. `observed` is None where nothing could be measured: then it failed.
 

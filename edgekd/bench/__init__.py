@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from edgekd import inspect, recipe, registry, storage
-from edgekd.bench import stats, sustain
+from edgekd.bench import comparing, stats, sustain
 from edgekd.bench.collecting import MOST_PROCESSES, Collected, Goal
 from edgekd.bench.plan import Plan, make_plan
 from edgekd.bench.rounds import OnProgress
 from edgekd.bench.samples import RawSamples
 from edgekd.bench.worker import ENGINES
 from edgekd.errors import ModelError, RecipeError
-from edgekd.records import Artifact, Measurement
+from edgekd.records import Artifact, LatencyComparison, Measurement
 
 TARGETS = "edgekd.bench.targets"
 
@@ -41,6 +41,7 @@ def measure(
     seed: int = 0,
     precision: float | None = None,
     seconds: float | None = None,
+    of_ratios: bool = False,
     keep_partial: bool = False,
     on_progress: OnProgress | None = None,
     **settings: Any,
@@ -62,6 +63,7 @@ def measure(
         0.02. Where `processes` is not given, up to 100 are used.
       seconds: start no round that would not end within this time, shared by all numbers of threads and batches. The
         first round always runs. Where `processes` is not given, up to 100 are used.
+      of_ratios: whether `precision` is that of the ratios to the first model instead, of which there must be two.
       keep_partial: whether a KeyboardInterrupt after at least one whole round returns what was measured, marked as
         interrupted. Otherwise it is raised; the raw samples are kept in any case.
       on_progress: called with (steps done, steps in all, what was done).
@@ -75,7 +77,9 @@ def measure(
     """
     plugin_name, address = recipe.split_target(target)
     own = _own_settings(plugin_name, settings, addressed=address is not None)
-    goal = Goal.checked(precision=precision, seconds=seconds, parts=len(num_threads) * len(batches))
+    goal = Goal.checked(
+        precision=precision, seconds=seconds, of_ratios=of_ratios, parts=len(num_threads) * len(batches)
+    )
     if not models or not num_threads or not batches or _repeats(num_threads) or _repeats(batches):
         raise RecipeError(
             f"received {len(models)} models, num_threads={list(num_threads)} and batches={list(batches)}: give at "
@@ -127,6 +131,37 @@ def measure(
     return tuple(found)
 
 
+def compare(
+    measurements: Sequence[Measurement], folder: Path, *, floor: float = comparing.FLOOR
+) -> tuple[LatencyComparison, ...]:
+    """Returns verdicts on all models but the first, for each number of threads and batch; see `comparing.judge`.
+
+    Args:
+      measurements: of one call of `measure`.
+      folder: that their `samples_path` starts at.
+      floor: the smallest difference that matters, as a share.
+
+    Raises:
+      DataError: fewer than two models, or a floor that is not above 0.
+      StorageError: the raw samples are missing or damaged.
+    """
+    groups: dict[tuple[str, int, int | None], list[Measurement]] = {}
+    for each in measurements:
+        groups.setdefault((each.target, each.num_threads, each.batch), []).append(each)
+    found: list[LatencyComparison] = []
+    for (target, threads, batch), group in groups.items():
+        raw = [RawSamples.read(folder / str(each.samples_path)) for each in group]
+        found += comparing.compare(
+            [each.artifact for each in group],
+            [each.processes for each in raw],
+            target=target,
+            num_threads=threads,
+            batch=batch,
+            floor=floor,
+        )
+    return tuple(found)
+
+
 def _own_settings(name: str, settings: Mapping[str, Any], *, addressed: bool) -> dict[str, Any]:
     """Checks the settings' names and types, and returns the target's own with their defaults."""
     plugin = registry.describe(TARGETS, name, entry="measure")
@@ -168,7 +203,7 @@ def _measurement(
     late = [block.late_runs for process in processes for block in process.blocks if block.late_runs is not None]
     sustained = sustain.judge(first) if plan.mode == "sustained" else None
     noise = stats.warnings(processes, logical_cores=first.machine.logical_cores, single=sustained is not None)
-    missed = goal.missed(latency)
+    missed = None if goal.of_ratios else goal.missed(latency)
     return Measurement(
         artifact=raw.artifact,
         target=raw.target,

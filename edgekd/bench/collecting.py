@@ -4,13 +4,13 @@ import contextlib
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 
 from edgekd.bench import stats
 from edgekd.bench.rounds import Round
 from edgekd.bench.samples import Ended
 from edgekd.errors import RecipeError
-from edgekd.records import Latency
+from edgekd.records import Interval, Latency
 
 LEAST_ROUNDS = 5  # before a narrow interval is believed: the spread of three processes is often small by chance
 MOST_PROCESSES = 100  # where only a goal is given
@@ -23,13 +23,15 @@ class Goal:
     Attributes:
       precision: largest distance of an interval's ends from its value, as a share of it; None: no goal.
       seconds: the time that there is; None: without limit.
+      of_ratios: whether the intervals are those of the ratios to the first model.
     """
 
     precision: float | None = None
     seconds: float | None = None
+    of_ratios: bool = False
 
     @classmethod
-    def checked(cls, *, precision: float | None, seconds: float | None, parts: int) -> "Goal":
+    def checked(cls, *, precision: float | None, seconds: float | None, parts: int, of_ratios: bool = False) -> "Goal":
         """Returns the goal of one of several equal parts of the work.
 
         Raises:
@@ -42,23 +44,30 @@ class Goal:
                 raise RecipeError(f"{name} is {value!r}: expected a number above 0.")
         if precision is not None and precision >= 1:
             raise RecipeError(f"precision is {precision!r}: expected a share of the latency, such as 0.02 for 2 %.")
-        return cls(precision, None if seconds is None or parts == 0 else seconds / parts)
+        return cls(precision, None if seconds is None or parts == 0 else seconds / parts, of_ratios)
 
     @property
     def is_open(self) -> bool:
         """Whether the number of processes is what the goal takes."""
         return self.precision is not None or self.seconds is not None
 
-    def reached(self, latency: Latency) -> bool:
+    def reached(self, interval: Interval | None) -> bool:
         """Returns whether an interval is narrow enough; False where there is no goal or no interval."""
-        width = half_width(latency)
+        width = half_width(interval)
         return self.precision is not None and width is not None and width <= self.precision
+
+    def reached_by(self, rounds: Sequence[Round]) -> bool:
+        """Returns whether every interval is narrow enough after these rounds."""
+        first, *others = zip(*rounds, strict=True)
+        if self.of_ratios:
+            return all(self.reached(stats.ratio_interval(processes, first)) for processes in others)
+        return all(self.reached(stats.summarise(processes).interval) for processes in (first, *others))
 
     def missed(self, latency: Latency) -> str | None:
         """Returns a sentence for people where there is a goal of precision and it was not reached."""
-        if self.precision is None or self.reached(latency):
+        if self.precision is None or self.reached(latency.interval):
             return None
-        width = half_width(latency)
+        width = half_width(latency.interval)
         observed = "there is no interval" if width is None else f"it is ±{width:.1%}"
         return (
             f"The interval was to be within ±{self.precision:.1%}, and {observed}: allow more time or more processes, "
@@ -95,17 +104,14 @@ class Collected:
         return None
 
     def _ended(self, goal: Goal, elapsed: float) -> Ended | None:
-        if goal.precision is not None and len(self.rounds) >= LEAST_ROUNDS:
-            models = zip(*self.rounds, strict=True)
-            if all(goal.reached(stats.summarise(processes)) for processes in models):
-                return "precision"
+        if goal.precision is not None and len(self.rounds) >= LEAST_ROUNDS and goal.reached_by(self.rounds):
+            return "precision"
         next_ends = elapsed * (1 + 1 / len(self.rounds))
         return "seconds" if goal.seconds is not None and next_ends > goal.seconds else None
 
 
-def half_width(latency: Latency) -> float | None:
+def half_width(interval: Interval | None) -> float | None:
     """Returns the larger distance of the interval's ends from its value, as a share of that; None without one."""
-    interval = latency.interval
     if interval is None:
         return None
     return max(interval.high - interval.value, interval.value - interval.low) / interval.value

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 from scipy import special
-from scipy import stats as scipy_stats
 
 from edgekd.bench import stats
 from edgekd.bench.samples import ProcessSamples
@@ -151,14 +150,23 @@ def gate(comparison: LatencyComparison, max_ratio: float) -> bool | None:
     return ratio.high <= max_ratio
 
 
-def detectable(standard_deviation: float, rounds: int, *, confidence: float = CONFIDENCE, power: float = 0.8) -> float:
-    """Returns the smallest share by which a model must be slower to be found so, by the t-test alone.
+def detectable(
+    standard_deviation: float,
+    rounds: int,
+    *,
+    floor: float = 0.0,
+    confidence: float = CONFIDENCE,
+    power: float = 0.8,
+) -> float:
+    """Returns the smallest share by which a model must be slower to be found so.
 
-    exp((t(1 − α/2) + t(power)) · sd / √n) − 1, with n − 1 degrees of freedom.
+    exp(max(t(1 − α/2) · e, log(1 + floor)) + t(power) · e) − 1 with e = sd / √n and n − 1 degrees of freedom: the mean
+    must pass both the test and the floor.
 
     Args:
       standard_deviation: of the rounds' log ratios.
       rounds: n, at least three.
+      floor: the smallest difference that matters, as a share.
       confidence: 1 − α.
       power: how often it shall be found.
 
@@ -167,8 +175,8 @@ def detectable(standard_deviation: float, rounds: int, *, confidence: float = CO
     """
     if rounds < stats.MIN_PROCESSES:
         raise DataError(f"received {rounds} rounds: at least {stats.MIN_PROCESSES} are needed.")
-    quantiles = scipy_stats.t.ppf([(1 + confidence) / 2, power], rounds - 1)
-    return math.expm1(float(quantiles.sum()) * standard_deviation / math.sqrt(rounds))
+    test, margin = special.stdtrit(rounds - 1, [(1 + confidence) / 2, power]) * standard_deviation / math.sqrt(rounds)
+    return math.expm1(max(float(test), math.log1p(floor)) + float(margin))
 
 
 def _p_differs(logs: npt.NDArray[np.float64]) -> float:

@@ -13,6 +13,9 @@ from edgekd.errors import printable
 if TYPE_CHECKING:  # --help must not wait for it
     from edgekd.records import Record
 
+STATUS = {"passed": 0, "failed": 1, "inconclusive": 3}
+"""Exit statuses of what judges."""
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 

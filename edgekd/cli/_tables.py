@@ -9,27 +9,13 @@ from rich.table import Table
 from rich.text import Text
 
 from edgekd.errors import printable
-from edgekd.records import ExportCheck, Gate, Measurement, Rounding, Sensitivity, Summary
-from edgekd.report import formatting, latency, sparsity
+from edgekd.records import ExportCheck, Gate, Rounding, Sensitivity, Summary
+from edgekd.report import formatting, sparsity
 
 if TYPE_CHECKING:
     from edgekd.distill.cache.catalogue import EntryRecord
 
 _FILE_COLUMNS = 200
-
-
-def print_measurements(measurements: Sequence[Measurement]) -> None:
-    """Prints latency and memory, and each warning once below."""
-    shown = ("File", "Threads", "p50, ms", "Interval of p50, ms", "p90, ms", "p99, ms", "First, ms", "Peak memory")
-    columns = [latency.HEADERS.index(header) for header in shown]
-    rows = [latency.cells(measurement) for measurement in measurements]
-    _print((*shown, "Size"), [
-        (*(row[column] for column in columns), formatting.size(measurement.size_bytes))
-        for row, measurement in zip(rows, measurements, strict=True)
-    ])  # fmt: skip
-    for measurement in measurements:
-        for warning in measurement.warnings:
-            click.echo(f"{measurement.artifact}: {warning}")
 
 
 def print_sensitivity(record: Sensitivity) -> None:

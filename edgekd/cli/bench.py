@@ -1,60 +1,153 @@
 """edgekd bench: latency and memory of exported files."""
 
+import contextlib
 import inspect
-import json
 import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from edgekd.cli import _options
 
+if TYPE_CHECKING:
+    from edgekd.bench.history import Trend
+    from edgekd.bench.report import BenchReport
+    from edgekd.bench.samples import RawSamples
+    from edgekd.records import Measurement
+
+FORMATS = ("table", "json", "csv", "google-benchmark", "pytest-benchmark")
+_INTERRUPTED = 130
+_PROCESSES = 10
+
+
+class _Share(click.ParamType[float]):
+    """A share as `2%` or `0.02`."""
+
+    name = "share"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Returns the share as a number."""
+        if isinstance(value, float):
+            return value
+        text, percent, rest = str(value).partition("%")
+        try:
+            number = float(text) / (100 if percent else 1)
+        except ValueError:
+            number = -1.0
+        if rest or not 0 < number < 1:
+            self.fail(f"{value!r} is not a share such as 2% or 0.02.", param, ctx)
+        return number
+
+
+class _Numbers(click.ParamType[tuple[int, ...]]):
+    """Whole numbers as `1,2`."""
+
+    name = "numbers"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        """Returns the numbers."""
+        if isinstance(value, tuple):
+            return value
+        parts = str(value).split(",")
+        if not all(part.strip().isdigit() for part in parts):
+            self.fail(f"{value!r} is not a list of whole numbers such as 1,2.", param, ctx)
+        return tuple(int(part) for part in parts)
+
 
 @click.command("bench")
-@click.argument("models", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.argument("models", type=click.Path(path_type=Path), nargs=-1)
 @click.option("--target", default="local", show_default=True, help="What to measure on: see `edgekd list targets`.")
-@click.option("--threads", default="1", show_default=True, help="Numbers of threads, such as 1,2.")
-@click.option("--processes", type=click.IntRange(min=1), default=10, show_default=True, help="Fresh processes each.")
+@click.option("--threads", type=_Numbers(), default="1", show_default=True, help="Numbers of threads, such as 1,2.")
+@click.option(
+    "--batch", type=_Numbers(), help="Sizes of the inputs' first dimension, such as 1,8.  [default: the file's]"
+)
+@click.option(
+    "--processes", type=click.IntRange(min=1), help="Fresh processes each.  [default: 10, or what a goal takes]"
+)
+@click.option("--precision", type=_Share(), help="Stop when the intervals are this narrow, such as 2%.")
+@click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="Measure for at most about so long.")
+@click.option("--compare", is_flag=True, help="Say whether the others are faster or slower than the first.")
+@click.option("--floor", type=_Share(), help="Smallest difference that matters to --compare.  [default: 3%]")
+@click.option(
+    "--max-ratio", type=click.FloatRange(min=0, min_open=True), help="Gate: the others' time over the first's."
+)
+@click.option(
+    "--interval-ms", type=click.FloatRange(min=0, min_open=True), help="Start a run every so often (periodic)."
+)
+@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Run for so long, to see throttling.")
+@click.option(
+    "--delegate", type=click.Choice(["xnnpack", "none"]), help="LiteRT's delegate.  [default: its own choice]"
+)
+@click.option("--cores", type=_Numbers(), help="Pin the processes to these cores, such as 0 or 2,3.")
+@click.option("--inputs", type=click.Path(path_type=Path), help="An .npz with one array per input.  [default: seeded]")
+@click.option(
+    "--set", "settings", multiple=True, metavar="NAME=VALUE", help="Another setting of the target; repeatable."
+)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of inputs and order.")
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting of the target; repeatable.")
+@click.option("--self-test", is_flag=True, help="Measure copies of a model: which differences can this machine show?")
+@click.option("--history", type=click.Path(path_type=Path), help="Append to this file, and show the trend.")
 @click.option("--out", type=click.Path(path_type=Path), help="Keep the raw samples in this folder.")
+@click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True, help="What to print.")
 @_options.json_option
 @_options.debug_option
 def command(
     models: tuple[Path, ...],
-    target: str,
-    threads: str,
-    processes: int,
-    seed: int,
+    *,
+    threads: tuple[int, ...],
+    batch: tuple[int, ...] | None,
+    compare: bool,
+    floor: float | None,
+    max_ratio: float | None,
+    cores: tuple[int, ...] | None,
+    inputs: Path | None,
     settings: tuple[str, ...],
+    self_test: bool,
+    history: Path | None,
     out: Path | None,
+    form: str,
     as_json: bool,
+    **given: Any,
 ) -> None:
-    """Measure MODELS (TFLite, ONNX): fresh processes, warm-up, interleaved blocks, percentiles with an interval."""
-    from edgekd import bench
-    from edgekd.cli import _tables
-    from edgekd.cli._progress import TerminalProgress
+    """Measure MODELS (TFLite, ONNX): fresh processes, warm-up, interleaved blocks, percentiles with an interval.
 
-    with tempfile.TemporaryDirectory() as temporary, TerminalProgress(quiet=as_json) as progress:
-        measurements = bench.measure(
-            models,
-            raw_folder=out or Path(temporary) / "samples",
-            target=target,
-            num_threads=_numbers(threads),
-            **{"processes": processes, "seed": seed, **_settings(settings)},
-            on_progress=progress.item,
+    With --compare each model but the first is called faster, slower, equivalent or inconclusive; with --max-ratio the
+    exit status is 0 where all are within it, 1 where one is beyond, 3 where the measurement cannot tell. Ctrl-C prints
+    what was measured so far, marked as interrupted.
+    """
+    chosen = "json" if as_json else form
+    comparing = compare or max_ratio is not None
+    _check(models, comparing=comparing, floor=floor, form=chosen, history=history, self_test=self_test)
+    options: dict[str, Any] = {
+        **_settings(settings),
+        **{name: value for name, value in given.items() if value is not None},
+        "num_threads": threads,
+    }
+    further = {"cores": cores, "inputs": None if inputs is None else str(inputs), "batches": batch}
+    options |= {name: value for name, value in further.items() if value is not None}
+    if not {"processes", "precision", "seconds", "minutes"} & set(options):
+        options["processes"] = _PROCESSES
+    if self_test:
+        _self_test(models, floor, options, as_json=chosen == "json")
+        return
+    with _samples_folder(out) as folder:
+        found, samples = _measured(
+            models, folder, options, floor, max_ratio, comparing=comparing, quiet=chosen != "table"
         )
     if out is None:
-        measurements = tuple(m.model_copy(update={"samples_path": None}) for m in measurements)
-    if as_json:
-        document = {"schema_version": 1, "measurements": [m.model_dump(mode="json") for m in measurements]}
-        click.echo(json.dumps(document, indent=2))
-    else:
-        _tables.print_measurements(measurements)
+        unkept = tuple(each.model_copy(update={"samples_path": None}) for each in found.measurements)
+        found = found.model_copy(update={"measurements": unkept})
+    if history is not None:
+        found = found.model_copy(update={"trends": _appended(history, found.measurements)})
+    _print(chosen, found, samples)
+    if any(each.ended == "interrupted" for each in found.measurements):
+        raise SystemExit(_INTERRUPTED)
+    if found.status != "passed":
+        raise SystemExit(_options.STATUS[found.status])
 
 
-def _settings(assignments: tuple[str, ...]) -> dict[str, Any]:
+def _settings(assignments: Sequence[str]) -> dict[str, Any]:
     from edgekd import bench, recipe
 
     given = recipe.assigned(assignments)
@@ -64,8 +157,117 @@ def _settings(assignments: tuple[str, ...]) -> dict[str, Any]:
     return given
 
 
-def _numbers(text: str) -> tuple[int, ...]:
-    parts = text.split(",")
-    if not all(part.strip().isdigit() for part in parts):
-        raise click.BadParameter(f"{text!r} is not a list of whole numbers such as 1,2.", param_hint="--threads")
-    return tuple(int(part) for part in parts)
+def _check(
+    models: Sequence[Path], *, comparing: bool, floor: float | None, form: str, history: Path | None, self_test: bool
+) -> None:
+    if self_test:
+        if comparing or history is not None or form not in ("table", "json"):
+            raise click.UsageError(
+                "--self-test goes with neither --compare, --max-ratio nor --history, nor with a format."
+            )
+        if len(models) > 1:
+            raise click.UsageError(f"--self-test takes one model or none, got {len(models)}.")
+        return
+    if not models:
+        raise click.UsageError("name at least one MODEL, or give --self-test.")
+    if comparing and len(models) < 2:
+        raise click.UsageError(
+            "--compare and --max-ratio need two models or more: the first is what the others are held to."
+        )
+    if floor is not None and not comparing:
+        raise click.UsageError("--floor is for --compare, --max-ratio and --self-test.")
+
+
+@contextlib.contextmanager
+def _samples_folder(out: Path | None) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="edgekd-bench-") as temporary:
+        yield out or Path(temporary) / "samples"
+
+
+def _measured(
+    models: Sequence[Path],
+    folder: Path,
+    options: dict[str, Any],
+    floor: float | None,
+    max_ratio: float | None,
+    *,
+    comparing: bool,
+    quiet: bool,
+) -> tuple["BenchReport", tuple["RawSamples", ...]]:
+    from edgekd import bench
+    from edgekd.bench import comparing as verdicts
+    from edgekd.bench.report import BenchReport, gates
+    from edgekd.bench.samples import RawSamples
+    from edgekd.cli._progress import TerminalProgress
+
+    with TerminalProgress(quiet=quiet) as progress:
+        measurements = bench.measure(
+            models,
+            raw_folder=folder,
+            of_ratios=comparing,
+            keep_partial=True,
+            on_progress=progress.item,
+            **options,
+        )
+    samples = tuple(RawSamples.read(folder.parent / str(each.samples_path)) for each in measurements)
+    comparisons = (
+        bench.compare(measurements, folder.parent, floor=verdicts.FLOOR if floor is None else floor)
+        if comparing
+        else ()
+    )
+    judged = () if max_ratio is None else gates(comparisons, max_ratio)
+    return BenchReport(measurements=measurements, comparisons=comparisons, gates=judged), samples
+
+
+def _self_test(models: Sequence[Path], floor: float | None, options: dict[str, Any], *, as_json: bool) -> None:
+    from edgekd.bench import comparing, self_test
+    from edgekd.cli import _latency
+    from edgekd.cli._progress import TerminalProgress
+
+    if len(options["num_threads"]) > 1 or len(options.get("batches", ())) > 1:
+        raise click.UsageError("--self-test takes one number of threads and one batch.")
+    with tempfile.TemporaryDirectory(prefix="edgekd-bench-") as temporary, TerminalProgress(quiet=as_json) as progress:
+        if models:
+            model = models[0]
+        else:
+            model = Path(temporary, "four_convolutions.onnx")
+            self_test.write_model(model)
+        found = self_test.run(
+            model, floor=comparing.FLOOR if floor is None else floor, on_progress=progress.item, **options
+        )
+    if as_json:
+        _options.print_json(found)
+    else:
+        _latency.print_self_test(found)
+
+
+def _appended(history: Path, measurements: Sequence["Measurement"]) -> tuple["Trend", ...]:
+    import datetime
+
+    from edgekd import environment
+    from edgekd.bench import history as histories
+
+    here = environment.describe()
+    machine = f"{here.cpu}, {here.logical_cores} logical cores, {here.machine}"
+    now = datetime.datetime.now(datetime.UTC)
+    whole = [each for each in measurements if each.ended not in ("interrupted", "failed")]
+    entries = [histories.Entry(time=now, machine=machine, edgekd=here.edgekd, measurement=each) for each in whole]
+    return histories.append(history, entries) if entries else ()
+
+
+def _print(form: str, found: "BenchReport", samples: Sequence["RawSamples"]) -> None:
+    from edgekd import environment
+    from edgekd.bench import formats
+    from edgekd.cli import _latency
+
+    match form:
+        case "json":
+            _options.print_json(found)
+        case "csv":
+            click.echo(formats.to_csv(found.measurements, found.comparisons), nl=False)
+        case "google-benchmark":
+            click.echo(formats.to_google_benchmark(found.measurements, samples, environment.describe()), nl=False)
+        case "pytest-benchmark":
+            click.echo(formats.to_pytest_benchmark(found.measurements, samples, environment.describe()), nl=False)
+        case _:
+            _latency.print_report(found)

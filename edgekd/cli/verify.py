@@ -10,8 +10,6 @@ from edgekd.cli import _options
 if TYPE_CHECKING:  # --help must not wait for it
     from edgekd.verify.records import Verification
 
-_STATUS = {"passed": 0, "failed": 1, "inconclusive": 3}
-
 
 @click.command("verify")
 @click.argument("reference", required=False)
@@ -192,7 +190,7 @@ def command(
         _verification.print_verification(found)
         _print_layers(found)
     if found.status != "passed":
-        raise SystemExit(_STATUS[found.status])
+        raise SystemExit(_options.STATUS[found.status])
 
 
 def _stages(run: Path, runtimes: tuple[str, ...], as_json: bool) -> None:

@@ -37,12 +37,28 @@ def test_precision_ends_it_when_the_interval_of_every_model_is_narrow():
     assert widest(len(collected.rounds) - 1) > 0.02
 
 
+def test_the_precision_of_ratios_is_reached_although_the_machine_is_restless():
+    """The disturbance of a round meets both of its processes and drops out of their ratio."""
+    generator = np.random.default_rng(1)
+
+    def restless():
+        for _ in range(50):
+            common = np.exp(generator.normal(0, 0.5))
+            yield tuple(process([[common * np.exp(generator.normal(0, 0.003))]]) for _ in range(2))
+
+    alone, ratios = Collected(), Collected()
+    alone.gather(restless(), Goal(precision=0.05))
+    ratios.gather(restless(), Goal(precision=0.05, of_ratios=True))
+    assert (alone.ended, len(alone.rounds)) == ("processes", 50)
+    assert (ratios.ended, len(ratios.rounds)) == ("precision", LEAST_ROUNDS)
+
+
 def test_a_goal_that_is_not_reached_is_said():
     collected, goal = Collected(), Goal(precision=0.001)
     collected.gather(rounds(0.1, count=6), goal)
     assert collected.ended == "processes"
     latency = summarise([measured[0] for measured in collected.rounds])
-    assert f"±0.1%, and it is ±{half_width(latency):.1%}" in goal.missed(latency)
+    assert f"±0.1%, and it is ±{half_width(latency.interval):.1%}" in goal.missed(latency)
     assert "there is no interval" in goal.missed(latency.model_copy(update={"interval": None}))
     assert Goal(precision=0.5).missed(latency) is None
     assert Goal().missed(latency) is None

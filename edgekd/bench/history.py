@@ -1,0 +1,137 @@
+"""Measurements over time: one JSON record a line, appended; series of different things are never mixed."""
+
+import datetime
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import filelock
+import pydantic
+from scipy import special
+
+from edgekd import storage
+from edgekd.bench import stats
+from edgekd.errors import StorageError
+from edgekd.records import Interval, Measurement, Record
+
+_LOCK_SECONDS = 30
+
+
+class Entry(Record):
+    """One measurement at one time on one machine; all times within are milliseconds."""
+
+    schema_version: Literal[1] = 1
+    time: datetime.datetime
+    machine: str
+    edgekd: str
+    measurement: Measurement
+
+    @property
+    def series(self) -> tuple[object, ...]:
+        """What must be equal for two entries to be the same thing at different times; the model's bytes may differ."""
+        it = self.measurement
+        return (self.machine, it.target, it.runtime, it.artifact, it.num_threads, it.batch, it.mode, it.interval_ms)
+
+
+class Trend(Record):
+    """How the newest entry of a series stands to those before it.
+
+    `ratio` is to the entry before, with an interval that knows the processes of both but not that other hours are other
+    conditions; None where either has no interval. `change` is the relative change over all entries where there is a
+    clear trend. `changed_file` is whether the model's bytes are other than before.
+    """
+
+    artifact: str
+    target: str
+    num_threads: int
+    batch: int | None
+    entries: int
+    previous: Entry | None
+    ratio: Interval | None
+    change: float | None
+    changed_file: bool | None
+
+
+def append(path: Path, entries: Sequence[Entry]) -> tuple[Trend, ...]:
+    """Adds entries to a file, made where it is missing, and returns the trend of each of their series.
+
+    Raises:
+      StorageError: the file is no history, or cannot be written; it is then as it was.
+    """
+    try:
+        with storage.storage_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with filelock.FileLock(f"{path}.lock", timeout=_LOCK_SECONDS):
+                before = read(path) if path.exists() else ()
+                lines = "".join(each.model_dump_json() + "\n" for each in (*before, *entries))
+                storage.write_text(path, lines)
+    except filelock.Timeout as error:
+        raise StorageError(f"{str(path)!r} is being written by another process: try again.") from error
+    return tuple(trend([each for each in before if each.series == entry.series], entry) for entry in entries)
+
+
+def read(path: Path) -> tuple[Entry, ...]:
+    """Returns a history's entries, the oldest first.
+
+    Raises:
+      StorageError: the file is missing, or a line is no entry.
+    """
+    storage.require_file(path, "history")
+    found = []
+    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
+        try:
+            found.append(Entry.model_validate_json(line))
+        except pydantic.ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(map(str, first["loc"]))
+            raise StorageError(
+                f"line {number} of {str(path)!r} is no entry of a history ({place + ': ' if place else ''}"
+                f"{first['msg']}): mend or remove the line, or name another file."
+            ) from error
+    return tuple(found)
+
+
+def trend(before: Sequence[Entry], newest: Entry) -> Trend:
+    """Returns how an entry stands to earlier ones of its series, the oldest first."""
+    previous = before[-1] if before else None
+    it = newest.measurement
+    medians = [each.measurement.latency_ms.p50 for each in (*before, newest)]
+    return Trend(
+        artifact=it.artifact,
+        target=it.target,
+        num_threads=it.num_threads,
+        batch=it.batch,
+        entries=len(medians),
+        previous=previous,
+        ratio=None if previous is None else _ratio(it, previous.measurement),
+        change=stats.drift(medians),
+        changed_file=None if previous is None else it.sha256 != previous.measurement.sha256,
+    )
+
+
+def _ratio(new: Measurement, old: Measurement) -> Interval | None:
+    """Returns the ratio of two intervals on logarithms with Welch's degrees of freedom."""
+    this, that = _log_mean(new), _log_mean(old)
+    if this is None or that is None:
+        return None
+    (mean, error, degrees), (old_mean, old_error, old_degrees) = this, that
+    variance = error**2 + old_error**2
+    if variance == 0:
+        value = math.exp(mean - old_mean)
+        return Interval(value=value, low=value, high=value)
+    welch = variance**2 / (error**4 / degrees + old_error**4 / old_degrees)
+    half = float(special.stdtrit(welch, 0.975)) * math.sqrt(variance)
+    return Interval(
+        value=math.exp(mean - old_mean), low=math.exp(mean - old_mean - half), high=math.exp(mean - old_mean + half)
+    )
+
+
+def _log_mean(measurement: Measurement) -> tuple[float, float, int] | None:
+    """Returns the middle of a t-interval on logarithms, its standard error and its degrees of freedom."""
+    interval, processes = measurement.latency_ms.interval, measurement.processes
+    if interval is None or processes < stats.MIN_PROCESSES:
+        return None
+    low, high = math.log(interval.low), math.log(interval.high)
+    quantile = float(special.stdtrit(processes - 1, (1 + interval.confidence) / 2))
+    return (low + high) / 2, (high - low) / 2 / quantile, processes - 1

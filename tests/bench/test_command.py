@@ -1,0 +1,108 @@
+"""edgekd bench as a user calls it, on models of a few microseconds."""
+
+import csv
+import json
+import shutil
+
+import pytest
+
+QUICK = ("--set", "min_block_ms=1", "--set", "min_runs=5", "--set", "blocks=1", "--set", "min_warmup_seconds=0.01")
+
+
+@pytest.fixture(scope="module")
+def copy_of_dense(dense_tflite, tmp_path_factory):
+    return shutil.copyfile(dense_tflite, tmp_path_factory.mktemp("copy") / "copy.tflite")
+
+
+def test_a_comparison_has_a_verdict_and_a_gate(edgekd_command, dense_tflite, copy_of_dense):
+    bench = ("bench", dense_tflite, copy_of_dense, *QUICK, "--processes", 3)
+    loose = edgekd_command(*bench, "--max-ratio", 1000, "--json")
+    assert loose.status == 0, loose.err
+    document = json.loads(loose.out)
+    (comparison,) = document["comparisons"]
+    assert (comparison["artifact"], comparison["baseline"], comparison["rounds"]) == ("copy.tflite", "dense.tflite", 3)
+    (gate,) = document["gates"]
+    assert gate["passed"]
+    assert gate["subject"] == "copy.tflite (local, threads 1)"
+    tight = edgekd_command(*bench, "--max-ratio", 0.001)
+    assert tight.status == 1
+    assert "gate failed: copy.tflite (local, threads 1): latency_ratio is" in tight.out
+    few = edgekd_command(*bench, "--processes", 2, "--max-ratio", 1.05)
+    assert few.status == 3
+    assert "gate inconclusive" in few.out
+    assert edgekd_command(*bench, "--processes", 2, "--compare").status == 0
+
+
+def test_sweeps_histories_and_raw_samples(edgekd_command, dense_tflite, tmp_path):
+    history = tmp_path / "history.jsonl"
+    bench = ("bench", dense_tflite, *QUICK, "--processes", 1, "--batch", "1,2", "--threads", "1,2", "--cores", "0")
+    first = edgekd_command(*bench, "--history", history, "--out", tmp_path / "raw")
+    assert first.status == 0, first.err
+    assert first.out.count("the first entry of this file on this machine") == 4
+    assert len(list((tmp_path / "raw").iterdir())) == 4
+    again = edgekd_command(*bench, "--history", history, "--format", "csv")
+    rows = list(csv.DictReader(again.out.splitlines()))
+    assert [(row["num_threads"], row["batch"]) for row in rows] == [("1", "1"), ("1", "2"), ("2", "1"), ("2", "2")]
+    assert len(history.read_text().splitlines()) == 8
+
+
+@pytest.mark.parametrize("form", ["google-benchmark", "pytest-benchmark"])
+def test_formats_of_other_tools_are_one_document(edgekd_command, dense_tflite, form):
+    result = edgekd_command("bench", dense_tflite, *QUICK, "--processes", 1, "--format", form)
+    assert json.loads(result.out)["benchmarks"]
+
+
+def test_the_self_test_needs_no_model(edgekd_command):
+    result = edgekd_command("bench", "--self-test", *QUICK, "--processes", 3)
+    assert result.status == 0, result.err
+    assert "4 copies of four_convolutions.onnx" in result.out
+    assert "is found slower, four times in five, when it is" in result.out
+    # The floor is 3 %: smaller differences are equal by definition.
+    assert "a difference of 1% or 2%" in result.out
+
+
+def test_an_interruption_prints_what_there_is(edgekd_command, dense_tflite, monkeypatch):
+    from edgekd.bench.connection import Connection
+
+    finish, calls = Connection.finish, []
+
+    def interrupt_second(self):
+        calls.append(self)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return finish(self)
+
+    monkeypatch.setattr(Connection, "finish", interrupt_second)
+    result = edgekd_command("bench", dense_tflite, *QUICK, "--processes", 3)
+    assert result.status == 130
+    assert "interrupted: the numbers are those of the whole rounds before (1 process)" in result.out
+
+
+def test_modes_are_told(edgekd_command, dense_tflite):
+    periodic = edgekd_command("bench", dense_tflite, *QUICK, "--processes", 1, "--interval-ms", 0.000001)
+    assert "runs could not start in time" in periodic.out
+    sustained = edgekd_command("bench", dense_tflite, *QUICK, "--minutes", 0.002, "--delegate", "none")
+    assert "too short to tell" in sustained.out
+    assert "0 of 1 operators run in the delegate" in sustained.out
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ((), "name at least one MODEL"),
+        (("x.tflite", "--compare"), "need two models or more"),
+        (("x.tflite", "--floor", "5%"), "--floor is for --compare"),
+        (("x.tflite", "--precision", "200%"), "is not a share such as 2% or 0.02"),
+        (("x.tflite", "--cores", "first"), "is not a list of whole numbers"),
+        (("x.tflite", "y.tflite", "--self-test"), "takes one model or none"),
+        (("--self-test", "--threads", "1,2"), "takes one number of threads"),
+        (("--self-test", "--format", "csv"), "goes with neither"),
+        (("x.tflite", "--set", "block=3"), "Did you mean 'blocks'?"),
+        (("x.tflite", "--set", "blocks"), "is not of the form"),
+        (("x.tflite", "--set", "blocks=many"), "must be a whole number"),
+    ],
+)
+def test_what_cannot_be_asked_for_is_refused(edgekd_command, options, words):
+    result = edgekd_command("bench", *options)
+    assert result.status == 2
+    assert words in result.err

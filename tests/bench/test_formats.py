@@ -1,0 +1,67 @@
+import csv
+import io
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from edgekd import bench, environment
+from edgekd.bench import formats
+from edgekd.bench.samples import RawSamples
+
+QUICK = {"processes": 3, "blocks": 1, "min_runs": 10, "min_block_ms": 1.0, "min_warmup_seconds": 0.01}
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory, dense_tflite, dense_onnx):
+    folder = tmp_path_factory.mktemp("formats")
+    found = bench.measure([dense_tflite, dense_onnx], raw_folder=folder / "raw", **QUICK)
+    samples = [RawSamples.read(folder / each.samples_path) for each in found]
+    return found, samples, bench.compare(found, folder)
+
+
+def medians_ms(raw):
+    return [np.median([ns for block in process.blocks for ns in block.samples_ns]) / 1e6 for process in raw.processes]
+
+
+def test_csv_has_a_row_for_each_measurement(measured):
+    found, _, comparisons = measured
+    rows = list(csv.DictReader(io.StringIO(formats.to_csv(found, comparisons))))
+    assert [row["artifact"] for row in rows] == ["dense.tflite", "dense.onnx"]
+    assert float(rows[0]["p50_ms"]) == found[0].latency_ms.p50
+    assert float(rows[1]["p50_high_ms"]) == found[1].latency_ms.interval.high
+    assert rows[0]["interval_ms"] == ""
+    assert rows[0]["verdict"] == ""
+    assert rows[1]["baseline"] == "dense.tflite"
+    assert float(rows[1]["ratio"]) == comparisons[0].ratio.value
+
+
+def test_google_benchmarks_json_has_repetitions_and_aggregates(measured):
+    found, samples, _ = measured
+    document = json.loads(formats.to_google_benchmark(found, samples, environment.describe()))
+    assert document["context"]["num_cpus"] == environment.describe().logical_cores
+    runs = [each for each in document["benchmarks"] if each["run_type"] == "iteration"]
+    assert len(runs) == 6
+    assert [each["real_time"] for each in runs[:3]] == pytest.approx(medians_ms(samples[0]))
+    assert all(each["time_unit"] == "ms" and each["cpu_time"] > 0 for each in runs)
+    named = {each["name"]: each for each in document["benchmarks"] if each["run_type"] == "aggregate"}
+    stddev = named["dense.onnx/local/threads:1_stddev"]
+    assert stddev["real_time"] == pytest.approx(np.std(medians_ms(samples[1]), ddof=1))
+
+
+def test_pytest_benchmark_reads_its_json(measured, tmp_path):
+    found, samples, _ = measured
+    path = tmp_path / "0001_edgekd.json"
+    path.write_text(formats.to_pytest_benchmark(found, samples, environment.describe()))
+    code = "from pytest_benchmark.cli import main; main()"
+    table = tmp_path / "table"
+    command = [sys.executable, "-c", code, "compare", str(path), "--columns=min,median,rounds", f"--csv={table}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    rows = {row["name"]: row for row in csv.DictReader((tmp_path / "table.csv").read_text().splitlines())}
+    row = rows["dense.tflite/local/threads:1"]
+    assert float(row["median"]) == pytest.approx(np.median(medians_ms(samples[0])) / 1e3)
+    assert float(row["min"]) == pytest.approx(min(medians_ms(samples[0])) / 1e3)
+    assert row["rounds"] == "3"
