@@ -19,7 +19,17 @@ from edgekd.pipeline.stage import STUDENT_DISTILLED
 ROOT = Path(__file__).parents[1]
 GUIDES = {
     name: (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
-    for name in ("distillation", "export", "quantisation", "sparsity", "verify", "inspect", "ci", "bench-targets")
+    for name in (
+        "distillation",
+        "export",
+        "quantisation",
+        "sparsity",
+        "verify",
+        "inspect",
+        "ci",
+        "bench",
+        "bench-targets",
+    )
 }
 
 # What a reader puts a fragment into; the sizes of the error messages' shapes are those of its data.
@@ -63,11 +73,13 @@ def check(document: dict[str, Any]) -> None:
     preflight.check(checked, load_data(checked.data), stages={STUDENT_DISTILLED})
 
 
-@pytest.mark.parametrize("name", ["make_loss_table", "make_verification_schema"])
+@pytest.mark.parametrize("name", ["make_loss_table", "make_schema_pages"])
 def test_generated_pages_are_those_of_their_sources(name: str) -> None:
     tool = runpy.run_path(str(ROOT / "tools" / f"{name}.py"))
-    written = tool["PAGE"].read_text(encoding="utf-8")
-    assert written == tool["page"](), f"{tool['PAGE'].name} is out of date: run {tool['COMMAND']}"
+    pages = tool["pages"]() if "pages" in tool else {tool["PAGE"]: tool["page"]()}
+    assert pages
+    for path, text in pages.items():
+        assert path.read_text(encoding="utf-8") == text, f"{path.name} is out of date: run {tool['COMMAND']}"
 
 
 def test_there_is_something_to_check() -> None:

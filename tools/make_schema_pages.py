@@ -1,0 +1,105 @@
+"""Writes the pages of the JSON documents that commands print, from the records that they are made of.
+
+Usage: .venv/bin/python tools/make_schema_pages.py
+"""
+
+import datetime
+import inspect
+import re
+import sys
+import types
+import typing
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from edgekd.bench import history, report, samples
+from edgekd.records import (
+    Comparison,
+    Gate,
+    Interval,
+    Latency,
+    LatencyComparison,
+    LatencySelfTest,
+    Measurement,
+    OutputError,
+    Record,
+    TensorSpec,
+)
+from edgekd.storage import write_text
+from edgekd.verify import layers, records
+
+DOCS = Path(__file__).parents[1] / "docs"
+COMMAND = ".venv/bin/python tools/make_schema_pages.py"
+
+_VERIFY = "`edgekd verify ... --json` prints one `Verification`, with `--layers` one `LayeredVerification`, and\n"
+_VERIFY += "`edgekd verify --stages RUN --json` one `StageTable`."
+_VERIFY_RECORDS = (
+    *(records.Verification, layers.LayeredVerification, records.StageTable),
+    *(records.InputData, records.ModelUse, records.Pair, records.Verdict, records.Tolerance, records.StageRow),
+    *(Comparison, OutputError, Gate, Interval),
+    *(layers.LayerComparison, layers.LayerRow, layers.LayerError),
+)
+_BENCH = "`edgekd bench ... --json` prints one `BenchReport`, with `--self-test` one `LatencySelfTest`. `--history`\n"
+_BENCH += "appends an `Entry` a line, and `--out` keeps one `RawSamples` for each measurement. Units are in the names."
+_BENCH_RECORDS = (
+    *(report.BenchReport, LatencySelfTest, history.Entry, samples.RawSamples),
+    *(Measurement, Latency, LatencyComparison, history.Trend, Gate, Interval),
+    *(samples.ProcessSamples, samples.Cold, samples.Block, samples.SystemState, TensorSpec),
+)
+_PLAIN = {
+    type(None): "null",
+    str: "text",
+    int: "whole number",
+    float: "number",
+    bool: "true or false",
+    datetime.datetime: "text, a time of ISO 8601",
+}
+
+
+def pages() -> dict[Path, str]:
+    """Returns the pages' texts by their paths."""
+    return {
+        DOCS / "verify-json.md": _page("verify", _VERIFY, _VERIFY_RECORDS),
+        DOCS / "bench-json.md": _page("bench", _BENCH, _BENCH_RECORDS),
+    }
+
+
+def _page(verb: str, introduction: str, kinds: Sequence[type[Record]]) -> str:
+    parts = [
+        f"# The JSON of edgekd {verb}\n",
+        f"Made by `{COMMAND}`; a test fails when it is out of date. The [guide]({verb}.md) says what it is about.\n",
+        f"{introduction}\nWhile `schema_version` stays, fields may be added, and none changes its meaning.\n",
+    ]
+    sections = (f"## {each.__name__}\n\n{_text(each)}\n\n{_table(each)}\n" for each in kinds)
+    return "\n".join([*parts, *sections])
+
+
+def _text(record: type[Record]) -> str:
+    return inspect.cleandoc(record.__doc__ or "")
+
+
+def _table(record: type[Record]) -> str:
+    rows = [f"| `{name}` | {_in_words(field.annotation)} |" for name, field in record.model_fields.items()]
+    return "\n".join(["| field | type |", "|---|---|", *rows])
+
+
+def _in_words(annotation: Any) -> str:
+    arguments = typing.get_args(annotation)
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        return " or ".join(map(_in_words, arguments))
+    if typing.get_origin(annotation) is typing.Literal:
+        return " or ".join(f"`{value}`" for value in arguments)
+    if typing.get_origin(annotation) is tuple:
+        return f"list of {_in_words(arguments[0])}"
+    if typing.get_origin(annotation) is dict:
+        return f"object of {_in_words(arguments[1])}"
+    if annotation in _PLAIN:
+        return _PLAIN[annotation]
+    return f"[{annotation.__name__}](#{re.sub('[^a-z]', '', annotation.__name__.lower())})"
+
+
+if __name__ == "__main__":
+    for path, text in pages().items():
+        write_text(path, text)
+        sys.stdout.write(f"wrote {path}\n")
