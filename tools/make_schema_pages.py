@@ -21,6 +21,7 @@ from edgekd.records import (
     Latency,
     LatencyComparison,
     LatencySelfTest,
+    Machine,
     Measurement,
     OutputError,
     Record,
@@ -44,7 +45,7 @@ _BENCH = "`edgekd bench ... --json` prints one `BenchReport`, with `--self-test`
 _BENCH += "appends an `Entry` a line, and `--out` keeps one `RawSamples` for each measurement. Units are in the names."
 _BENCH_RECORDS = (
     *(report.BenchReport, LatencySelfTest, history.Entry, samples.RawSamples),
-    *(Measurement, Latency, LatencyComparison, history.Trend, Gate, Interval),
+    *(Measurement, Latency, LatencyComparison, Machine, history.Trend, Gate, Interval),
     *(samples.ProcessSamples, samples.Cold, samples.Block, samples.SystemState, TensorSpec),
 )
 _PLAIN = {

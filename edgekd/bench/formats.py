@@ -5,7 +5,6 @@ import datetime
 import functools
 import io
 import json
-import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,7 +13,7 @@ import numpy.typing as npt
 
 from edgekd.bench import stats
 from edgekd.bench.samples import RawSamples
-from edgekd.records import Environment, LatencyComparison, Measurement
+from edgekd.records import LatencyComparison, Measurement
 
 MS_PER_SECOND = 1e3
 
@@ -93,9 +92,7 @@ def _csv_row(measurement: Measurement, comparison: LatencyComparison | None) -> 
     return row
 
 
-def to_google_benchmark(
-    measurements: Sequence[Measurement], samples: Sequence[RawSamples], environment: Environment
-) -> str:
+def to_google_benchmark(measurements: Sequence[Measurement], samples: Sequence[RawSamples], *, version: str) -> str:
     """Returns google-benchmark's JSON: each process is a repetition, with mean, median and standard deviation of them.
 
     `real_time` is a process' median inference and `cpu_time` the processor time of all its threads for one, both in
@@ -104,7 +101,7 @@ def to_google_benchmark(
     Args:
       measurements: what was measured.
       samples: their raw samples, in the same order.
-      environment: of the machine that measured.
+      version: of edgekd.
 
     References:
       google/benchmark, docs/user_guide.md, section "Output formats" (JSON).
@@ -144,27 +141,26 @@ def to_google_benchmark(
                     "cpu_time": float(function(cpu)),
                 }
             )
+    machine = samples[0].processes[0].machine
     context = {
         "date": _now().isoformat(timespec="seconds"),
-        "host_name": environment.cpu,
-        "executable": f"edgekd bench {environment.edgekd}",
-        "num_cpus": environment.logical_cores,
+        "host_name": machine.cpu,
+        "executable": f"edgekd bench {version}",
+        "num_cpus": machine.logical_cores,
         "cpu_scaling_enabled": None,
-        "load_avg": list(os.getloadavg()),
+        "load_avg": [samples[0].processes[0].system_before.load_1min],
         "library_build_type": "release",
     }
     return json.dumps({"context": context, "benchmarks": benchmarks}, indent=2) + "\n"
 
 
-def to_pytest_benchmark(
-    measurements: Sequence[Measurement], samples: Sequence[RawSamples], environment: Environment
-) -> str:
+def to_pytest_benchmark(measurements: Sequence[Measurement], samples: Sequence[RawSamples], *, version: str) -> str:
     """Returns pytest-benchmark's JSON, for `pytest-benchmark compare`: a round is a process' median, in seconds.
 
     Args:
       measurements: what was measured.
       samples: their raw samples, in the same order.
-      environment: of the machine that measured.
+      version: of edgekd.
 
     References:
       pytest-benchmark, `stats.py` and `storage/file.py`: the fields of a saved run.
@@ -185,11 +181,11 @@ def to_pytest_benchmark(
             }
         )
     document = {
-        "machine_info": environment.model_dump(mode="json"),
+        "machine_info": samples[0].processes[0].machine.model_dump(mode="json"),
         "commit_info": {},
         "benchmarks": benchmarks,
         "datetime": _now().isoformat(),
-        "version": environment.edgekd,
+        "version": version,
     }
     return json.dumps(document, indent=2) + "\n"
 

@@ -23,7 +23,6 @@ class Entry(Record):
 
     schema_version: Literal[1] = 1
     time: datetime.datetime
-    machine: str
     edgekd: str
     measurement: Measurement
 
@@ -31,7 +30,10 @@ class Entry(Record):
     def series(self) -> tuple[object, ...]:
         """What must be equal for two entries to be the same thing at different times; the model's bytes may differ."""
         it = self.measurement
-        return (self.machine, it.target, it.runtime, it.artifact, it.num_threads, it.batch, it.mode, it.interval_ms)
+        where = it.machine and it.machine.model_copy(
+            update={"system": ""}
+        )  # a system is updated more often than a board is replaced
+        return (where, it.target, it.runtime, it.artifact, it.num_threads, it.batch, it.mode, it.interval_ms)
 
 
 class Trend(Record):

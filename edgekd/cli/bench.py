@@ -247,11 +247,10 @@ def _appended(history: Path, measurements: Sequence["Measurement"]) -> tuple["Tr
     from edgekd import environment
     from edgekd.bench import history as histories
 
-    here = environment.describe()
-    machine = f"{here.cpu}, {here.logical_cores} logical cores, {here.machine}"
+    version = environment.installed_version("edgekd") or "not installed"
     now = datetime.datetime.now(datetime.UTC)
     whole = [each for each in measurements if each.ended not in ("interrupted", "failed")]
-    entries = [histories.Entry(time=now, machine=machine, edgekd=here.edgekd, measurement=each) for each in whole]
+    entries = [histories.Entry(time=now, edgekd=version, measurement=each) for each in whole]
     return histories.append(history, entries) if entries else ()
 
 
@@ -260,14 +259,15 @@ def _print(form: str, found: "BenchReport", samples: Sequence["RawSamples"]) -> 
     from edgekd.bench import formats
     from edgekd.cli import _latency
 
+    version = environment.installed_version("edgekd") or "not installed"
     match form:
         case "json":
             _options.print_json(found)
         case "csv":
             click.echo(formats.to_csv(found.measurements, found.comparisons), nl=False)
         case "google-benchmark":
-            click.echo(formats.to_google_benchmark(found.measurements, samples, environment.describe()), nl=False)
+            click.echo(formats.to_google_benchmark(found.measurements, samples, version=version), nl=False)
         case "pytest-benchmark":
-            click.echo(formats.to_pytest_benchmark(found.measurements, samples, environment.describe()), nl=False)
+            click.echo(formats.to_pytest_benchmark(found.measurements, samples, version=version), nl=False)
         case _:
             _latency.print_report(found)

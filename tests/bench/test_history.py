@@ -8,10 +8,12 @@ from scipy import stats as scipy_stats
 from edgekd.bench import history
 from edgekd.bench.stats import log_interval
 from edgekd.errors import StorageError
-from edgekd.records import Latency, Measurement
+from edgekd.records import Latency, Machine, Measurement
+
+MACHINE = Machine(system="Linux 6", architecture="aarch64", cpu="board", logical_cores=4, memory_bytes=2**30)
 
 
-def entry(medians, *, machine="board", hour=0, **changes):
+def entry(medians, *, hour=0, **changes):
     medians = np.asarray(medians, float)
     p50 = float(np.median(medians))
     latency = Latency(
@@ -19,6 +21,7 @@ def entry(medians, *, machine="board", hour=0, **changes):
     )
     fields = {
         "artifact": "model.tflite",
+        "machine": MACHINE,
         "target": "local",
         "runtime": "ai-edge-litert 2.3.0",
         "num_threads": 1,
@@ -33,7 +36,7 @@ def entry(medians, *, machine="board", hour=0, **changes):
         "warmup_runs": 1,
     }
     time = datetime.datetime(2026, 1, 1, hour, tzinfo=datetime.UTC)
-    return history.Entry(time=time, machine=machine, edgekd="0.1.0", measurement=Measurement(**{**fields, **changes}))
+    return history.Entry(time=time, edgekd="0.1.0", measurement=Measurement(**{**fields, **changes}))
 
 
 def processes(level, count=8, seed=0):
@@ -54,7 +57,7 @@ def test_entries_are_appended_and_read_back(tmp_path):
 @pytest.mark.parametrize(
     "other",
     [
-        {"machine": "another board"},
+        {"machine": MACHINE.model_copy(update={"cpu": "another board"})},
         {"runtime": "ai-edge-litert 2.4.0"},
         {"target": "ssh://pi@board"},
         {"num_threads": 2},
@@ -68,6 +71,11 @@ def test_what_is_not_the_same_thing_is_never_merged(tmp_path, other):
     history.append(path, [entry([1.0, 1.1, 1.2])])
     (trend,) = history.append(path, [entry([2.0, 2.1, 2.2], **other)])
     assert trend.previous is None
+
+
+def test_an_updated_system_is_the_same_machine():
+    before = entry([1.0, 1.1, 1.2])
+    assert before.series == entry([1.0], machine=MACHINE.model_copy(update={"system": "Linux 7"})).series
 
 
 def test_another_file_of_the_same_name_is_the_same_series_and_said(tmp_path):

@@ -10,7 +10,7 @@ QUICK = {"processes": 3, "blocks": 1, "min_runs": 5, "min_block_ms": 1.0, "min_w
 
 
 def raw(models):
-    common = {"sha256": "0" * 64, "target": "local", "num_threads": 1, "logical_cores": 2, "settings": {}}
+    common = {"sha256": "0" * 64, "target": "local", "num_threads": 1, "settings": {}}
     return [RawSamples(artifact=f"copy_{i}", processes=tuple(each), **common) for i, each in enumerate(models)]
 
 
