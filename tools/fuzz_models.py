@@ -10,11 +10,11 @@ numbers made extreme, and, through the format's own schema, shapes, indices, buf
 wrong. File number N of a seed is always the same, whatever the count.
 
 It goes through three ways: inspecting (what LiteRT's delegate takes included), comparing with the sound file, and
-opening and running, as `edgekd verify` and `bench` do. Each way is the library's own child process with its limits,
-kept alive for up to 50 files: starting one for each would only take longer. What counts as a failure is an error that
-is not edgekd's, one that does not name the file, has no clear words or more than one line, or that stems from an
-exception in the child that nobody foresaw. A child that crashes, hangs or swells is no failure: that is one line of
-error here, and is counted.
+opening, reading how it computes, and running, as `edgekd verify` and `bench` do. Each way is the library's own child
+process with its limits, kept alive for up to 50 files: starting one for each would only take longer. What counts as a
+failure is an error that is not edgekd's, one that does not name the file, has no clear words or more than one line, or
+that stems from an exception in the child that nobody foresaw. A child that crashes, hangs or swells is no failure: that
+is one line of error here, and is counted.
 
 Exit status 0 where nothing failed, 1 otherwise.
 """
@@ -194,8 +194,12 @@ class _Ways:
 
     def _run(self, path: Path, base: Path) -> None:  # noqa: ARG002
         from edgekd.records import TensorSpec
+        from edgekd.verify.arithmetic import arithmetic_of
+        from edgekd.verify.identity import identity_of
 
         found = self._ask("run", {"path": str(path), "num_threads": 1, "options": {}}, path, "opened")
+        arithmetic_of(path)  # as comparing does, of what could be opened
+        identity_of(path)
         specs = [TensorSpec.model_validate(spec) for spec in found["inputs"]]
         rng = np.random.default_rng(0)
         arrays = []

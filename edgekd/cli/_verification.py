@@ -62,7 +62,9 @@ def _print_samples(found: Verification) -> None:
         _options.say(f"input {each.name}: {each.dtype} {shape}, {values} ({each.origin})")
     for model in found.models:
         if model.stateful:
-            _options.say(f"{model.label} has a state, which was reset between samples")
+            _options.say(
+                f"{model.label} has a state, which was reset as --reset-every says, by default before each sample"
+            )
         if model.inputs_by == "by position":
             _options.say(f"{model.label}: its inputs were paired by position, since their names differ")
 
@@ -167,7 +169,7 @@ def _allowed(tolerance: Tolerance) -> str:
         parts.append(f"≤ {100 * tolerance.max_mismatch:g} % differ")
     if tolerance.min_sqnr_db is not None:
         parts.append(f"≥ {tolerance.min_sqnr_db:g} dB")
-    return ", ".join(parts) or "by accuracy"
+    return ", ".join(parts) or ("by accuracy" if tolerance.kind == "quantised" else "")
 
 
 def _by_output(comparison: Comparison) -> dict[str, OutputError]:

@@ -1,5 +1,6 @@
 """In what a file differs from its golden record: pure functions of two records."""
 
+import dataclasses
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -130,6 +131,7 @@ def _outputs(golden: Golden, now: Golden, limits: Limits) -> Iterator[Finding]:
         )
         return
     before, after = (recording.answers(golden, "the golden record"), recording.answers(now, now.file))
+    limits = dataclasses.replace(limits, only_these_samples=True)
     pair = judging.judge(before, after, dataset=golden.run_on.name, limits=limits)
     for verdict, kept, first, second in zip(pair.verdicts, golden.values, before.outputs, after.outputs, strict=True):
         yield Finding(

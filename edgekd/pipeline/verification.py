@@ -81,7 +81,7 @@ def verify_models(
 
 
 def _subject(opened: Runnable, label: str) -> Subject:
-    return Subject(label, opened.path, opened.runtime, opened.runner, opened.arithmetic)
+    return Subject(label, opened.path, opened.runtime, opened.runner, opened.arithmetic, opened.identity)
 
 
 def _sources(

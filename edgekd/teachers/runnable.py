@@ -13,6 +13,7 @@ from edgekd.runtime import Runner
 from edgekd.runtime.selection import split_choice, variants
 from edgekd.teachers import opening
 from edgekd.verify.arithmetic import Arithmetic, arithmetic_of
+from edgekd.verify.identity import Identity, identity_of
 from edgekd.verify.records import FLOAT16, FLOAT32, INTEGER
 
 _KERAS, _TF_KERAS, _SAVED_MODEL = "keras", "tf_keras", "saved_model"
@@ -27,12 +28,14 @@ class Runnable:
       path: where it lies; the model's name where it is in memory.
       runtime: what runs it, such as litert_builtin or keras.
       arithmetic: how it computes.
+      identity: what the network of an exported file can be recognised by.
     """
 
     runner: Runner
     path: str
     runtime: str
     arithmetic: Arithmetic
+    identity: Identity | None = None
 
 
 def open_runnable(source: Any, *, runtime_name: str | None = None, signature: str | None = None) -> Runnable:
@@ -75,7 +78,7 @@ def _exported(path: Path, chosen: str | None, signature: str | None) -> Runnable
         elif name != "tflite_micro":
             options["by_signature"] = True
     runner = runtime.open_runner(path, runtime=chosen, **options)
-    return Runnable(runner, str(path), name, arithmetic_of(path, signature=signature))
+    return Runnable(runner, str(path), name, arithmetic_of(path, signature=signature), identity_of(path))
 
 
 def _keras_file(path: Path, chosen: str | None) -> Runnable:

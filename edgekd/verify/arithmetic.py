@@ -9,6 +9,7 @@ import numpy as np
 
 from edgekd import flatbuffer
 from edgekd.errors import ModelError
+from edgekd.verify.activations import Activation
 from edgekd.verify.records import FLOAT16, FLOAT32, INTEGER, WEIGHTS
 
 _INTEGERS = {"int4", "int8", "uint8", "int16"}
@@ -20,6 +21,14 @@ _MOVING = {"EXPAND_DIMS", "RESHAPE", "SQUEEZE", "TRANSPOSE"} | {
     "Transpose",
     "Unsqueeze",
 }  # the same numbers, elsewhere
+_ROUNDING = {"DEQUANTIZE", "QUANTIZE", "DequantizeLinear", "QuantizeLinear"}
+_ACTIVATIONS = {"LOGISTIC": "logistic", "SOFTMAX": "softmax", "TANH": "tanh"} | {
+    "QLinearSigmoid": "logistic",
+    "QLinearSoftmax": "softmax",
+    "Sigmoid": "logistic",
+    "Softmax": "softmax",
+    "Tanh": "tanh",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,11 +39,13 @@ class Arithmetic:
       kind: float32; float16 (some weights are); weights (they are quantised, activations are floats); integer.
       steps: of each output that comes from integers, by name, the distance of neighbouring values.
       ranges: of each input that becomes integers, by name, the least and the largest real number that they can hold.
+      activations: of each output that comes out of a steep function of integers, by name, that function.
     """
 
     kind: str
     steps: Mapping[str, float] = dataclasses.field(default_factory=dict)
     ranges: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
+    activations: Mapping[str, Activation] = dataclasses.field(default_factory=dict)
 
 
 def arithmetic_of(path: Path, *, signature: str | None = None) -> Arithmetic:
@@ -79,12 +90,15 @@ def _tflite(model: Any, signature: str | None) -> Arithmetic:
         names |= {each.tensorIndex: each.name.decode() for each in (*definition.inputs, *definition.outputs)}
     made: dict[int, tuple[str, int]] = {}
     used: dict[int, tuple[str, int]] = {}
+    betas: dict[int, float] = {}  # by what a softmax reads: the factor that it multiplies that with
     for operator in graph.operators or ():
         kind = flatbuffer.operator_name(model.operatorCodes[operator.opcodeIndex])
         received, returned = _indices(operator.inputs), _indices(operator.outputs)
         if received and returned:
             made |= dict.fromkeys(returned, (kind, received[0]))
             used.setdefault(received[0], (kind, returned[0]))
+            if kind == "SOFTMAX":
+                betas[received[0]] = float(operator.builtinOptions.beta)
     constants = [tensor for tensor in graph.tensors if model.buffers[tensor.buffer].data is not None]
     others = [tensor for tensor in graph.tensors if model.buffers[tensor.buffer].data is None]
     steps, ranges = {}, {}
@@ -104,7 +118,24 @@ def _tflite(model: Any, signature: str | None) -> Arithmetic:
         ),
         steps=steps,
         ranges=ranges,
+        activations={
+            names[index]: activation
+            for index in _indices(graph.outputs)
+            if (activation := _tflite_activation(index, made, betas, graph.tensors)) is not None
+        },
     )
+
+
+def _tflite_activation(
+    index: int, made: Mapping[int, tuple[str, int]], betas: Mapping[int, float], tensors: Any
+) -> Activation | None:
+    for kind, neighbour in _path(index, made):
+        if kind in _ACTIVATIONS:
+            found = _parameters(tensors[neighbour])
+            return None if found is None else Activation(_ACTIVATIONS[kind], found[1] * betas.get(neighbour, 1.0))
+        if kind not in _MOVING | _ROUNDING:
+            break
+    return None
 
 
 def _indices(found: Any) -> list[int]:
@@ -184,7 +215,30 @@ def _onnx(path: Path) -> Arithmetic:
             for each in graph.input
             if (parameters := _linear(each.name, used, "QuantizeLinear", value, forward=True)) is not None
         },
+        activations={
+            output.name: found
+            for output in graph.output
+            if (found := _onnx_activation(output.name, made, value)) is not None
+        },
     )
+
+
+def _onnx_activation(name: str, made: Mapping[str, Any], value: Callable[[str], Any]) -> Activation | None:
+    for _ in range(len(made)):
+        node = made.get(name)
+        if node is None or node.op_type not in {*_MOVING, *_ROUNDING, *_ACTIVATIONS}:
+            return None
+        if node.op_type in _ACTIVATIONS:
+            # Either reads integers itself, or numbers that were made of them.
+            from_ = node if node.op_type.startswith("QLinear") else made.get(node.input[0])
+            if from_ is None or (from_ is not node and from_.op_type != "DequantizeLinear"):
+                return None
+            scale = value(from_.input[1])
+            if scale is None or scale.size != 1:
+                return None
+            return Activation(_ACTIVATIONS[node.op_type], float(scale.reshape(-1)[0]))
+        name = node.input[0]
+    return None
 
 
 def _linear(

@@ -9,6 +9,7 @@ from edgekd.runtime import Runner, predict_arrays
 from edgekd.runtime.preprocessing import raw_range
 from edgekd.verify import matching
 from edgekd.verify.arithmetic import Arithmetic
+from edgekd.verify.identity import Identity
 from edgekd.verify.judging import Answers, Output, judge
 from edgekd.verify.records import ModelUse, Verification, worst
 from edgekd.verify.samples import Samples
@@ -27,6 +28,7 @@ class Subject:
       runtime: what runs it.
       runner: runs it.
       arithmetic: how it computes.
+      identity: what its network can be recognised by; None where nothing is known.
     """
 
     label: str
@@ -34,6 +36,7 @@ class Subject:
     runtime: str
     runner: Runner
     arithmetic: Arithmetic
+    identity: Identity | None = None
 
 
 def verify(
@@ -104,6 +107,7 @@ def verify(
             classes=classes,
             paired=given if first == 0 else {},
             limits=limits,
+            together=reset_every if any(subjects[at].runner.stateful for at in (first, second)) else 1,
         )
         for second in range(1, len(answers))
         for first in (range(second) if matrix else (0,))
@@ -160,14 +164,20 @@ def _inputs(reference: Subject, candidate: Subject, paired: Mapping[str, str]) -
 
 
 def _answers(subject: Subject, found: Sequence[object]) -> Answers:
-    specs, steps = subject.runner.outputs, subject.arithmetic.steps
+    specs, steps, activations = subject.runner.outputs, subject.arithmetic.steps, subject.arithmetic.activations
     return Answers(
         label=subject.label,
         arithmetic=subject.arithmetic.kind,
         outputs=tuple(
-            Output(spec.name, values, spec.scale if spec.scale is not None else steps.get(spec.name))  # type: ignore[arg-type]
+            Output(
+                spec.name,
+                values,  # type: ignore[arg-type]
+                spec.scale if spec.scale is not None else steps.get(spec.name),
+                activations.get(spec.name),
+            )
             for spec, values in zip(specs, found, strict=True)
         ),
+        identity=subject.identity,
     )
 
 

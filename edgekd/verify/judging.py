@@ -10,11 +10,16 @@ import numpy as np
 
 from edgekd.errors import ShapeError, unknown_name
 from edgekd.records import Comparison, Gate, Interval, OutputError
-from edgekd.verify import gates, matching, metrics, tolerances
+from edgekd.verify import activations, gates, identity, matching, metrics, tolerances
+from edgekd.verify.activations import Activation
+from edgekd.verify.identity import Identity
 from edgekd.verify.records import Pair, Status, Tolerance, Verdict, worst
 from edgekd.verify.tolerances import Limits
 
 Array = np.ndarray[Any, Any]
+
+_LEAST_SHOWN = 1e-5  # a smaller fraction is shown as 0
+_SLACK = 1e-3  # of a step: what float32 makes of whole ones
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -25,11 +30,13 @@ class Output:
       name: the model's own.
       values: [samples, ...] float32, or integers that stand for themselves.
       step: the distance of neighbouring values where they come from integers; None for floats.
+      activation: the steep function that they come out of, if it reads integers.
     """
 
     name: str
     values: Array
     step: float | None = None
+    activation: Activation | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -40,11 +47,13 @@ class Answers:
       label: what to call the model.
       arithmetic: how it computes, see `edgekd.verify.arithmetic`.
       outputs: in the model's order.
+      identity: what its network can be recognised by; None where nothing is known.
     """
 
     label: str
     arithmetic: str
     outputs: tuple[Output, ...]
+    identity: Identity | None = None
 
 
 def judge(
@@ -56,6 +65,7 @@ def judge(
     classes: str | None = None,
     paired: Mapping[str, str] = MappingProxyType({}),
     limits: Limits | None = None,
+    together: int = 1,
 ) -> Pair:
     """Returns how far the candidate is from the reference, within which tolerances, and whether that is enough.
 
@@ -71,6 +81,7 @@ def judge(
         [samples, classes].
       paired: {output of the reference: output of the candidate}; by name or position where it is empty.
       limits: what a user asks for.
+      together: how many samples in a row depend on each other, since the models had a state between them.
 
     Raises:
       ShapeError: different numbers of outputs or different shapes, no samples, or labels where no output gives classes.
@@ -87,7 +98,15 @@ def judge(
         _require_one_shape(first, second, models)
     by_class = _class_output(pairs, classes, labels, reference.label)
     found = [
-        _judge_output(first, second, reference, candidate, limits, is_class=by_class == at and labels is not None)
+        _judge_output(
+            first,
+            second,
+            reference,
+            candidate,
+            limits,
+            is_class=by_class == at and labels is not None,
+            together=together,
+        )
         for at, (first, second) in enumerate(pairs)
     ]
     verdicts = tuple(verdict for verdict, _ in found)
@@ -150,9 +169,16 @@ def _class_output(
 
 
 def _judge_output(
-    first: Output, second: Output, reference: Answers, candidate: Answers, limits: Limits, *, is_class: bool
+    first: Output,
+    second: Output,
+    reference: Answers,
+    candidate: Answers,
+    limits: Limits,
+    *,
+    is_class: bool,
+    together: int,
 ) -> tuple[Verdict, OutputError | None]:
-    def verdict(status: Status, tolerance: Tolerance, reason: str = "", mismatch: float | None = None) -> Verdict:
+    def verdict(status: Status, tolerance: Tolerance, reason: str = "", mismatch: Interval | None = None) -> Verdict:
         return Verdict(
             reference=reference.label,
             candidate=candidate.label,
@@ -160,7 +186,8 @@ def _judge_output(
             candidate_output=second.name,
             status=status,
             tolerance=tolerance,
-            mismatch=mismatch,
+            mismatch=None if mismatch is None else mismatch.value,
+            mismatch_interval=mismatch,
             reason=reason,
         )
 
@@ -171,7 +198,7 @@ def _judge_output(
             reason = f"{bad} of {output.values.size} values of {model.label!r} are NaN or infinite"
             return verdict("failed", none, reason), None
     if first.values.dtype.kind in "iub" or second.values.dtype.kind in "iub":
-        return _judge_integers(first, second, reference, candidate, limits, verdict)
+        return _judge_integers(first, second, reference, candidate, limits, verdict, together)
     if not first.values.any():
         reason = f"every value of {reference.label!r} is zero: that tells nothing, use other samples"
         return verdict("inconclusive", none, reason), None
@@ -181,17 +208,75 @@ def _judge_output(
         steps=(first.step, second.step),
         judged_by_class=is_class,
         limits=limits,
+        likeness=_likeness(reference, candidate),
+        activation=second.activation or first.activation,
     )
     error = _errors(first.values, second)
-    mismatch = None
-    if tolerance.step is not None and tolerance.max_lsb is not None:
-        mismatch = metrics.beyond_lsb(first.values, second.values, scale=tolerance.step, steps=tolerance.max_lsb)
-    reason = _excess(tolerance, error, mismatch)
-    return verdict("failed" if reason else "passed", tolerance, reason, mismatch), error
+    reason = _excess(tolerance, error)
+    if tolerance.step is None or tolerance.max_lsb is None:
+        return verdict("failed" if reason else "passed", tolerance, reason), error
+    mismatch = _mismatch(_beyond(first.values, second.values, tolerance), together)
+    if reason:
+        return verdict("failed", tolerance, reason, mismatch), error
+    what = f"of the values are off by more than {tolerance.max_lsb:g} LSB (up to {error.max_lsb:.4g})"
+    status, reason = _too_many(mismatch, tolerance, limits, what, "may be")
+    return verdict(status, tolerance, reason, mismatch), error
+
+
+def _likeness(reference: Answers, candidate: Answers) -> identity.Likeness:
+    if reference.identity is None or candidate.identity is None:
+        return tolerances.UNKNOWN
+    return identity.likeness(reference.identity, candidate.identity)
+
+
+def _beyond(expected: Array, received: Array, tolerance: Tolerance) -> Array:
+    """Returns which elements are further off than steps of the output, and of what it is made of, explain."""
+    step, steps = tolerance.step or 0.0, tolerance.max_lsb or 0.0
+    found = metrics.are_beyond_lsb(expected, received, scale=step, steps=steps)
+    if tolerance.activation is None or tolerance.activation_step is None:
+        return found
+    before = Activation(tolerance.activation, tolerance.activation_step)
+    low, high = activations.reach(expected, before, step=step, steps=steps)
+    return found & ((received < low - _SLACK * step) | (received > high + _SLACK * step))
+
+
+def _mismatch(beyond: Array, together: int) -> Interval:
+    """Returns the fraction of elements that are beyond, with its interval over what is independent of each other."""
+    rows = beyond.reshape(len(beyond), -1)
+    starts = np.arange(0, len(rows), together)
+    runs = np.add.reduceat(rows.mean(axis=1), starts) / np.diff([*starts, len(rows)])
+    # The last run may be shorter, so that the mean of runs is not the fraction itself: that is what was measured.
+    found = metrics.clustered_interval(runs, elements=together * rows.shape[1])
+    value = float(rows.mean())
+    return found.model_copy(update={"value": value, "low": min(found.low, value), "high": max(found.high, value)})
+
+
+def _too_many(mismatch: Interval, tolerance: Tolerance, limits: Limits, what: str, may: str) -> tuple[Status, str]:
+    """Returns whether more elements mismatch than may; inconclusive where the samples are too few to tell."""
+    allowed = tolerance.max_mismatch or 0.0
+    if mismatch.value <= allowed:
+        return "passed", ""
+    reason = f"{100 * mismatch.value:.4g} % {what}; at most {100 * allowed:.4g} % {may}"
+    if mismatch.low > allowed or allowed == 0 or limits.only_these_samples:
+        return "failed", reason
+    return "inconclusive", (
+        f"{reason}. With so few samples it may be {_percent(mismatch.low)} to {_percent(mismatch.high)} % of others: "
+        "give more, or say what may be with max_lsb or max_mismatch"
+    )
+
+
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.2g}" if fraction >= _LEAST_SHOWN else "0"
 
 
 def _judge_integers(
-    first: Output, second: Output, reference: Answers, candidate: Answers, limits: Limits, verdict: Any
+    first: Output,
+    second: Output,
+    reference: Answers,
+    candidate: Answers,
+    limits: Limits,
+    verdict: Any,
+    together: int,
 ) -> tuple[Verdict, OutputError | None]:
     """Judges an output that is made of integers that stand for themselves."""
     kinds = {"b" if output.values.dtype.kind == "b" else output.values.dtype.kind for output in (first, second)}
@@ -205,12 +290,9 @@ def _judge_integers(
     if "f" in kinds:
         reason = f"one is {first.values.dtype.name} and the other {second.values.dtype.name}"
         return verdict("failed", tolerance, reason), None
-    differ = float(np.mean(first.values != second.values))
-    allowed = tolerance.max_mismatch or 0.0
-    reason = (
-        "" if differ <= allowed else f"{100 * differ:.4g} % of the values differ; at most {100 * allowed:.4g} % may"
-    )
-    found = verdict("failed" if reason else "passed", tolerance, reason, differ)
+    differ = _mismatch(first.values != second.values, together)
+    status, reason = _too_many(differ, tolerance, limits, "of the values differ", "may")
+    found = verdict(status, tolerance, reason, differ)
     return found, _errors(first.values, second) if first.values.any() else None
 
 
@@ -229,15 +311,10 @@ def _errors(expected: Array, second: Output) -> OutputError:
     )
 
 
-def _excess(tolerance: Tolerance, error: OutputError, mismatch: float | None) -> str:
+def _excess(tolerance: Tolerance, error: OutputError) -> str:
     """Returns what goes beyond the tolerance, in words; nothing where nothing does."""
     if tolerance.max_abs is not None and error.max_abs > tolerance.max_abs:
         return f"off by up to {error.max_abs:.4g}; at most {tolerance.max_abs:.4g} may be"
-    if tolerance.max_mismatch is not None and mismatch is not None and mismatch > tolerance.max_mismatch:
-        return (
-            f"{100 * mismatch:.4g} % of the values are off by more than {tolerance.max_lsb:g} LSB (up to "
-            f"{error.max_lsb:.4g}); at most {100 * tolerance.max_mismatch:.4g} % may be"
-        )
     if tolerance.min_sqnr_db is not None and error.sqnr_db is not None and error.sqnr_db < tolerance.min_sqnr_db:
         return f"SQNR {error.sqnr_db:.1f} dB; at least {tolerance.min_sqnr_db:g} dB must be"
     return ""

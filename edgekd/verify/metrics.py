@@ -122,6 +122,14 @@ def max_lsb(reference: Array, candidate: Array, *, scale: float) -> float:
 def beyond_lsb(reference: Array, candidate: Array, *, scale: float, steps: float = 1.0) -> float:
     """Returns the fraction of elements that are off by more than some quantisation steps of the candidate.
 
+    Arguments and errors as in `are_beyond_lsb`.
+    """
+    return float(np.mean(are_beyond_lsb(reference, candidate, scale=scale, steps=steps)))
+
+
+def are_beyond_lsb(reference: Array, candidate: Array, *, scale: float, steps: float = 1.0) -> Array:
+    """Returns which elements are off by more than some quantisation steps of the candidate.
+
     A thousandth of a step more is allowed: two arrays that lie on the same steps differ by whole ones, but for float32.
 
     Args:
@@ -130,12 +138,61 @@ def beyond_lsb(reference: Array, candidate: Array, *, scale: float, steps: float
       scale: of the candidate's output.
       steps: how many steps an element may be off.
 
+    Returns:
+      Booleans of the same shape.
+
     Raises:
       ShapeError, NonFiniteError: as for `max_abs`; the scale is not positive.
     """
     max_lsb(reference, candidate, scale=scale)  # checks the arguments
     reference, candidate = _values(reference, candidate)
-    return float(np.mean(np.abs(reference - candidate) > (steps + 1e-3) * scale))
+    return np.asarray(np.abs(reference - candidate) > (steps + 1e-3) * scale)
+
+
+def clustered_interval(fractions: Array, *, elements: int, confidence: float = 0.95) -> Interval:
+    """Returns the mean of fractions that units of several elements each have, with its Korn-Graubard interval.
+
+    That is Clopper and Pearson's for the number of independent elements that would tell as much: elements of one unit,
+    such as the logits of one sample, are off together more often than by chance. A single unit counts as one element.
+
+    Args:
+      fractions: [units] of the elements of each unit that have the property, from 0 to 1.
+      elements: of each unit.
+      confidence: between 0 and 1.
+
+    Raises:
+      ShapeError: there are no units or no elements.
+
+    References:
+      Korn and Graubard, Confidence Intervals for Proportions with Small Expected Number of Positive Counts Estimated
+      from Survey Data, Survey Methodology, 1998.
+    """
+    fractions = np.asarray(fractions, np.float64)
+    units, total = fractions.size, fractions.size * elements
+    if total < 1:
+        raise ShapeError(f"{units} units of {elements} elements: nothing can be counted.")
+    value = float(fractions.mean())
+    tail = (1 - confidence) / 2
+    count = _independent(fractions, total, tail)
+    ones = value * count
+    beta = scipy.stats.beta
+    low = float(beta.ppf(tail, ones, count - ones + 1)) if ones > 0 else 0.0
+    high = float(beta.ppf(1 - tail, ones + 1, count - ones)) if ones < count else 1.0
+    return Interval(value=value, low=min(low, value), high=max(high, value), confidence=confidence)
+
+
+def _independent(fractions: Array, total: int, tail: float) -> float:
+    """Returns the number of independent elements that tell as much as these units do."""
+    units, value = fractions.size, fractions.mean()
+    if units == 1:
+        return 1.0
+    if value in (0, 1):  # nothing varies, so nothing says how much elements of a unit depend on each other
+        return float(units if value == 1 else total)
+    variance = fractions.var(ddof=1) / units
+    if variance == 0:
+        return float(total)
+    student = scipy.stats.t.ppf(1 - tail, [total - 1, units - 1])
+    return float(np.clip(value * (1 - value) / variance * (student[0] / student[1]) ** 2, 1, total))
 
 
 def relative_l2(reference: Array, candidate: Array) -> float:

@@ -16,15 +16,18 @@ class Tolerance(Record):
     """How far an output may be from the reference's, and in `origin` where that limit comes from.
 
     A `float` output may be off by `max_abs`. Of an `integer` output at most the fraction `max_mismatch` may be off by
-    more than `max_lsb` quantisation steps of size `step`. Of an `exact` output (integers that mean themselves, such as
-    classes) at most that fraction may differ at all. An output that was quantised on one side only must have the
-    signal-to-noise ratio `min_sqnr_db`; None there: it is judged by the gates alone. A `min_sqnr_db` that was asked for
-    holds for outputs of the other kinds too.
+    more than `max_lsb` quantisation steps of size `step`; where it comes out of an `activation` (logistic, tanh or
+    softmax), also as far as so many steps of what goes in, of size `activation_step`, take it. Of an `exact` output
+    (integers that mean themselves, such as classes) at most that fraction may differ at all. An output that was
+    quantised on one side only must have the signal-to-noise ratio `min_sqnr_db`; None there: it is judged by the gates
+    alone. A `min_sqnr_db` that was asked for holds for outputs of the other kinds too.
     """
 
     kind: Literal["float", "integer", "exact", "quantised"]
     max_abs: float | None = None
     step: float | None = None
+    activation: str | None = None
+    activation_step: float | None = None
     max_lsb: float | None = None
     max_mismatch: float | None = None
     min_sqnr_db: float | None = None
@@ -35,7 +38,9 @@ class Verdict(Record):
     """Whether one output of the candidate is the reference's, within the tolerance; it is true where it is.
 
     `output` and `candidate_output` are the two names that were paired. `mismatch` is the fraction of elements beyond
-    `max_lsb` steps, or that differ where they must not. `reason` says what is wrong, and is empty where it passed.
+    `max_lsb` steps, or that differ where they must not, and `mismatch_interval` what it may be among other samples: an
+    output with more than `max_mismatch` has failed where the whole interval lies above it, and is inconclusive where
+    it does not. `reason` says what is wrong, and is empty where it passed.
     """
 
     reference: str
@@ -45,6 +50,7 @@ class Verdict(Record):
     status: Status
     tolerance: Tolerance
     mismatch: float | None = None
+    mismatch_interval: Interval | None = None
     reason: str = ""
 
     def __bool__(self) -> bool:

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 
 from edgekd.errors import NonFiniteError, ShapeError
+from edgekd.verify.activations import Activation
+from edgekd.verify.identity import Likeness
 from edgekd.verify.records import FLOAT16, FLOAT32, INTEGER, Tolerance
 
 FLOAT_MULTIPLE = 64
@@ -27,6 +29,8 @@ signal's power. It tells a working model from a broken one; how good is good eno
 MAX_ACCURACY_DROP = 0.01
 MIN_AGREEMENT = 0.98
 
+UNKNOWN = Likeness(None, "nothing tells whether it is one network")
+
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
@@ -45,6 +49,8 @@ class Limits:
         side; `auto` decides by how the two compute.
       by_interval: whether gates judge the 95 % intervals (with the outcome inconclusive where the limit lies inside),
         or the measured values.
+      only_these_samples: whether a mismatch fraction above the limit fails as it is, since nothing is to be said of
+        other samples; else it is inconclusive where too few values were compared to tell.
     """
 
     epsilons: float | None = None
@@ -56,6 +62,7 @@ class Limits:
     min_agreement: float | None = None
     expect: str = "auto"
     by_interval: bool = False
+    only_these_samples: bool = False
 
 
 def derive(
@@ -65,6 +72,8 @@ def derive(
     steps: tuple[float | None, float | None],
     judged_by_class: bool,
     limits: Limits,
+    likeness: Likeness = UNKNOWN,
+    activation: Activation | None = None,
 ) -> Tolerance:
     """Returns the tolerance of one output, with the words that say where it comes from.
 
@@ -74,11 +83,13 @@ def derive(
       steps: of this output of the reference and of the candidate; None where it is a float.
       judged_by_class: whether gates on accuracy or agreement judge this output.
       limits: what a user asks for.
+      likeness: whether both are one network.
+      activation: the steep function that this output comes out of, if it does.
 
     Raises:
       NonFiniteError: as `float_tolerance`.
     """
-    found = _derived(reference, arithmetics, steps, judged_by_class, limits)
+    found = _derived(reference, arithmetics, steps, judged_by_class, limits, likeness, activation)
     if limits.min_sqnr_db is None or found.kind in {"exact", "quantised"}:
         return found
     also = f"{found.origin}; min_sqnr_db {limits.min_sqnr_db:g} as given"
@@ -91,6 +102,8 @@ def _derived(
     steps: tuple[float | None, float | None],
     judged_by_class: bool,
     limits: Limits,
+    likeness: Likeness,
+    activation: Activation | None,
 ) -> Tolerance:
     if reference.dtype.kind in "iub":
         mismatch, origin = _or_default(limits.max_mismatch, 0.0, "max_mismatch")
@@ -102,22 +115,40 @@ def _derived(
     floats = {FLOAT32, FLOAT16}
     if limits.expect != "close" and (set(arithmetics) <= floats or (limits.expect == "same" and None in steps)):
         return _of_floats(reference, arithmetics, limits)
-    one_network = _are_one_network(arithmetics, steps) or (limits.expect == "same" and None not in steps)
-    if limits.expect != "close" and one_network:
-        lsb, lsb_origin = _or_default(limits.max_lsb, MAX_LSB, "max_lsb")
-        mismatch, origin = _or_default(limits.max_mismatch, MAX_MISMATCH, "max_mismatch")
-        return Tolerance(
-            kind="integer",
-            step=steps[1],
-            max_lsb=lsb,
-            max_mismatch=mismatch,
-            origin=f"steps of the candidate's output scale {steps[1]:.6g} ({lsb_origin}), fraction beyond ({origin})",
-        )
+    of_one_scale = _are_of_one_scale(arithmetics, steps)
+    if limits.expect == "same":
+        return _of_steps(steps[1], limits, activation, "one network, as given (expect same)")
+    if limits.expect == "auto" and of_one_scale and likeness.same is not False:
+        why = "both outputs have this scale" if likeness.same is None else likeness.why
+        return _of_steps(steps[1], limits, activation, f"one network ({why})")
+    if set(arithmetics) != {INTEGER}:
+        why = "quantised on one side"
+    elif of_one_scale and limits.expect == "auto":
+        why = f"another network ({likeness.why}; expect same would hold it to steps)"
+    else:
+        why = "to be close, as given" if of_one_scale else "quantised with another scale"
     if judged_by_class and limits.min_sqnr_db is None:
-        return Tolerance(kind="quantised", origin="quantised on one side: judged by accuracy and agreement")
+        return Tolerance(kind="quantised", origin=f"{why}: judged by accuracy and agreement")
     ratio, origin = _or_default(limits.min_sqnr_db, MIN_SQNR_DB, "min_sqnr_db")
-    why = "quantised with another scale" if set(arithmetics) == {INTEGER} else "quantised on one side"
     return Tolerance(kind="quantised", min_sqnr_db=ratio, origin=f"{why}: signal-to-noise ratio ({origin})")
+
+
+def _of_steps(step: float | None, limits: Limits, activation: Activation | None, why: str) -> Tolerance:
+    lsb, lsb_origin = _or_default(limits.max_lsb, MAX_LSB, "max_lsb")
+    mismatch, origin = _or_default(limits.max_mismatch, MAX_MISMATCH, "max_mismatch")
+    before = ""
+    if activation is not None:
+        before = f" or as many of the scale {activation.step:.6g} before its {activation.function}"
+    return Tolerance(
+        kind="integer",
+        step=step,
+        activation=None if activation is None else activation.function,
+        activation_step=None if activation is None else activation.step,
+        max_lsb=lsb,
+        max_mismatch=mismatch,
+        origin=f"{why}: steps of the candidate's output scale {step:.6g}{before} ({lsb_origin}), fraction beyond "
+        f"({origin})",
+    )
 
 
 def _of_floats(reference: np.ndarray[Any, Any], arithmetics: tuple[str, str], limits: Limits) -> Tolerance:
@@ -134,7 +165,7 @@ def _of_floats(reference: np.ndarray[Any, Any], arithmetics: tuple[str, str], li
     )
 
 
-def _are_one_network(arithmetics: tuple[str, str], steps: tuple[float | None, float | None]) -> bool:
+def _are_of_one_scale(arithmetics: tuple[str, str], steps: tuple[float | None, float | None]) -> bool:
     first, second = steps
     if set(arithmetics) != {INTEGER} or first is None or second is None:
         return False

@@ -5,6 +5,7 @@ import onnx
 import pytest
 
 from edgekd.runtime import open_runner
+from edgekd.verify.activations import Activation
 from edgekd.verify.arithmetic import arithmetic_of, integer_range
 
 
@@ -45,3 +46,60 @@ def test_weights_alone_may_be_quantised(tmp_path):
 def test_the_range_of_integers_by_hand():
     assert integer_range("int8", 0.5, -28) == (-50, 77.5)
     assert integer_range("uint8", 0.25, 128) == (-32, 31.75)
+
+
+def test_the_steep_function_of_an_output_is_found_in_tflite_files(tmp_path):
+    import keras
+
+    from edgekd.export import export_model
+
+    keras.utils.set_random_seed(0)
+    network = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, activation="softmax")])
+    samples = np.random.default_rng(0).random((8, 4), np.float32)
+    export_model(
+        network, tmp_path / "a.tflite", format="tflite", scheme="int8", calibration=samples, name="a", source="a"
+    )
+    (found,) = arithmetic_of(tmp_path / "a.tflite").activations.values()
+    assert found.function == "softmax"
+    # The logits' step: their range, with zero, in 255 steps.
+    logits = samples @ network.get_weights()[0]
+    assert found.step == pytest.approx((max(logits.max(), 0) - min(logits.min(), 0)) / 255, rel=0.05)
+
+
+def onnx_file(path, nodes, constants):
+    value, types = onnx.helper.make_tensor_value_info, onnx.TensorProto
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node(*node) for node in nodes],
+        "g",
+        [value("x", types.FLOAT, [1, 3])],
+        [value("y", types.FLOAT, [1, 3])],
+        [onnx.numpy_helper.from_array(each, name) for name, each in constants.items()],
+    )
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8), path)
+    return path
+
+
+CONSTANTS = {"s": np.float32(0.25), "z": np.int8(0), "t": np.float32(1 / 256)}
+QUANTISED = [("QuantizeLinear", ["x", "s", "z"], ["a"])]
+RESTORED = [("DequantizeLinear", ["c", "t", "z"], ["y"])]
+
+
+@pytest.mark.parametrize(
+    ("nodes", "function"),
+    [
+        ([("DequantizeLinear", ["a", "s", "z"], ["b"]), ("Sigmoid", ["b"], ["f"])], "logistic"),
+        ([("DequantizeLinear", ["a", "s", "z"], ["b"]), ("Softmax", ["b"], ["f"])], "softmax"),
+    ],
+)
+def test_the_steep_function_of_an_output_is_found_in_onnx_files(nodes, function, tmp_path):
+    rounded = [*QUANTISED, *nodes, ("QuantizeLinear", ["f", "t", "z"], ["c"]), *RESTORED]
+    found = arithmetic_of(onnx_file(tmp_path / "a.onnx", rounded, CONSTANTS))
+    assert found.activations == {"y": Activation(function, 0.25)}
+
+
+def test_fused_operators_of_onnx_are_steep_too_and_others_are_not(tmp_path):
+    fused = [*QUANTISED, ("QLinearSigmoid", ["a", "s", "z", "t", "z"], ["c"]), *RESTORED]
+    found = arithmetic_of(onnx_file(tmp_path / "a.onnx", fused, CONSTANTS))
+    assert found.activations == {"y": Activation("logistic", 0.25)}
+    flat = [*QUANTISED, ("Relu", ["a"], ["c"]), *RESTORED]
+    assert arithmetic_of(onnx_file(tmp_path / "b.onnx", flat, CONSTANTS)).activations == {}

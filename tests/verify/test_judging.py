@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from edgekd.errors import ModelError, ShapeError
+from edgekd.verify.activations import Activation
+from edgekd.verify.identity import Identity
 from edgekd.verify.judging import Answers, Output, judge
 from edgekd.verify.tolerances import Limits
 
@@ -70,16 +72,82 @@ def test_integers_may_differ_by_a_step_of_their_own_and_a_few_by_more():
     assert one_step
     assert one_step.comparison.outputs[0].max_lsb == 1
     assert one_step.verdicts[0].mismatch == 0
-    changed[0, 0] += 0.5  # one of 800 by two steps: 0.125 % are more than 0.1 %
+    changed[:4, 0] += 0.5  # four of 800 by two steps, each in a sample of its own
     two_steps = integers(changed)
-    assert not two_steps
-    assert two_steps.verdicts[0].mismatch == 1 / 800
+    assert two_steps.status == "failed"
+    assert two_steps.verdicts[0].mismatch == 4 / 800
     assert two_steps.verdicts[0].reason == (
-        "0.125 % of the values are off by more than 1 LSB (up to 2); at most 0.1 % may be"
+        "0.5 % of the values are off by more than 1 LSB (up to 2); at most 0.1 % may be"
     )
     assert integers(changed, limits=Limits(max_mismatch=0.01))
     assert integers(changed, limits=Limits(max_lsb=2.0))
     assert "candidate's output scale 0.5 (max_lsb 1 by default)" in two_steps.verdicts[0].tolerance.origin
+
+
+def test_too_few_values_to_tell_are_inconclusive():
+    changed = np.tile(BASE, (100, 1))
+    changed[0, 0] += 1  # one of 800 by two steps: 0.125 % are more than 0.1 %, but may well be chance
+    found = integers(changed)
+    assert found.status == "inconclusive"
+    # Clopper and Pearson's interval of 1 in 800 is 0.0032 to 0.69 %.
+    assert found.verdicts[0].mismatch_interval.low == pytest.approx(3.2e-5, rel=0.05)
+    assert found.verdicts[0].mismatch_interval.high == pytest.approx(6.9e-3, rel=0.05)
+    assert "With so few samples it may be 0.0031 to 0.7 % of others: give more" in found.verdicts[0].reason
+    assert integers(changed, limits=Limits(only_these_samples=True)).status == "failed"
+    assert integers(changed, limits=Limits(max_mismatch=0.0)).status == "failed"
+    assert integers(changed, limits=Limits(max_mismatch=0.002))
+
+
+def test_values_that_are_off_together_are_not_independent():
+    alone, together = np.tile(BASE, (100, 1)), np.tile(BASE, (100, 1))
+    alone[:8, 0] += 1
+    together[:4] += 1
+    assert integers(alone).status == "failed"
+    assert integers(alone, together=400).status == "inconclusive", "one run of a model with a state is one sample"
+    found = integers(together).verdicts[0], integers(alone).verdicts[0]
+    assert found[0].mismatch == found[1].mismatch == 8 / 800
+    assert found[0].mismatch_interval.low < found[1].mismatch_interval.low
+    everything = np.tile(BASE, (100, 1)) + 1
+    assert integers(everything, together=400).status == "failed"
+
+
+def test_a_step_before_a_steep_function_may_be_many_after_it():
+    rng = np.random.default_rng(0)
+    numbers = np.round(rng.uniform(-4, 4, (400, 2)) / 0.2) * 0.2
+
+    def outputs(moved):
+        values = np.round(256 / (1 + np.exp(-numbers - moved))) / 256
+        return Output("p", values.astype(np.float32), 1 / 256, Activation("logistic", 0.2))
+
+    def status(moved, **options):
+        first, second = (answers(name, outputs(by), arithmetic="integer") for name, by in (("a", 0), ("b", moved)))
+        return judge(first, second, dataset="made up", **options)
+
+    found = status(0.2)
+    assert found
+    assert found.comparison.outputs[0].max_lsb > 10
+    assert found.verdicts[0].tolerance.activation_step == 0.2
+    assert "or as many of the scale 0.2 before its logistic" in found.verdicts[0].tolerance.origin
+    assert status(0.4).status == "failed"
+    assert status(0.4, limits=Limits(max_lsb=2.0))
+
+
+def test_files_of_other_weights_are_other_networks_even_with_one_scale():
+    def of(label, weights, values):
+        output = Output("logits", np.asarray(values), 0.5)
+        return Answers(label, "integer", (output,), Identity(weights, "the same"))
+
+    def status(weights, **options):
+        return judge(of("a", "one", BASE), of("b", weights, off_by(1)), dataset="four", **options)
+
+    same, other = status("one"), status("another")
+    assert same.status == "inconclusive"
+    assert "one network (made from the same weights and calibration" in same.verdicts[0].tolerance.origin
+    assert other
+    assert other.verdicts[0].tolerance.kind == "quantised"
+    assert "another network (made from other weights" in other.verdicts[0].tolerance.origin
+    assert "expect same would hold it to steps" in other.verdicts[0].tolerance.origin
+    assert status("another", limits=Limits(expect="same")).verdicts[0].tolerance.kind == "integer"
 
 
 def test_integers_against_floats_are_judged_by_their_noise_not_by_closeness():

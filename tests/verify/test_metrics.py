@@ -173,3 +173,35 @@ def test_outputs_beyond_one_step_are_counted_whole_steps_apart():
     assert metrics.beyond_lsb(reference, candidate, scale=0.1) == 0.25
     assert metrics.beyond_lsb(reference, candidate, scale=0.1, steps=0) == 0.5
     assert metrics.beyond_lsb(reference, candidate, scale=0.1, steps=2) == 0
+
+
+def test_a_fraction_of_independent_elements_has_clopper_and_pearsons_interval():
+    found = metrics.clustered_interval(np.full(10, 0.1), elements=10)
+    exact = scipy.stats.binomtest(10, 100).proportion_ci(method="exact")
+    assert (found.value, found.low, found.high) == pytest.approx((0.1, exact.low, exact.high))
+
+
+def test_elements_that_go_together_tell_less():
+    fractions = np.zeros(40)
+    fractions[:2] = 1
+    found = metrics.clustered_interval(fractions, elements=10)
+    # Korn and Graubard by hand: p (1 - p) / (s² / 40) = 39, times (t(399) / t(39))² = (1.965927 / 2.022691)².
+    count = 39 * (1.965927 / 2.022691) ** 2
+    low = scipy.stats.beta.ppf(0.025, 0.05 * count, 0.95 * count + 1)
+    high = scipy.stats.beta.ppf(0.975, 0.05 * count + 1, 0.95 * count)
+    assert (found.low, found.high) == pytest.approx((low, high), rel=1e-5)
+    assert metrics.clustered_interval(np.repeat(fractions, 10), elements=1).low > found.low
+
+
+@pytest.mark.parametrize(
+    ("fractions", "low", "high"), [([0.0] * 5, 0, 0.0711), ([1.0] * 5, 0.4782, 1), ([1.0], 0.025, 1)]
+)
+def test_all_or_none_has_an_interval(fractions, low, high):
+    # 1 - 0.025^(1/50) of 50 elements without; 0.025^(1/5) of 5 units with, of which one element of each counts.
+    found = metrics.clustered_interval(np.array(fractions), elements=10)
+    assert (found.low, found.high) == pytest.approx((low, high), abs=1e-4)
+
+
+def test_no_elements_have_no_fraction():
+    with pytest.raises(ShapeError, match="nothing can be counted"):
+        metrics.clustered_interval(np.zeros(0), elements=3)
