@@ -128,13 +128,28 @@ class ModelRecord(Record):
     kernels: KernelValues | None = None
 
 
+class OperatorCost(Record):
+    """What one operator of a file takes: the constants that it reads, and the activations that live while it runs.
+
+    Operators are in the order in which they run. `weights_bytes` counts a constant where it is read first, so that the
+    operators of a file add up; `live_bytes` is an estimate from the graph alone; it and `macs` are None where they
+    cannot be told.
+    """
+
+    operator: str
+    name: str | None
+    macs: int | None
+    weights_bytes: int
+    live_bytes: int | None
+
+
 class Artifact(Record):
     """One exported file. `accuracy`, `accuracy_drop` and `agreement` are None until it has been verified.
 
     `accuracy_drop` is the reference model's accuracy minus this file's; `agreement` is the fraction of test samples
     on which both predict the same class. `float_operators` are those that the scheme left in float, each with the
     name of its output. `gzip_bytes` is the size after gzip at its highest level; `kernels` are those that are stored.
-    `preprocessing` is what was moved out of the graph, for each such input.
+    `preprocessing` is what was moved out of the graph, for each such input. `operators` is filled in by a run.
     """
 
     name: str
@@ -150,6 +165,7 @@ class Artifact(Record):
     float_operators: tuple[str, ...] = ()
     kernels: KernelValues | None = None
     preprocessing: tuple[Preprocessing, ...] = ()
+    operators: tuple[OperatorCost, ...] = ()
     accuracy: float | None = None
     accuracy_drop: float | None = None
     agreement: float | None = None

@@ -1,7 +1,7 @@
 """The export stage: writes the student's files."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgekd.pipeline.results import ExportResult, TrainingResult
 from edgekd.pipeline.stage import (
@@ -15,6 +15,10 @@ from edgekd.pipeline.stage import (
 )
 from edgekd.provenance import Origin
 from edgekd.recipe import Export, Recipe
+from edgekd.records import OperatorCost
+
+if TYPE_CHECKING:
+    from edgekd.inspect import Inspection
 
 
 def _settings(recipe: Recipe) -> Any:
@@ -29,6 +33,7 @@ def _export(work: Work) -> list[Path]:
     from edgekd import architectures, quantize
     from edgekd.data.calibration import calibratable, calibration_samples
     from edgekd.export import export_model
+    from edgekd.inspect import inspect_model
 
     recipe = work.recipe
     in_float = float_student(recipe)
@@ -57,9 +62,32 @@ def _export(work: Work) -> list[Path]:
             origin=_origin(work, source),
             **options(recipe, export, source),
         )
-        artifacts.append(artifact.model_copy(update={"path": path.relative_to(work.run).as_posix()}))
+        costs = operator_costs(inspect_model(path, check=False))
+        artifacts.append(
+            artifact.model_copy(update={"path": path.relative_to(work.run).as_posix(), "operators": costs})
+        )
     ExportResult(artifacts=tuple(artifacts)).write(work.folder / RECORD_FILE)
     return [work.folder / RECORD_FILE, *(work.run / artifact.path for artifact in artifacts)]
+
+
+def operator_costs(found: "Inspection") -> tuple[OperatorCost, ...]:
+    """Returns what each operator of a file's main graph takes; a constant counts for the first that reads it."""
+    counted: set[int] = set()
+    costs = []
+    for node in found.nodes:
+        if node.subgraph == 0:
+            read = {at for at in node.inputs if at is not None and found.tensors[at].role == "constant"} - counted
+            counted |= read
+            costs.append(
+                OperatorCost(
+                    operator=node.operator,
+                    name=node.name,
+                    macs=node.macs,
+                    weights_bytes=sum(found.tensors[at].size_bytes or 0 for at in read),
+                    live_bytes=node.live_bytes,
+                )
+            )
+    return tuple(costs)
 
 
 def _origin(work: Work, source: str) -> Origin:

@@ -8,7 +8,7 @@ import jinja2
 from plotly.offline import get_plotlyjs
 
 from edgekd.records import Summary, TensorSpec
-from edgekd.report import exactness, formatting, headline, plots, provenance, sparsity, table
+from edgekd.report import anatomy, exactness, formatting, headline, plots, provenance, sparsity, table
 from edgekd.report.terms import TERMS
 
 _FOLDER = Path(__file__).parent
@@ -27,6 +27,8 @@ def render(summary: Summary) -> str:
         sparsity_rows=sparsity.rows(summary),
         exactness_headers=exactness.HEADERS,
         exactness_rows=exactness.rows(summary),
+        anatomy_headers=anatomy.HEADERS,
+        anatomy_rows=anatomy.rows(summary),
         provenance=provenance.entries(summary),
         terms=TERMS,
         longest_seconds=max(summary.seconds.values(), default=0.0),
@@ -42,6 +44,8 @@ def _figures(summary: Summary) -> dict[str, plots.Figure]:
     found = {
         "plot-size": plots.accuracy_by_size(summary),
         "plot-latency": plots.accuracy_by_latency(summary),
+        "plot-size-by-operator": plots.size_by_operator(summary),
+        "plot-memory": plots.memory_by_operator(summary),
         "plot-accuracy": plots.accuracy_by_epoch(summary),
         **{f"plot-loss-{role}": plots.loss_by_epoch(curve, role) for role, curve in summary.curves.items()},
     }

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from edgekd.records import Summary
-from edgekd.report import exactness, formatting, headline, latency, provenance, sparsity, table
+from edgekd.report import anatomy, exactness, formatting, headline, latency, provenance, sparsity, table
 from edgekd.report.formatting import NOT_MEASURED
 from edgekd.report.terms import TERMS
 
@@ -34,6 +34,7 @@ def render(summary: Summary) -> str:
         _training(summary),
         _latency(summary),
         _exactness(summary),
+        _anatomy(summary),
         _seconds(summary),
         _files(summary),
         _provenance(summary),
@@ -113,6 +114,11 @@ def _exactness(summary: Summary) -> str:
     if not summary.comparisons:
         return ""
     return f"## Exactness of the files\n\n{_table(exactness.HEADERS, exactness.rows(summary))}"
+
+
+def _anatomy(summary: Summary) -> str:
+    found = anatomy.rows(summary)
+    return f"## Size and memory of the files\n\n{_table(anatomy.HEADERS, found)}" if found else ""
 
 
 def _seconds(summary: Summary) -> str:

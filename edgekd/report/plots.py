@@ -9,7 +9,7 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
-from edgekd.records import Artifact, EpochRecord, Interval, Summary
+from edgekd.records import Artifact, EpochRecord, Interval, OperatorCost, Summary
 from edgekd.report import table
 
 Figure = dict[str, Any]
@@ -79,6 +79,85 @@ def accuracy_by_latency(summary: Summary) -> Figure | None:
         trace["error_x"] = _error_bars(latency.interval, latency.p50, 1.0, trace["marker"]["color"])
         traces.append(trace)
     return _figure(_with_reference(traces, summary), x="p50 latency, ms", y="accuracy, %") if traces else None
+
+
+def size_by_operator(summary: Summary) -> Figure | None:
+    """Returns each file's bytes, piece by piece: the constants of each operator, and what is left for the structure.
+
+    None where no file's operators are known.
+    """
+    files = [artifact for artifact in summary.artifacts if artifact.operators]
+    traces = []
+    # One trace for the first operator with constants of every file, one for the second, and so on.
+    pieces = [[cost for cost in artifact.operators if cost.weights_bytes] for artifact in files]
+    for place, costs in enumerate(itertools.zip_longest(*pieces)):
+        traces.append(_bars(files, costs, _COLOURS[place % len(_COLOURS)]))
+    if not files:
+        return None
+    rest = [max(each.size_bytes - sum(cost.weights_bytes for cost in each.operators), 0) / 1024 for each in files]
+    traces.append(
+        {
+            **_bar([_text(each.name) for each in files], rest, "rgba(128,128,128,0.45)"),
+            "hovertemplate": "%{x:.4g} KiB: structure and metadata<extra>%{y}</extra>",
+        }
+    )
+    figure = _figure(traces, x="KiB, a piece for each operator; grey: structure and metadata", y="")
+    figure["layout"] |= {"barmode": "stack", "showlegend": False, "bargap": 0.35}
+    figure["layout"]["yaxis"] |= {"autorange": "reversed", "showgrid": False}
+    return figure
+
+
+def memory_by_operator(summary: Summary) -> Figure | None:
+    """Returns the activations that live while each operator of a file runs, or None where that is not known.
+
+    Operators are spread over the same width for every file, since the same network is cut into more of them in one
+    format than in another.
+    """
+    traces = []
+    for index, artifact in enumerate(summary.artifacts):
+        known = [(at, cost) for at, cost in enumerate(artifact.operators) if cost.live_bytes is not None]
+        if known:
+            name, colour, last = _text(artifact.name), _COLOURS[index % len(_COLOURS)], len(artifact.operators)
+            traces.append(
+                {
+                    "type": "scatter",
+                    "mode": "lines",
+                    "name": name,
+                    "x": [100 * (at + 0.5) / last for at, _ in known],
+                    "y": [(cost.live_bytes or 0) / 1024 for _, cost in known],
+                    "text": [_operator(cost) for _, cost in known],
+                    "line": {"color": colour, "shape": "hvh", "width": 2},
+                    "hovertemplate": f"%{{y:.4g}} KiB: %{{text}}<extra>{name}</extra>",
+                }
+            )
+    if not traces:
+        return None
+    figure = _figure(traces, x="operators that have run, %", y="activations, KiB")
+    figure["layout"]["xaxis"]["range"] = [0, 100]
+    figure["layout"]["yaxis"]["rangemode"] = "tozero"
+    return figure
+
+
+def _bars(files: Sequence[Artifact], costs: Sequence[OperatorCost | None], colour: str) -> Figure:
+    """Returns one piece of every file's bar; a file that has no such operator has none."""
+    kept = [(artifact, cost) for artifact, cost in zip(files, costs, strict=True) if cost is not None]
+    return {
+        **_bar([_text(artifact.name) for artifact, _ in kept], [cost.weights_bytes / 1024 for _, cost in kept], colour),
+        "text": [_operator(cost) for _, cost in kept],
+        "textposition": "none",
+        "hovertemplate": "%{x:.4g} KiB: %{text}<extra>%{y}</extra>",
+    }
+
+
+def _bar(names: Sequence[str], sizes: Sequence[float], colour: str) -> Figure:
+    # A thin line of the ground between pieces.
+    marker = {"color": colour, "line": {"color": "rgba(128,128,128,0.9)", "width": 0.5}}
+    return {"type": "bar", "orientation": "h", "y": list(names), "x": list(sizes), "marker": marker}
+
+
+def _operator(cost: OperatorCost) -> str:
+    name = (cost.name or "").split(";")[0]
+    return _text(f"{cost.operator} {name}" if name else cost.operator)
 
 
 def _curves(summary: Summary) -> list[tuple[str, tuple[EpochRecord, ...]]]:

@@ -9,11 +9,13 @@ from typing import Any
 
 import keras
 import numpy as np
+import onnx
 import pytest
 
 from edgekd import api, recipe, storage
 from edgekd.distill.stopping import StopRequest
 from edgekd.errors import DataError, EdgekdError, ModelError, ShapeError, StoppedError, StorageError
+from edgekd.inspect import inspect_model
 from edgekd.pipeline import Progress, RunResult, run
 from edgekd.pipeline.folder import RunFolder
 from edgekd.recipe import Recipe
@@ -102,6 +104,19 @@ def test_summary_holds_models_artifacts_measurements_and_gates(finished: RunResu
     assert all(gate["passed"] for gate in summary["gates"])
     assert (finished.folder / "report.html").stat().st_size > 10_000
     assert (finished.folder / "report.md").is_file()
+
+
+def test_the_operators_of_every_file_are_in_the_summary(finished: RunResult) -> None:
+    for artifact in finished.summary.artifacts:
+        path = finished.folder / artifact.path
+        found = inspect_model(path, check=False)
+        assert sum(cost.weights_bytes for cost in artifact.operators) == found.weights_bytes > 0
+        assert [cost.operator for cost in artifact.operators] == [node.operator for node in found.nodes]
+        assert found.memory is not None
+        assert max(cost.live_bytes or 0 for cost in artifact.operators) == found.memory.peak_bytes
+    stored = onnx.load(path).graph.initializer  # of the last one, which is an ONNX file
+    assert sum(onnx.numpy_helper.to_array(each).nbytes for each in stored) == found.weights_bytes
+    assert 'id="plot-size-by-operator"' in (finished.folder / "report.html").read_text()
 
 
 def test_accuracies_are_those_of_the_saved_models_on_the_test_split(

@@ -12,7 +12,7 @@ import pytest
 from edgekd import report
 from edgekd.errors import StorageError
 from edgekd.records import Gate, KernelValues, Summary
-from edgekd.report import headline, markdown, plots
+from edgekd.report import anatomy, headline, markdown, plots
 from edgekd.report import html as html_report
 
 HOSTILE = "<script>alert('x')</script><img src=x onerror=alert(1)>|`a`\n# b"
@@ -190,7 +190,7 @@ def test_every_plot_has_words_and_a_figure(summary, page):
     assert ids == set(html_report._figures(summary))
     labels = [value for tag, name, value in page.attributes if tag == "div" and name == "aria-label"]
     assert len([label for label in labels if "epoch" in label]) >= 4
-    assert page.tags.count("figcaption") == len(ids) == 6
+    assert page.tags.count("figcaption") == len(ids) == 8
 
 
 def test_tables_have_captions_and_scoped_headers(page):
@@ -240,6 +240,42 @@ def test_points_lie_at_size_latency_and_accuracy_with_their_intervals(summary):
     assert latencies["student-int8.onnx"]["error_x"]["array"] == [pytest.approx(0.049 * 0.1466)]
     assert latencies["student-int8.onnx"]["error_x"]["arrayminus"] == [pytest.approx(0.045 * 0.1466)]
     assert sizes["distilled student (Keras)"]["y"] == [pytest.approx(89.93)] * 2
+
+
+def test_the_pieces_of_a_bar_are_the_operators_and_add_up_to_the_file(summary):
+    data = plots.size_by_operator(summary)["data"]
+    pieces = [(trace["x"][trace["y"].index("student-int8.onnx")], trace) for trace in data]
+    assert [size for size, _ in pieces] == pytest.approx(
+        [38_442 / 4 / 1024, 38_442 / 2 / 1024, 38_442 / 4 / 1024], rel=1e-3
+    )
+    assert sum(size for size, _ in pieces) == pytest.approx(38_442 / 1024)
+    assert [trace["text"][0] for _, trace in pieces[:2]] == ["CONV_2D stem", "FULLY_CONNECTED logits"]
+    assert "structure and metadata" in pieces[2][1]["hovertemplate"]
+
+
+def test_the_memory_of_every_operator_is_drawn_in_order(summary):
+    (trace,) = [each for each in plots.memory_by_operator(summary)["data"] if each["name"] == "student-int8.tflite"]
+    assert trace["y"] == [784 / 1024, 12_544 / 1024, 320 / 1024]
+    assert trace["x"] == pytest.approx([100 / 6, 50, 500 / 6])
+    assert trace["text"][1] == "CONV_2D stem"
+
+
+def test_the_table_of_size_and_memory_holds_the_same_numbers(summary, page):
+    row = anatomy.rows(summary)[5]
+    assert row[:5] == ("student-int8.onnx", "3", "28.2 KiB", "18.8 KiB, FULLY_CONNECTED", "9.39 KiB")
+    assert row[5:] == ("12.2 KiB", "CONV_2D")
+    assert "18.8 KiB, FULLY_CONNECTED" in page.text
+    assert "| student-int8.onnx | 3 | 28.2 KiB |" in markdown.render(summary)
+
+
+def test_a_run_of_before_has_no_section_of_size_and_memory(summary):
+    artifacts = tuple(artifact.model_copy(update={"operators": ()}) for artifact in summary.artifacts)
+    old = summary.model_copy(update={"artifacts": artifacts})
+    assert "Size and memory" not in Page(html_report.render(old)).text + markdown.render(old)
+    open_sizes = tuple(cost.model_copy(update={"live_bytes": None}) for cost in summary.artifacts[0].operators)
+    unknown = summary.model_copy(update={"artifacts": (artifacts[0].model_copy(update={"operators": open_sizes}),)})
+    assert plots.memory_by_operator(unknown) is None
+    assert anatomy.rows(unknown)[0][5:] == ("not measured", "not measured")
 
 
 def test_without_measurements_there_is_no_graph_of_them(unmeasured):
