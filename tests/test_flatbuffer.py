@@ -53,6 +53,31 @@ def test_packing_twice_gives_the_same_bytes():
     assert flatbuffer.pack(flatbuffer.read(packed)) == packed
 
 
+def test_equal_names_and_arrays_are_stored_once_and_read_everywhere():
+    made = model()
+    graph = schema.SubGraphT()
+    graph.tensors, graph.operators, graph.inputs, graph.outputs = [], [], np.int32([0]), np.int32([1])
+    sizes = [0]
+    for number in range(3):
+        tensor = schema.TensorT()
+        tensor.name, tensor.shape = b"a_name_of_30_bytes_so_that_it_shows", np.int32([1, 2, 3, number // 2])
+        tensor.quantization = schema.QuantizationParametersT()
+        tensor.quantization.zeroPoint = np.zeros(64, np.int64)
+        tensor.quantization.scale = np.full(64, number + 1, np.float32)
+        graph.tensors.append(tensor)
+        made.subgraphs = [graph]
+        sizes.append(len(flatbuffer.pack(made)))
+    assert sizes[1] > 64 * 8 + 64 * 4
+    assert sizes[2] - sizes[1] < 64 * 4 + 150  # its own scales, and references to the rest
+    found = flatbuffer.read(flatbuffer.pack(made)).subgraphs[0].tensors
+    assert [tensor.name for tensor in found] == [b"a_name_of_30_bytes_so_that_it_shows"] * 3
+    assert [list(tensor.shape) for tensor in found] == [[1, 2, 3, 0], [1, 2, 3, 0], [1, 2, 3, 1]]
+    for number, tensor in enumerate(found):
+        assert tensor.quantization.zeroPoint.dtype == np.int64
+        np.testing.assert_array_equal(tensor.quantization.zeroPoint, np.zeros(64))
+        np.testing.assert_array_equal(tensor.quantization.scale, np.full(64, number + 1))
+
+
 @pytest.mark.parametrize("content", [b"", b"TFL3", b"not a model"])
 def test_what_is_no_flatbuffer_is_refused(content):
     with pytest.raises(ModelError, match="not a TFLite model"):

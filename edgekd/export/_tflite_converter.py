@@ -13,6 +13,7 @@ from tensorflow.lite.python.convert_phase import ConverterError
 from edgekd import flatbuffer
 from edgekd.errors import MissingOperator, ModelError, NonFiniteError, OperatorError
 from edgekd.export import _edge_quantizer, _float_parts, _layers, _outcome
+from edgekd.export._tidying import tidied
 from edgekd.quantize import Scheme
 from edgekd.runtime.native_output import captured_stderr
 
@@ -103,12 +104,12 @@ def convert(
         if layers:
             made = flatbuffer.read(content)
             _layers.check(model, made, scheme, chosen, allow_float_operators=allow_float_operators)
-            return content
-    model = flatbuffer.read(content)
+            return flatbuffer.pack(tidied(made))
+    model = tidied(flatbuffer.read(content))
     _outcome.check(model, scheme, allow_float_operators=allow_float_operators)
     if scheme.weight_bits == 16:
         _check_float16_range(model)
-    return content
+    return flatbuffer.pack(model)
 
 
 def _holds_ranges(function: Any) -> bool:

@@ -18,8 +18,10 @@ from edgekd.errors import MissingOperator, ModelError, OperatorError, RecipeErro
 from edgekd.export import _outcome, _reopen
 from edgekd.export._graph import frozen_function
 from edgekd.export._onnx_order import canonical
+from edgekd.export._onnx_pooling import rounding_halves_away
 from edgekd.export._onnx_transposes import without_stray_transposes
 from edgekd.export._tflite_converter import convert
+from edgekd.export._tidying import with_single_names
 from edgekd.runtime import litert
 from edgekd.runtime.native_output import captured_stderr
 from edgekd.runtime.onnxruntime import QUANTISATION_KEY
@@ -87,6 +89,8 @@ def export(
     _name_batch(proto)
     _check(proto)
     proto = without_stray_transposes(proto)
+    if chosen.arithmetic == "integer":
+        proto = rounding_halves_away(proto)
     path.write_bytes(canonical(proto).SerializeToString(deterministic=True))
     return left_in_float
 
@@ -121,7 +125,8 @@ def _from_graph(function: Any, *, opset: int) -> onnx.ModelProto:
 def _from_tflite(content: bytes, *, opset: int) -> onnx.ModelProto:
     with tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
         path = Path(folder) / "edgekd.tflite"
-        path.write_bytes(content)
+        # ONNX names an array wherever it is read, so that long names would be much of a small file.
+        path.write_bytes(flatbuffer.pack(with_single_names(flatbuffer.read(content))))
         with _tf2onnx():
             proto, _ = tf2onnx.convert.from_tflite(str(path), opset=opset)
         inputs, outputs = litert.read_specs(path)

@@ -1,10 +1,13 @@
 """What is inside a TFLite file: names, operators, signatures, and what becomes of operators that TFLite lacks."""
 
+import warnings
+
 import keras
 import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 
+from edgekd import flatbuffer
 from edgekd.errors import ModelError
 from edgekd.export import export_model
 from edgekd.runtime import open_runner, predict
@@ -71,6 +74,36 @@ def test_tensors_are_named_after_layers_whatever_the_model_is_called(model, tmp_
     interpreter = Interpreter(str(tmp_path / "first.tflite"))
     names = {detail["name"] for detail in interpreter.get_tensor_details()}
     assert {"image", "logits", "block_add/Add", "pool/Mean"} <= names
+
+
+def test_what_became_one_operator_is_named_after_its_layers(model, images, tmp_path):
+    export(model, tmp_path / "model.tflite", scheme="int8", calibration=images)
+    (graph,) = flatbuffer.read((tmp_path / "model.tflite").read_bytes()).subgraphs
+    names = [tensor.name.decode() for tensor in graph.tensors]
+    assert {"image", "logits", "stem_relu/Relu;stem", "stem/convolution", "pool/Mean"} <= set(names)
+    assert len(set(names)) == len(names)
+
+
+def test_only_what_is_stored_has_a_buffer(model, images, tmp_path):
+    export(model, tmp_path / "model.tflite", scheme="int8", calibration=images)
+    found = flatbuffer.read((tmp_path / "model.tflite").read_bytes())
+    assert [number for number, buffer in enumerate(found.buffers) if buffer.data is None] == [0]
+    stored = {tensor.buffer for tensor in found.subgraphs[0].tensors} | {entry.buffer for entry in found.metadata}
+    assert stored == set(range(len(found.buffers)))
+
+
+def test_an_int8_file_is_no_larger_than_the_stock_converters(model, images, tmp_path):
+    import tensorflow as tf
+
+    converter = tf.lite.TFLiteConverter.from_keras_model(model)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = lambda: ([image[None]] for image in images)
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Statistics for quantized inputs")
+        stock = converter.convert()
+    artifact = export(model, tmp_path / "model.tflite", scheme="int8", calibration=images)
+    assert artifact.size_bytes <= len(stock)  # although it says where it comes from
 
 
 def test_the_signature_names_input_and_output(model, tmp_path):
