@@ -6,8 +6,33 @@ line prints the message on one line and exits with the error's `exit_code`; a tr
 
 import dataclasses
 import difflib
+import json
+import re
+import struct
+import zipfile
+import zlib
 from collections.abc import Iterable
 from typing import Literal
+
+_FOR_PROGRAMMERS = (
+    LookupError,
+    AttributeError,
+    TypeError,
+    AssertionError,
+    RecursionError,
+    OverflowError,
+    UnicodeError,
+    EOFError,
+    struct.error,
+    zlib.error,
+    zipfile.BadZipFile,
+    json.JSONDecodeError,
+)
+_CODES = re.compile(
+    r"^(?:[A-Za-z_][\w.]*\.)?[A-Z]\w*: |\[ONNXRuntimeError\] : \d+ : \w+ : |Load model from .* failed: ?"
+)
+_MOST_SAID = 400
+_CUTOFF = 0.6  # how much alike two names must be, from 0 to 1
 
 
 class EdgekdError(Exception):
@@ -30,6 +55,14 @@ class ModelError(EdgekdError):
 
 class ShapeError(ModelError):
     """Arrays, taps or models whose shapes do not fit together."""
+
+
+class TapError(ModelError):
+    """Taps that a network does not have; `taps` names them as they were asked for."""
+
+    def __init__(self, message: str, *, taps: Iterable[str]) -> None:
+        super().__init__(message)
+        self.taps = tuple(taps)
 
 
 Lack = Literal["flex", "tflite", "integer", "onnx"]
@@ -92,9 +125,43 @@ def printable(text: str) -> str:
     return "".join(shown)
 
 
+def said(error: BaseException) -> str:
+    """Returns what a library says of a file, as ` (its words)`; nothing where it speaks to its programmers alone.
+
+    A KeyError, a TypeError and the like tell what broke in the library's code, which helps nobody whose file is
+    damaged. `--debug` shows them.
+    """
+    return "" if isinstance(error, _FOR_PROGRAMMERS) else said_in(str(error))
+
+
+def said_in(text: str) -> str:
+    """Returns a library's words as ` (its words)`: on one line, without the names of its classes, codes and calls."""
+    words = _CODES.sub("", " ".join(text.split())).removesuffix(".")
+    words = words if len(words) <= _MOST_SAID else f"{words[:_MOST_SAID]}..."
+    return f" ({words})" if words else ""
+
+
+def unknown_names(kind: str, received: Iterable[object], known: Iterable[str]) -> str:
+    """Returns the message for several names that are not among the known ones, with the nearest of each.
+
+    Args:
+      kind: in the singular.
+      received: the names.
+      known: all that could have been meant.
+    """
+    names, choices = list(received), sorted(known)
+    if len(names) == 1:
+        return unknown_name(kind, names[0], choices)
+    told = []
+    for name in names:
+        near = difflib.get_close_matches(str(name), choices, n=1, cutoff=_CUTOFF)
+        told.append(f"{name!r} (did you mean {near[0]!r}?)" if near else repr(name))
+    return f"unknown {kind} {', '.join(told)}. Known: {', '.join(choices) or 'none'}."
+
+
 def unknown_name(kind: str, received: object, known: Iterable[str]) -> str:
     """Returns the message for a name that is not among the known ones, with the nearest suggested."""
     choices = sorted(known)
-    near = difflib.get_close_matches(str(received), choices, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(str(received), choices, n=1, cutoff=_CUTOFF)
     suggestion = f" Did you mean {near[0]!r}?" if near else ""
     return f"unknown {kind} {received!r}.{suggestion} Known: {', '.join(choices) or 'none'}."

@@ -38,7 +38,7 @@ def read(content: bytes) -> Any:
                 buffer.data = np.frombuffer(content, np.uint8, buffer.size, buffer.offset)
                 buffer.offset = buffer.size = 0
     except Exception as error:  # whatever the reader stumbles over in damaged bytes: struct.error, IndexError, ...
-        raise ModelError(f"the TFLite model is damaged: {type(error).__name__}: {error}") from error
+        raise ModelError("the TFLite model is damaged or cut short: copy, download or export it again.") from error
     return model
 
 
@@ -119,7 +119,7 @@ def metadata_entry(content: bytes, name: str) -> bytes | None:
                 data = root.Buffers(entry.Buffer()).DataAsNumpy()
                 return data.tobytes() if isinstance(data, np.ndarray) else b""
     except Exception as error:  # as in `read`
-        raise ModelError(f"the TFLite model is damaged: {type(error).__name__}: {error}") from error
+        raise ModelError("the TFLite model is damaged or cut short: copy, download or export it again.") from error
     return None
 
 

@@ -1,6 +1,7 @@
 """The errors: exit status and wording that the command line counts on."""
 
 import signal
+import struct
 
 import pytest
 
@@ -53,3 +54,27 @@ def test_an_unknown_name_is_reported_even_if_it_is_no_string_or_nothing_is_known
 
 def test_what_a_terminal_would_obey_is_shown_instead():
     assert errors.printable("a\x1b[31mb\x07\nc\td\u00e9\u202e") == "a\\x1b[31mb\\x07\nc\td\u00e9\\u202e"
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (ValueError("The model is not\n a valid buffer."), " (The model is not a valid buffer)"),
+        (
+            RuntimeError("[ONNXRuntimeError] : 7 : INVALID_PROTOBUF : Load model from /a b/m.onnx failed:Bad wire."),
+            " (Bad wire)",
+        ),
+        (KeyError("inbound_nodes"), ""),
+        (struct.error("unpack_from requires a buffer of at least 24600 bytes"), ""),
+        (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"), ""),
+        (ValueError(""), ""),
+    ],
+)
+def test_of_what_libraries_say_only_words_for_people_are_passed_on(error: Exception, words: str) -> None:
+    assert errors.said(error) == words
+
+
+def test_the_class_of_an_exception_that_a_child_has_printed_is_left_out() -> None:
+    line = "onnxruntime.capi.state.InvalidProtobuf: [ONNXRuntimeError] : 7 : INVALID_PROTOBUF : Load failed"
+    assert errors.said_in(line) == " (Load failed)"
+    assert errors.said_in("ValueError: no such thing") == " (no such thing)"

@@ -13,7 +13,7 @@ import pydantic
 
 from edgekd.bench import worker
 from edgekd.bench.samples import ProcessSamples
-from edgekd.errors import ModelError, TargetError
+from edgekd.errors import ModelError, TargetError, said_in
 
 _LINES_KEPT = 20
 _LOST = 255  # the exit status of a client, such as ssh, whose connection broke
@@ -133,6 +133,6 @@ class Connection:
         if status == worker.REFUSED_STATUS:
             return ModelError(f"cannot measure {self._model}: {last.removesuffix('.')}.")
         return ModelError(
-            f"cannot measure {self._model}: {last.removesuffix('.')}. Check that it is a whole .tflite or .onnx "
+            f"cannot measure {self._model}{said_in(last)}. Check that it is a whole .tflite or .onnx "
             "file of built-in operators, or export it again."
         )

@@ -9,7 +9,7 @@ from google.protobuf.message import DecodeError
 
 from edgekd import kernel_values, storage
 from edgekd import provenance as origins
-from edgekd.errors import ModelError
+from edgekd.errors import ModelError, said
 from edgekd.inspect import _memory
 from edgekd.inspect._attributes import plain
 from edgekd.inspect._contents import Content, Contents
@@ -64,8 +64,7 @@ def _opened(path: Path, work: Callable[["_Graph"], _Made]) -> _Made:
         ValueError,
     ) as error:
         raise ModelError(
-            f"{str(path)!r} is damaged or not an ONNX model ({' '.join(str(error).split())[:300]}): copy, download or "
-            "export it again."
+            f"{str(path)!r} is damaged or not an ONNX model{said(error)}: copy, download or export it again."
         ) from error
 
 

@@ -71,10 +71,7 @@ def _opened(path: Path, work: Callable[["_File", bytes], _Made]) -> _Made:
     except ModelError as error:
         raise ModelError(f"{str(path)!r}: {error}") from error
     except (AttributeError, LookupError, OverflowError, RecursionError, TypeError, ValueError) as error:
-        why = " ".join(str(error).split())[:300]
-        raise ModelError(
-            f"{str(path)!r} is damaged ({type(error).__name__}: {why}): copy, download or export it again."
-        ) from error
+        raise ModelError(f"{str(path)!r} is damaged: copy, download or export it again.") from error
 
 
 class _File:

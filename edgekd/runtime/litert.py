@@ -9,7 +9,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from edgekd import flatbuffer, provenance
-from edgekd.errors import ModelError, unknown_name
+from edgekd.errors import ModelError, said, unknown_name
 from edgekd.records import TensorSpec
 from edgekd.runtime.native_output import captured_stderr
 from edgekd.runtime.preprocessing import from_metadata
@@ -158,7 +158,7 @@ def specs(interpreter: Interpreter, name: str) -> tuple[tuple[TensorSpec, ...], 
     try:
         received, returned = interpreter.get_input_details(), interpreter.get_output_details()
     except ValueError as error:
-        raise ModelError(f"{name!r} is damaged: {one_line(error)}") from error
+        raise ModelError(f"{name!r} is damaged{said(error)}: copy, download or export it again.") from error
     inputs = tuple(_spec(detail, name) for detail in received)
     outputs = tuple(_spec(detail, name) for detail in returned)
     if not inputs or not outputs:
@@ -183,7 +183,10 @@ def _interpreter(path: Path, *, num_threads: int, xnnpack: bool) -> Interpreter:
         with captured_stderr():
             return Interpreter(model_path=str(path), num_threads=num_threads, experimental_op_resolver_type=resolver)
     except (RuntimeError, ValueError) as error:
-        raise ModelError(f"{str(path)!r} is damaged or not a TFLite model: {one_line(error)}") from error
+        raise ModelError(
+            f"{str(path)!r} is damaged or not a TFLite model that LiteRT can run{said(error)}: copy, download or "
+            "export it again."
+        ) from error
 
 
 def _why_not(path: Path, error: BaseException) -> str:

@@ -10,7 +10,7 @@ import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as state
 
 from edgekd import provenance
-from edgekd.errors import ModelError
+from edgekd.errors import ModelError, said
 from edgekd.records import TensorSpec
 from edgekd.runtime.native_output import captured_stderr
 from edgekd.runtime.preprocessing import from_metadata
@@ -107,7 +107,8 @@ def open_runner(path: Path, *, num_threads: int = 1, optimise: bool = True) -> O
         return OnnxRuntimeRunner(session, path.name)  # may find names that are no text
     except _ERRORS as error:
         raise ModelError(
-            f"{str(path)!r} is damaged or not an ONNX model that ONNX Runtime can run: {' '.join(str(error).split())}"
+            f"{str(path)!r} is damaged or not an ONNX model that ONNX Runtime can run{said(error)}: copy, download or "
+            "export it again."
         ) from error
 
 

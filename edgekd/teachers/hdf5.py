@@ -76,7 +76,7 @@ def _read(path: Path) -> tuple[Any, str]:
         with h5py.File(path) as file:
             text, version = file.attrs.get("model_config"), str(file.attrs.get("keras_version", ""))
     except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
-        raise ModelError(f"{str(path)!r} is damaged: {error}. Copy or save it again.") from error
+        raise ModelError(f"{str(path)!r} is damaged or cut short: copy or save it again.") from error
     if text is None:
         raise ModelError(
             f"{str(path)!r} holds no network (its attribute 'model_config' is missing; weights alone are not enough): "
@@ -85,7 +85,7 @@ def _read(path: Path) -> tuple[Any, str]:
     try:
         return json.loads(text), version
     except (ValueError, TypeError, RecursionError) as error:
-        raise ModelError(f"{str(path)!r} has a damaged network configuration ({error}): save it again.") from error
+        raise ModelError(f"{str(path)!r} has a damaged network configuration: copy or save it again.") from error
 
 
 def refuse_code(path: Path, config: Any) -> None:

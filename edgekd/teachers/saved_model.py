@@ -11,7 +11,7 @@ import tensorflow as tf
 from tensorflow.python.saved_model.loader_impl import parse_saved_model
 
 from edgekd import storage
-from edgekd.errors import ModelError, unknown_name
+from edgekd.errors import ModelError, said, unknown_name
 from edgekd.records import TensorSpec
 from edgekd.runtime.runner import Array, ClosingRunner, check_arrays
 from edgekd.teachers import operators
@@ -94,10 +94,7 @@ def load(folder: Path, *, signature: str | None = None) -> tuple[Any, Any]:
     try:
         loaded = tf.saved_model.load(str(folder))
     except Exception as error:  # TensorFlow lets any error of a file's content through
-        reason = " ".join(str(error).split())[:300]
-        raise ModelError(
-            f"{str(folder)!r} cannot be loaded: {type(error).__name__}: {reason} Copy or export it again."
-        ) from error
+        raise ModelError(f"{str(folder)!r} cannot be loaded{said(error)}: copy or export it again.") from error
     function = _function(loaded, folder.name, signature)
     _refuse(folder, operators.unsafe_when_run(function.graph.as_graph_def()))
     return loaded, function

@@ -64,9 +64,7 @@ def arithmetic_of(path: Path, *, signature: str | None = None) -> Arithmetic:
         if path.suffix.lower() == ".onnx":
             return _onnx(path)
     except (AttributeError, LookupError, OverflowError, TypeError, ValueError) as error:
-        raise ModelError(
-            f"{str(path)!r} is damaged ({type(error).__name__}: {error}): copy, download or export it again."
-        ) from error
+        raise ModelError(f"{str(path)!r} is damaged: copy, download or export it again.") from error
     raise ModelError(f"{str(path)!r} is neither a TFLite nor an ONNX file.")
 
 

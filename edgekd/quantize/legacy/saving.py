@@ -10,7 +10,7 @@ import h5py
 import tf_keras
 
 from edgekd import storage
-from edgekd.errors import ModelError
+from edgekd.errors import ModelError, said
 from edgekd.quantize.legacy import _copying, _tfmot, stripping
 
 _SUFFIX = ".h5"
@@ -55,15 +55,14 @@ def load(path: Path) -> Any:
             config = json.loads(file.attrs["model_config"])
     except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
         raise ModelError(
-            f"{str(path)!r} is no tf_keras network that edgekd has saved, or is damaged: {error}."
+            f"{str(path)!r} is no tf_keras network that edgekd has saved, or is damaged: copy or save it again."
         ) from error
     _refuse_code(config, str(path))
     try:
         with _tfmot.scope():
             return tf_keras.models.load_model(path, compile=False)
     except (OSError, KeyError, ValueError, TypeError, AttributeError, IndexError) as error:
-        reason = " ".join(str(error).split())[:500]
-        raise ModelError(f"{str(path)!r} cannot be loaded: {type(error).__name__}: {reason}. Save it again.") from error
+        raise ModelError(f"{str(path)!r} cannot be loaded{said(error)}: copy or save it again.") from error
 
 
 def _refuse_code(config: Any, what: str) -> None:

@@ -70,7 +70,7 @@ def test_a_file_that_is_no_model_is_reported_in_the_runtimes_words(tmp_path, nam
     path = tmp_path / name
     path.write_text("this is not a model")
     with pytest.raises(
-        ModelError, match=r"cannot measure '.*model\.(tflite|onnx)': .*(Flatbuffer|Protobuf).*Check that"
+        ModelError, match=r"cannot measure '.*model\.(tflite|onnx)' \(.*(Flatbuffer|Protobuf).*\)\. Check that"
     ):
         measured([path], **QUICK)
     assert children() == []
