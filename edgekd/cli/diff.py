@@ -9,7 +9,7 @@ import click
 from edgekd.cli import _options
 
 if TYPE_CHECKING:  # --help must not wait for it
-    from edgekd.diff import Change, Difference
+    from edgekd.diff import Change, Difference, QuantisationChange
 
 _ROWS = 20
 
@@ -58,11 +58,13 @@ def _print(found: "Difference", most: int | None) -> None:
         _options.say(
             f"{formatting.counted(found.renamed, 'tensor')} inside {'has' if found.renamed == 1 else 'have'} new names"
         )
-    for change in (*found.format, *found.interface, *found.state):
+    shown = [change for change in (*found.format, *found.interface, *found.state) if not change.within_rounding]
+    for change in shown if most else (*found.format, *found.interface, *found.state):
         _options.say(f"  {_line(change)}")
     _print_operators(found, most)
     _print_quantisation(found, most)
     _print_weights(found, most)
+    _print_rounded(found)
     for change in found.metadata:
         _options.say(f"metadata: {_line(change)}")
 
@@ -74,7 +76,35 @@ def _verdict(found: "Difference") -> str:
         return "the same model; only the layout of the bytes or names inside the graph differ"
     if found.kinds == ("metadata",):
         return "the same model; only metadata differs"
-    return f"differ in {', '.join(found.kinds)}"
+    rounded = _only_rounded(found)
+    return f"differ in {', '.join(f'{kind} (within rounding)' if kind in rounded else kind for kind in found.kinds)}"
+
+
+def _only_rounded(found: "Difference") -> set[str]:
+    """Returns in what the two differ by no more than how numbers were rounded."""
+    parts: dict[str, Sequence[Any]] = {
+        "interface": found.interface,
+        "quantisation": found.quantisation,
+        "weights": found.weights,
+    }
+    return {kind for kind, changes in parts.items() if changes and all(each.within_rounding for each in changes)}
+
+
+def _print_rounded(found: "Difference") -> None:
+    """Prints one line for all that differs by rounding only."""
+    from edgekd.report import formatting
+
+    constants = [each for each in found.weights if each.within_rounding]
+    changed: tuple[Change | QuantisationChange, ...] = (*found.interface, *found.quantisation)
+    scales = sum(each.within_rounding for each in changed)
+    parts = []
+    if constants:
+        largest = formatting.number(max(each.max_abs or 0.0 for each in constants))
+        parts.append(f"{formatting.counted(len(constants), 'constant')} (at most {largest} apart)")
+    if scales:
+        parts.append(formatting.counted(scales, "scale"))
+    if parts:
+        _options.say(f"equal within rounding: {', '.join(parts)}; --all lists them")
 
 
 def _print_operators(found: "Difference", most: int | None) -> None:
@@ -99,6 +129,7 @@ def _print_quantisation(found: "Difference", most: int | None) -> None:
             "" if each.scale_ratio is None else f"{each.scale_ratio:.4g}",
         )
         for each in sorted(found.quantisation, key=lambda each: -(each.scale_ratio or float("inf")))
+        if most is None or not each.within_rounding
     ]
     _print_table(("Quantised tensor", "Old", "New", "Scale ratio"), rows, most)
 
@@ -108,6 +139,8 @@ def _print_weights(found: "Difference", most: int | None) -> None:
 
     rows = []
     for each in sorted(found.weights, key=lambda each: -(each.relative_l2 or float("inf"))):
+        if most is not None and each.within_rounding:
+            continue
         dtype = each.new_dtype if each.old_dtype == each.new_dtype else f"{each.old_dtype} -> {each.new_dtype}"
         shape = _shape(each.new_shape)
         shape = shape if each.old_shape == each.new_shape else f"{_shape(each.old_shape)} -> {shape}"

@@ -99,7 +99,10 @@ def _side(side: str, before: Sequence[TensorSpec], after: Sequence[TensorSpec]) 
         for what in ("name", "shape", "dtype", "scale", "zero_point"):
             old, new = getattr(first, what), getattr(second, what)
             if old != new:
-                yield Change(what=f"{what} of {side} {number}", old=_plain(old), new=_plain(new))
+                rounded = what == "scale" and None not in (old, new) and _weights.within_rounding(old, new)
+                yield Change(
+                    what=f"{what} of {side} {number}", old=_plain(old), new=_plain(new), within_rounding=rounded
+                )
     for spec in before[len(after) :]:
         yield Change(what=side, old=spec.name)
     for spec in after[len(before) :]:

@@ -9,6 +9,8 @@ from edgekd.inspect import Quantisation, Tensor
 
 Array = np.ndarray[Any, Any]
 
+_EPSILONS = 4  # a factor of batch normalisation that is folded into a kernel is a product, a quotient and a root
+
 
 def weight_change(old: tuple[Tensor, Array], new: tuple[Tensor, Array], *, operator: str) -> WeightChange | None:
     """Returns how a constant changed, or None where its numbers are the same.
@@ -37,7 +39,12 @@ def weight_change(old: tuple[Tensor, Array], new: tuple[Tensor, Array], *, opera
         differs &= ~(np.isnan(stored_before) & np.isnan(stored_after))
     if one_dtype and not differs.any() and _same(real_before, real_after):
         return None
-    return found.model_copy(update=_errors(differs, real_before, real_after))
+    errors = _errors(differs, real_before, real_after)
+    rounded = one_dtype and (stored_before.dtype.kind == "f" or not differs.any())
+    if rounded and errors.get("max_abs") is not None:
+        epsilon = _epsilon(stored_before.dtype)
+        errors["within_rounding"] = errors["max_abs"] <= _EPSILONS * epsilon * float(np.max(np.abs(real_before)))
+    return found.model_copy(update=errors)
 
 
 def quantisation_change(name: str, old: Quantisation | None, new: Quantisation | None) -> QuantisationChange | None:
@@ -51,7 +58,15 @@ def quantisation_change(name: str, old: Quantisation | None, new: Quantisation |
     update: dict[str, Any] = {"zero_points_changed": int(np.sum(np.not_equal(old.zero_points, new.zero_points)))}
     if (before > 0).all() and (after > 0).all():
         update["scale_ratio"] = float(np.max(np.maximum(after / before, before / after)))
+        same_zeros = not update["zero_points_changed"] and old.axis == new.axis
+        update["within_rounding"] = same_zeros and within_rounding(before, after)
     return found.model_copy(update=update)
+
+
+def within_rounding(old: Array | float, new: Array | float) -> bool:
+    """Returns whether scales, which are positive, are the same but for the rounding of float32."""
+    limit = _EPSILONS * _epsilon(np.dtype(np.float32))
+    return bool(np.all(np.abs(np.subtract(new, old, dtype=np.float64)) <= limit * np.asarray(old)))
 
 
 def real(stored: Array, quantisation: Quantisation | None) -> Array:
@@ -76,7 +91,12 @@ def _same(before: Array, after: Array) -> bool:
     return bool(np.array_equal(before, after, equal_nan=before.dtype != object))
 
 
-def _errors(differs: Array, before: Array, after: Array) -> dict[str, float | None]:
+def _epsilon(dtype: np.dtype[Any]) -> float:
+    """Returns the distance of 1 to the next number of a dtype; of integers that of their scales, float32."""
+    return float(np.finfo(dtype if dtype.kind == "f" else np.float32).eps)
+
+
+def _errors(differs: Array, before: Array, after: Array) -> dict[str, Any]:
     changed = float(np.mean(differs)) if differs.size else 0.0
     if object in (before.dtype, after.dtype) or not before.size:
         return {"changed_fraction": changed}

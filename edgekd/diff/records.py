@@ -23,11 +23,15 @@ class File(Record):
 
 
 class Change(Record):
-    """Something that has another value; None stands for "not there"."""
+    """Something that has another value; None stands for "not there".
+
+    `within_rounding` says of a scale that it is the same but for rounding, see `WeightChange`.
+    """
 
     what: str
     old: Any = None
     new: Any = None
+    within_rounding: bool = False
 
 
 class OperatorChange(Record):
@@ -49,7 +53,8 @@ class QuantisationChange(Record):
     """A tensor of matched operators with other quantisation parameters.
 
     `scale_ratio` is the largest of new / old or old / new over its scales, where both files have as many of them;
-    `zero_points_changed` counts those that differ.
+    `zero_points_changed` counts those that differ. `within_rounding` says that none does and that all scales are the
+    same but for rounding, see `WeightChange`.
     """
 
     name: str
@@ -57,6 +62,7 @@ class QuantisationChange(Record):
     new: str | None
     scale_ratio: float | None = None
     zero_points_changed: int | None = None
+    within_rounding: bool = False
 
 
 class WeightChange(Record):
@@ -65,7 +71,9 @@ class WeightChange(Record):
     Errors are those of the real numbers, dequantised where there are scales: `max_abs` is max |new - old|,
     `relative_l2` is ‖new - old‖₂ / ‖old‖₂, `changed_fraction` is the part of the elements that differ (as stored where
     both files have one dtype). They are None where shapes differ, where numbers are not finite, or, `relative_l2`,
-    where all old ones are 0.
+    where all old ones are 0. `within_rounding` says that the numbers are the same but for how they were rounded when
+    they were computed: max |new - old| is at most 4 epsilons of the dtype times max |old|, and of integers only the
+    scales differ, in float32.
     """
 
     name: str
@@ -78,6 +86,7 @@ class WeightChange(Record):
     changed_fraction: float | None = None
     max_abs: float | None = None
     relative_l2: float | None = None
+    within_rounding: bool = False
 
 
 class Difference(Record):

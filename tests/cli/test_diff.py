@@ -48,6 +48,17 @@ def test_people_are_told_what_changed(edgekd_command: Command, saved: Callable[.
     assert document["weights"][0]["max_abs"] == 1.0
 
 
+def test_what_was_only_rounded_otherwise_is_one_line(edgekd_command: Command, saved: Callable[..., Path]) -> None:
+    kernel = np.float32(np.eye(4))
+    old, new = saved("old.onnx", kernel), saved("new.onnx", kernel * np.float32(1 + 2.0**-23))
+    done = edgekd_command("diff", old, new, "--exit-code")
+    assert done.status == 1
+    assert "old.onnx -> new.onnx: differ in weights (within rounding)" in done.out
+    assert done.out.endswith("\nequal within rounding: 1 constant (at most 1.192e−07 apart); --all lists them\n")
+    assert "Largest error" not in done.out
+    assert "Largest error" in edgekd_command("diff", old, new, "--all").out
+
+
 def test_files_that_say_the_same_are_status_0(edgekd_command: Command, saved: Callable[..., Path]) -> None:
     kernel = np.eye(4)
     old, told = saved("old.onnx", kernel), saved("told.onnx", kernel, author="someone")

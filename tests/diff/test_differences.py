@@ -151,6 +151,27 @@ def test_scales_are_compared_as_real_numbers(saved, tflite_chain):
     assert weight.relative_l2 == pytest.approx(np.linalg.norm(after - before) / np.linalg.norm(before))
 
 
+@pytest.mark.parametrize(("epsilons", "expected"), [(3, True), (5, False)])
+def test_numbers_that_were_rounded_otherwise_are_told_from_changed_ones(
+    saved, onnx_chain, tflite_chain, some_kernels, epsilons, expected
+):
+    """An epsilon of float32 is 2^-23: the distance of 1 and the next number. Sizes are beside the largest weight, 2."""
+    old, new = (np.float32([[2, 0, 0, 0], *np.eye(4)[1:]]) for _ in range(2))
+    new[3, 3] = np.float32(1 + 2 * epsilons * 2.0**-23)
+    found = diff(saved(onnx_chain([old]), "a.onnx"), saved(onnx_chain([new]), "b.onnx"))
+    assert found.kinds == ("weights",)
+    assert [each.within_rounding for each in found.weights] == [expected]
+    integers, scales = np.int8(np.eye(4)), np.float32([0.5, 0.5, 1, 1])
+    first = saved(tflite_chain([integers], [scales], activation_scale=0.5), "a.tflite")
+    factor = np.float32(1 + epsilons * 2.0**-23)
+    chain = tflite_chain([integers], [scales * factor], activation_scale=np.float32(0.5) * factor)
+    found = diff(first, saved(chain, "b.tflite"))
+    changes = (*found.interface, *found.quantisation, *found.weights)
+    assert [each.within_rounding for each in changes] == [expected] * 5
+    chain = tflite_chain([integers + np.int8(1)], [scales], activation_scale=0.5)
+    assert not diff(first, saved(chain, "b.tflite")).weights[0].within_rounding  # other integers
+
+
 def test_activations_of_another_scale_are_a_change_of_quantisation(saved, tflite_chain):
     integers = np.arange(16, dtype=np.int8).reshape(4, 4)
     old, new = (tflite_chain([integers], [[0.1] * 4], activation_scale=scale) for scale in (0.5, 0.75))
