@@ -28,6 +28,7 @@ _UNREADABLE = (
     RuntimeError,
 )
 _LIKE_A_SPLIT = re.compile(r"[xy](_.*)?", re.IGNORECASE)
+_OTHER_NAMES = {"x": "images", "y": "labels"}  # other names for the arrays of a file with one split
 _SPLITS = {"train": "train", "test": "test", "validation": "val"}
 
 
@@ -65,8 +66,8 @@ def loaded_from_arrays(
     """Returns the splits that arrays named like those of an .npz dataset hold.
 
     Args:
-      arrays: x_train, y_train (or x, y), and optionally x_test, y_test, x_val, y_val and class_names; any others whose
-        names do not begin with x_ or y_ are left alone.
+      arrays: x_train, y_train (or x, y, which may also be called images, labels), and optionally x_test, y_test, x_val,
+        y_val and class_names; any others whose names do not begin with x_ or y_ are left alone.
       name: the dataset's name.
       what: where the arrays come from, for messages.
       class_names: names that take precedence over those among the arrays.
@@ -127,8 +128,9 @@ def _check_members(archive: zipfile.ZipFile, path: Path) -> None:
 
 def _keys(arrays: Mapping[str, np.ndarray], *, what: str) -> dict[str, tuple[str, str]]:
     pairs = {part: (f"x_{suffix}", f"y_{suffix}") for part, suffix in _SPLITS.items()}
-    if "x" in arrays and "x_train" not in arrays:
-        pairs["train"] = ("x", "y")
+    only = tuple(name if name in arrays else _other_name(name, arrays) for name in ("x", "y"))
+    if only[0] in arrays and "x_train" not in arrays:
+        pairs["train"] = (only[0], only[1])
     read = {name for pair in pairs.values() for name in pair}
     unread = sorted(name for name in arrays if _LIKE_A_SPLIT.fullmatch(name) and name not in read)
     if unread and pairs["train"][0] in arrays:
@@ -139,13 +141,17 @@ def _keys(arrays: Mapping[str, np.ndarray], *, what: str) -> dict[str, tuple[str
     return {part: pair for part, pair in pairs.items() if part == "train" or pair[0] in arrays or pair[1] in arrays}
 
 
+def _other_name(name: str, arrays: Mapping[str, np.ndarray]) -> str:
+    return _OTHER_NAMES[name] if _OTHER_NAMES[name] in arrays else name
+
+
 def _split(
     arrays: Mapping[str, np.ndarray], pair: tuple[str, str | None], *, what: str, channel_axis: bool | None
 ) -> Split:
     """Returns the split of the samples and labels of these names; of samples without labels where one is None."""
     missing = [key for key in pair if key is not None and key not in arrays]
     if missing:
-        expected = "x_train and y_train (and x_test, y_test, x_val, y_val), or x and y"
+        expected = "x_train and y_train (and x_test, y_test, x_val, y_val), or x and y (also called images and labels)"
         raise DataError(
             f"{what}: no array {' and no '.join(repr(key) for key in missing)}; it has {', '.join(sorted(arrays))}. "
             f"Expected {expected if pair[1] else 'x_train or x, as samples without labels'}."

@@ -21,7 +21,7 @@ from edgekd.verify.records import InputData
 Array = np.ndarray[Any, Any]
 
 DEFAULT_SAMPLES = 64
-_LABELS = ("y_test", "labels", "y")
+_LABELS = ("y_test", "y", "labels")
 _IMAGES = ("x_test", "x", "images")
 _FLOATS = (0.0, 1.0)
 
@@ -109,8 +109,8 @@ def split_samples(split: Split, inputs: Sequence[TensorSpec], *, name: str) -> S
 def npz_samples(path: Path, inputs: Sequence[TensorSpec]) -> Samples:
     """Returns the samples of an .npz file: for each input the array of its name, and labels if there are any.
 
-    A model with one input may also find them under x_test, x or images, or as the only array. Labels are called y_test,
-    labels or y. uint8 is read as pixels (x / 255) where the input takes floats.
+    A model with one input may also find them under x_test, x or images, or as the only array. Labels are called y_test
+    or y, as in a dataset, or labels. uint8 is read as pixels (x / 255) where the input takes floats.
 
     Raises:
       DataError: the file is missing or damaged, arrays are missing or of other lengths, or it holds no samples.

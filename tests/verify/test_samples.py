@@ -94,6 +94,13 @@ def test_an_only_input_also_finds_its_array_by_the_usual_names(tmp_path, name):
     assert found.inputs[0].origin == "pixel / 255"
 
 
+@pytest.mark.parametrize("names", [("y_test", "y"), ("y", "labels"), ("labels",)])
+def test_labels_are_called_as_in_a_dataset(tmp_path, names):
+    labels = {name: np.array([number, 1]) for number, name in enumerate(names)}
+    found = npz_samples(npz(tmp_path, x=np.zeros((2, 4, 5, 3), np.uint8), **labels), [IMAGE])
+    np.testing.assert_array_equal(found.labels, [0, 1])
+
+
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [

@@ -18,6 +18,8 @@ def load(
 ) -> Loaded:
     """Returns the arrays of an .npz file.
 
+    In a file with one split, `images` and `labels` are other names for x and y.
+
     Samples are uint8, or floats of any width (read as float32, not scaled). Labels are integers, [n] or [n, 1];
     -1 in the training split is a sample without a label. Class names come from the option, else from an array
     `class_names` in the file, else they are the numbers.

@@ -41,6 +41,16 @@ def test_x_and_y_alone_are_training_samples(archive):
     assert loaded.validation is None
 
 
+@pytest.mark.parametrize(("x", "y"), [("images", "labels"), ("x", "labels"), ("images", "y")])
+def test_the_names_that_verify_also_takes_are_taken_here_too(archive, x, y):
+    loaded = npz.load(archive(**{x: IMAGES, y: LABELS}))
+    np.testing.assert_array_equal(loaded.train.images, IMAGES[..., np.newaxis])
+    assert loaded.train.labels.tolist() == LABELS.tolist()
+    both = npz.load(archive(**{"x": IMAGES, "y": LABELS, "labels": LABELS[::-1], "images": IMAGES[::-1]}))
+    assert both.train.labels.tolist() == LABELS.tolist()
+    assert len(npz.load(archive(**{x: IMAGES}), labelled=False).train) == 4
+
+
 def test_x_and_y_leave_the_other_splits_to_be_read(archive):
     loaded = npz.load(archive(x=IMAGES, y=LABELS, x_test=IMAGES[:2], y_test=LABELS[:2], ids=np.arange(4)))
     assert (len(loaded.train), len(loaded.test), loaded.validation) == (4, 2, None)
@@ -72,9 +82,9 @@ def test_labels_that_are_not_wanted_are_not_looked_at(archive):
 
 def test_without_labels_the_samples_are_still_looked_for_and_checked(archive):
     with pytest.raises(
-        DataError, match=r"no array 'x_train'; it has images\. Expected x_train or x, as samples without"
+        DataError, match=r"no array 'x_train'; it has pictures\. Expected x_train or x, as samples without"
     ):
-        npz.load(archive(images=IMAGES), labelled=False)
+        npz.load(archive(pictures=IMAGES), labelled=False)
     with pytest.raises(DataError, match=r"x_train: samples of dtype int64"):
         npz.load(archive(x_train=IMAGES.astype(np.int64)), labelled=False)
     with pytest.raises(DataError, match=r"samples of dtype uint8 and shape \[\]"):
@@ -105,7 +115,7 @@ def test_the_channel_axis_can_be_asked_for_and_declined(archive):
     ("arrays", "message"),
     [
         ({"x_train": IMAGES}, "no array 'y_train'; it has x_train"),
-        ({"images": IMAGES}, "no array 'x_train' and no 'y_train'; it has images"),
+        ({"images": IMAGES}, "no array 'y'; it has images"),
         ({"x_train": IMAGES, "y_train": LABELS, "y_test": LABELS}, "no array 'x_test'"),
         ({"x": IMAGES, "y": LABELS.astype(np.float32)}, "x, y: y: labels of dtype float32"),
         ({"x": IMAGES, "y": np.eye(4, dtype=int)}, r"shape \[4, 4\].*argmax"),
