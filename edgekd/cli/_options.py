@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from edgekd.errors import printable
+from edgekd.errors import printable, unknown_name
 
 if TYPE_CHECKING:  # --help must not wait for it
     from edgekd.records import Record
@@ -17,6 +17,14 @@ STATUS = {"passed": 0, "failed": 1, "inconclusive": 3}
 """Exit statuses of what judges."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class Choice(click.Choice):  # type: ignore[type-arg]
+    """One of some texts; for another one the nearest is suggested."""
+
+    def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:  # noqa: ARG002
+        """Returns the message that names the choices."""
+        return unknown_name("choice", value, map(str, self.choices))
 
 
 def debug_option(function: Function) -> Function:

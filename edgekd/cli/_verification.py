@@ -5,13 +5,15 @@ from collections.abc import Sequence
 from edgekd.cli import _options, _tables
 from edgekd.records import Comparison, OutputError
 from edgekd.report import formatting
+from edgekd.verify.layers.records import LayeredVerification
 from edgekd.verify.records import Pair, StageTable, Tolerance, Verdict, Verification
-
-_WORDS = {"passed": "passed", "failed": "FAILED", "inconclusive": "inconclusive"}
 
 
 def print_verification(found: Verification) -> None:
-    """Prints what the models were run on, how far they are apart, what was allowed and why, and what failed."""
+    """Prints what the models were run on, how far they are apart, what was allowed and why, and each thing that failed.
+
+    Tables hold what was measured; whether that is enough is said once, below them, and in the line of `print_outcome`.
+    """
     _print_samples(found)
     if found.matrix:
         _print_matrix(found)
@@ -23,8 +25,22 @@ def print_verification(found: Verification) -> None:
     for pair in found.pairs:
         for verdict in pair.verdicts:
             if not verdict:
-                _options.say(f"{_WORDS[verdict.status]}: {_title(pair, found)}: {verdict.output}: {verdict.reason}")
+                _options.say(f"{verdict.status}: {_title(pair, found)}: {verdict.output}: {verdict.reason}")
         _tables.print_failed(pair.gates)
+
+
+def print_outcome(found: Verification) -> None:
+    """Prints the last line: how many passed, or failed."""
+    what = "pair" if found.matrix else "candidate"
+    line = f"{formatting.counted(len(found.pairs), what)}: {_counts([pair.status for pair in found.pairs])}"
+    if isinstance(found, LayeredVerification):
+        line += f"; operator by operator: {_counts(['passed' if each.passed else 'failed' for each in found.layers])}"
+    _options.say(line)
+
+
+def _counts(statuses: Sequence[str]) -> str:
+    found = {status: statuses.count(status) for status in ("passed", "failed", "inconclusive")}
+    return ", ".join(f"{count} {status}" for status, count in found.items() if count)
 
 
 def print_stages(found: StageTable) -> None:
@@ -80,20 +96,15 @@ def _print_pairs(pairs: Sequence[Pair]) -> None:
                 "" if comparison.candidate_accuracy is None else formatting.percent(comparison.candidate_accuracy),
                 f"{formatting.points(drop.value)} ({formatting.points_interval(drop)})" if drop else "",
                 f"{formatting.percent(agreement.value)} (≥ {formatting.percent(agreement.low)})" if agreement else "",
-                *_errors(comparison.outputs),
-                _WORDS[pair.status],
             )
         )
-    headers = ("Model", "Accuracy", "Drop, points (95 %)", "Agreement (95 %)", "Largest error", "SQNR, dB", "Result")
-    _print_filled(headers, rows)
+    if any(cell for row in rows for cell in row[1:]):
+        _print_filled(("Model", "Accuracy", "Drop, points (95 %)", "Agreement (95 %)"), rows)
 
 
-def _errors(outputs: Sequence[OutputError]) -> tuple[str, str]:
-    if not outputs:
-        return "", ""
+def _least_ratio(outputs: Sequence[OutputError]) -> str:
     ratios = [error.sqnr_db for error in outputs if error.sqnr_db is not None]
-    largest = max(error.max_abs for error in outputs)
-    return formatting.number(largest), _decibels(min(ratios)) if ratios else "identical"
+    return _decibels(min(ratios)) if ratios else "identical" if outputs else ""
 
 
 def _print_matrix(found: Verification) -> None:
@@ -109,7 +120,7 @@ def _print_matrix(found: Verification) -> None:
 
 def _cell(pair: Pair) -> str:
     mark = {"passed": "", "failed": "! ", "inconclusive": "? "}[pair.status]
-    return f"{mark}{_errors(pair.comparison.outputs)[1]}"
+    return f"{mark}{_least_ratio(pair.comparison.outputs)}"
 
 
 def _print_outputs(pairs: Sequence[Pair]) -> None:
@@ -119,8 +130,8 @@ def _print_outputs(pairs: Sequence[Pair]) -> None:
         errors = _by_output(pair.comparison)
         for verdict in pair.verdicts:
             name = f"{pair.candidate} / {pair.reference}" if several else pair.candidate
-            rows.append((name, *_output_row(verdict, errors.get(verdict.candidate_output)), _WORDS[verdict.status]))
-    headers = ("Output of", "Output", "Largest error", "LSB", "Relative L2", "Cosine", "SQNR, dB", "Allowed", "Result")
+            rows.append((name, *_output_row(verdict, errors.get(verdict.candidate_output))))
+    headers = ("Output of", "Output", "Largest error", "LSB", "Relative L2", "Cosine", "SQNR, dB", "Allowed")
     if rows:
         _print_filled(headers, rows)
 

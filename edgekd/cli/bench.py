@@ -78,7 +78,7 @@ class _Numbers(click.ParamType[tuple[int, ...]]):
 )
 @click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Run for so long, to see throttling.")
 @click.option(
-    "--delegate", type=click.Choice(["xnnpack", "none"]), help="LiteRT's delegate.  [default: its own choice]"
+    "--delegate", type=_options.Choice(["xnnpack", "none"]), help="LiteRT's delegate.  [default: its own choice]"
 )
 @click.option("--cores", type=_Numbers(), help="Pin the processes to these cores, such as 0 or 2,3.")
 @click.option("--inputs", type=click.Path(path_type=Path), help="An .npz with one array per input.  [default: seeded]")
@@ -89,7 +89,7 @@ class _Numbers(click.ParamType[tuple[int, ...]]):
 @click.option("--self-test", is_flag=True, help="Measure copies of a model: which differences can this machine show?")
 @click.option("--history", type=click.Path(path_type=Path), help="Append to this file, and show the trend.")
 @click.option("--out", type=click.Path(path_type=Path), help="Keep the raw samples in this folder.")
-@click.option("--format", "form", type=click.Choice(FORMATS), default="table", show_default=True, help="What to print.")
+@click.option("--format", "form", type=_options.Choice(FORMATS), default="table", show_default=True, help="What to print.")
 @_options.json_option
 @_options.debug_option
 def command(

@@ -22,7 +22,7 @@ KINDS = {
 
 
 @click.command("list")
-@click.argument("kind", metavar="KIND", type=click.Choice([*KINDS, "recipes"]))
+@click.argument("kind", metavar="KIND", type=_options.Choice([*KINDS, "recipes"]))
 @_options.json_option
 @_options.debug_option
 def command(kind: str, as_json: bool) -> None:

@@ -1,7 +1,7 @@
 """The table that a run is about: teacher, student on labels, distilled student, and each exported file."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import IO, TYPE_CHECKING, Literal
 
 from edgekd.records import Artifact, Comparison, Interval, Latency, Measurement, ModelRecord, Summary
@@ -129,7 +129,7 @@ def print_to_terminal(summary: Summary, *, file: IO[str] | None = None) -> None:
         console = Console(file=file, width=_FILE_COLUMNS)
     table = _terminal_table(rows(summary), HEADERS)
     if Width.get(console, console.options.update(width=_FILE_COLUMNS), table).maximum > console.width:
-        table = _terminal_table(rows(summary), _NARROW_HEADERS)
+        table = _terminal_table(rows(summary), _NARROW_HEADERS, whole=False)
     console.print(table)
 
 
@@ -196,24 +196,33 @@ def _latency_cells(latency: Latency | None) -> tuple[str, str, str]:
     )
 
 
-def _terminal_table(found: tuple[Row, ...], headers: tuple[str, ...]) -> "Table":
+def _terminal_table(found: tuple[Row, ...], headers: tuple[str, ...], *, whole: bool = True) -> "Table":
+    """Returns the table without the columns for which nothing was measured."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    whole = len(headers) == len(HEADERS)
+    texts = [dict(zip(HEADERS, _terminal_cells(row, intervals=whole), strict=True)) for row in found]
+    headers = tuple(header for header in headers if any(row[header] != NOT_MEASURED for row in texts))
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, collapse_padding=True, caption_justify="left")
     for header in headers:
         justify: Literal["left", "right"] = "left" if header == HEADERS[0] else "right"
         table.add_column(header.replace(", ", ",\n"), justify=justify, vertical="middle", overflow="fold")
-    for row in found:
-        texts = dict(zip(HEADERS, _terminal_cells(row, intervals=whole), strict=True))
-        chosen = (texts[header].replace(NOT_MEASURED, "–") for header in headers)
+    for row, cells_ in zip(found, texts, strict=True):
+        chosen = (cells_[header].replace(NOT_MEASURED, "–") for header in headers)
         table.add_row(*(Text(text) for text in chosen), style="bold" if row.is_reference else None)
-    table.caption = (
-        "– not measured · ± half of the 95 % interval" if whole else "– not measured · more in a wider window"
-    )
+    table.caption = " · ".join(_notes([cells_[header] for cells_ in texts for header in headers], whole=whole)) or None
     return table
+
+
+def _notes(texts: Sequence[str], *, whole: bool) -> Iterator[str]:
+    """Yields what must be said of the signs in a table."""
+    if NOT_MEASURED in texts:
+        yield "– not measured"
+    if any("±" in text for text in texts):
+        yield "± half of the 95 % interval"
+    if not whole:
+        yield "more in a wider window"
 
 
 def _terminal_cells(row: Row, *, intervals: bool) -> tuple[str, ...]:

@@ -57,16 +57,19 @@ def test_what_passes_is_shown_with_what_was_allowed_and_why(edgekd_command, mode
     assert "made up, since no data was given" in result.out
     assert "(no file declares a range: 0 to 1)" in result.out
     assert "allowed for logits of same.onnx: 64 x epsilon of float32 x the reference's largest output" in result.out
-    assert "passed" in result.out
     assert "Accuracy" not in result.out
+    assert result.out.endswith("\n1 candidate: 1 passed\n")
 
 
 def test_what_fails_says_how_far_and_ends_with_status_1(edgekd_command, models):
     reference, same, other = models
     result = edgekd_command("verify", reference, same, other)
     assert result.status == 1
-    (failed,) = [line for line in result.out.splitlines() if line.startswith("FAILED")]
-    assert "other.onnx: logits: off by up to 0.0" in failed
+    *_, said, closing = result.out.splitlines()
+    assert said.startswith("failed: other.onnx: logits: off by up to 0.0")
+    assert closing == "2 candidates: 1 passed, 1 failed"
+    assert result.out.lower().count("fail") == 2  # in full, and in the last line
+    assert result.err == ""
     lenient = ["--max-abs", "0.1", "--min-sqnr-db", "10"]
     assert edgekd_command("verify", reference, other, *lenient).status == 0
 
@@ -76,6 +79,7 @@ def test_intervals_that_hold_the_limit_end_with_status_3(edgekd_command, models,
     result = edgekd_command("verify", reference, same, "--data", data, "--by-interval")
     assert result.status == 3
     assert "gate inconclusive: same.onnx: agreement is 1.0000; it must be >= 0.98" in result.out
+    assert result.out.endswith("\n1 candidate: 1 inconclusive\n")
 
 
 def test_a_reference_of_zeros_ends_with_status_3(edgekd_command, linear):

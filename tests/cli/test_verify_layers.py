@@ -49,6 +49,7 @@ def test_the_first_operator_at_fault_is_named_and_drawn(edgekd_command, models, 
     assert result.status == 1, result.err
     healthy, broken = result.out.split("operator by operator, on 8 samples of ")[1:]
     assert "at fault" not in healthy
+    assert broken.endswith("\n2 candidates: 1 passed, 1 failed; operator by operator: 1 passed, 1 failed\n")
     assert "first at fault: 1 Gemm first" in broken
     assert "1 Gemm first: its error of" in broken
     assert "in channel 2" in broken

@@ -100,6 +100,15 @@ def test_a_file_that_is_not_a_terminal_gets_every_column(summary):
         assert expected in text
 
 
+def test_columns_that_nothing_fills_are_left_out(summary):
+    """As after `edgekd train`, which reads no test split and writes no file."""
+    teacher = summary.models["teacher"].model_copy(update={"accuracy": None, "accuracy_interval": None, "macs": None})
+    alone = summary.model_copy(update={"models": {"teacher": teacher}, "artifacts": (), "comparisons": ()})
+    file = io.StringIO()
+    table.print_to_terminal(alone, file=file)
+    assert file.getvalue().split() == ["Model", "Parameters", "─" * 19, "Teacher", "309,450"]
+
+
 def test_a_narrow_terminal_gets_whole_cells_of_the_main_columns(summary, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("FORCE_COLOR", "1")
