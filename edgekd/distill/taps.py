@@ -16,7 +16,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from edgekd.errors import ModelError, unknown_name
+from edgekd.errors import ModelError, TapError, unknown_name
 
 LOGITS = "logits"
 
@@ -50,9 +50,9 @@ class TappedModel:
           taps: such as `stage2`, `stage2:input` or `backbone/stage2`.
 
         Raises:
-          ModelError: the network is not built or has several inputs or outputs; a tap is not a layer of the network
-            (the message lists the known ones), is ambiguous, or its layer is called more than once or is recomputed in
-            the backward pass.
+          TapError: a tap is not a layer of the network (the message lists the known ones) or is ambiguous.
+          ModelError: the network is not built or has several inputs or outputs; a tap's layer is called more than once
+            or is recomputed in the backward pass.
         """
         if not model.built:
             raise ModelError(
@@ -142,14 +142,14 @@ def _graph(model: keras.Model) -> Any:
 
 
 def _locate(model: keras.Model, names: Iterable[str]) -> list[_Tap]:
-    found, wrong = [], []
+    found, wrong = [], {}
     for name in names:
         try:
             found.append(_Tap(name, _walk(model, name)))
         except ModelError as error:
-            wrong.append(str(error))
+            wrong[name] = str(error)
     if wrong:
-        raise ModelError(" ".join(wrong))
+        raise TapError(" ".join(wrong.values()), taps=wrong)
     return found
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgekd.data import randomness
 from edgekd.data.dataset import Dataset
-from edgekd.errors import ModelError, RecipeError
+from edgekd.errors import ModelError, RecipeError, TapError
 from edgekd.pipeline import foreign, networks
 from edgekd.pipeline.progress import Progress
 from edgekd.pipeline.stage import MODEL_FILE, Work, teacher_names
@@ -24,13 +24,16 @@ if TYPE_CHECKING:  # these import TensorFlow, which is imported when work begins
     from edgekd.distill.teacher import LiveTeacher, TeacherSource
 
 
+_STUDENT, _TEACHER = 0, 1  # whose taps stand where in a pair
+
+
 def learners(recipe: Recipe, data: Dataset, goal: "Objective") -> "Learners":
     """Returns who learns in the recipe's way, with initial weights.
 
     Raises:
       ModelError, ShapeError: networks that cannot be built or do not fit each other, or taps that do not exist.
     """
-    from edgekd.distill.learners import Exits, Peers, Student
+    from edgekd.distill.learners import Exits, Peers
 
     student = networks.build(recipe.student, data, seed=recipe.seed)
     if recipe.distill.way == "online":
@@ -39,10 +42,26 @@ def learners(recipe: Recipe, data: Dataset, goal: "Objective") -> "Learners":
             networks.build(peer, data, seed=randomness.seed("peer", recipe.seed, number))
             for number, peer in enumerate(recipe.distill.peers, start=1)
         ]
-        return Peers([student, *peers], goal.student_taps, goal.teacher_taps)
+        with _keys_named(goal, _STUDENT, _TEACHER):
+            return Peers([student, *peers], goal.student_taps, goal.teacher_taps)
     if recipe.distill.way == "self":
-        return Exits(student, recipe.distill.exits, input_shape=data.input_shape, seed=recipe.seed)
-    return Student(student, goal.student_taps)
+        try:
+            return Exits(student, recipe.distill.exits, input_shape=data.input_shape, seed=recipe.seed)
+        except TapError as error:
+            raise TapError(f"distill.exits: {error}", taps=error.taps) from error
+    return of_student(student, goal)
+
+
+def of_student(student: "keras.Model", goal: "Objective") -> "Learners":
+    """Returns a student that learns alone.
+
+    Raises:
+      TapError: it lacks a tap; the message names the recipe's key.
+    """
+    from edgekd.distill.learners import Student
+
+    with _keys_named(goal, _STUDENT):
+        return Student(student, goal.student_taps)
 
 
 def open_trained(work: Work, goal: "Objective") -> dict[str, FrozenTeacher]:
@@ -90,13 +109,14 @@ def opened(
     options: dict[str, Any] = {}
     if section is not None and section.model is not None:
         options = {"outputs": section.outputs, "layout": section.layout, "arguments": section.arguments}
-    return open_teacher(
-        source,
-        wanted=_taps_of(goal.teacher_taps, name, names),
-        input_shape=data.input_shape,
-        num_classes=data.num_classes,
-        **options,
-    )
+    with _keys_named(goal, _TEACHER, prefix=f"{name}/" if len(names) > 1 else ""):
+        return open_teacher(
+            source,
+            wanted=_taps_of(goal.teacher_taps, name, names),
+            input_shape=data.input_shape,
+            num_classes=data.num_classes,
+            **options,
+        )
 
 
 def source(
@@ -252,6 +272,22 @@ def _cached(
         dtype=section.dtype,
         fills=section.fill,
     )
+
+
+@contextlib.contextmanager
+def _keys_named(goal: "Objective", *sides: int, prefix: str = "") -> Iterator[None]:
+    """Puts before the message of an unknown tap which keys of the recipe ask for it."""
+    try:
+        yield
+    except TapError as error:
+        wrong = {f"{prefix}{tap}" for tap in error.taps}
+        keys = [
+            f"distill.losses.{position}.taps"
+            for position, term in enumerate(goal.terms)
+            if any(pair[side] in wrong for pair in term.taps for side in sides)
+        ]
+        whose = f" (the {'student' if sides[0] == _STUDENT else 'teacher'}'s)" if len(sides) == 1 else ""
+        raise TapError(f"{', '.join(keys)}{whose}: {error}", taps=error.taps) from error
 
 
 def _trained(work: Work, name: str, section: Teacher) -> Any:

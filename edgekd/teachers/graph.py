@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from edgekd import runtime, storage
-from edgekd.errors import ModelError, ShapeError, unknown_name
+from edgekd.errors import ModelError, ShapeError, TapError, unknown_name
 from edgekd.records import TensorSpec
 from edgekd.runtime import Runner
 from edgekd.teachers import child
@@ -74,9 +74,10 @@ def _opened(
     sources = {LOGITS: logits.name, **{tap: tap for tap in taps if tap != LOGITS}}
     for tap in sources.values():
         if tap not in known:
-            raise ModelError(
+            raise TapError(
                 unknown_name(f"output of teacher {runner.name!r} to tap:", tap, known)
-                + " Of a file only its outputs can be tapped: export it with more outputs, or give the Keras network."
+                + " Of a file only its outputs can be tapped: export it with more outputs, or give the Keras network.",
+                taps=(tap,),
             )
     names = tuple(dict.fromkeys(sources.values()))
     lock = threading.Lock()  # an interpreter serves one caller at a time

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from edgekd.errors import ModelError, unknown_name
+from edgekd.errors import ModelError, TapError, said, unknown_name
 from edgekd.records import TensorSpec
 from edgekd.runtime.runner import ClosingRunner, check_arrays
 from edgekd.teachers import hdf5, networks
@@ -51,8 +51,7 @@ def load_h5(path: Path) -> Any:
     try:
         return tf_keras.models.load_model(path, compile=False)
     except Exception as error:  # it lets any error of a file's content through
-        reason = " ".join(str(error).split())[:500]
-        raise ModelError(f"tf_keras cannot load {str(path)!r} either: {type(error).__name__}: {reason}") from error
+        raise ModelError(f"tf_keras cannot load {str(path)!r} either{said(error)}: save it again.") from error
 
 
 def load_keras(path: Path) -> Any:
@@ -67,8 +66,7 @@ def load_keras(path: Path) -> Any:
     try:
         return tf_keras.models.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # it lets any error of a file's content through
-        reason = " ".join(str(error).split())[:500]
-        raise ModelError(f"tf_keras cannot load {str(path)!r}: {type(error).__name__}: {reason}") from error
+        raise ModelError(f"tf_keras cannot load {str(path)!r}{said(error)}: copy or save it again.") from error
 
 
 class TfKerasRunner(ClosingRunner):
@@ -123,7 +121,7 @@ def _tensors(model: Any, name: str, taps: Sequence[str]) -> list[Any]:
         layer = layers.get(tap.removesuffix(_INPUT))
         if layer is None:
             nested = " Layers of nested networks can be tapped in Keras 3 networks only." if "/" in tap else ""
-            raise ModelError(unknown_name(f"tap of tf_keras teacher {name!r}:", tap, layers) + nested)
+            raise TapError(unknown_name(f"tap of tf_keras teacher {name!r}:", tap, layers) + nested, taps=(tap,))
         if len(layer._inbound_nodes) != 1:
             raise ModelError(
                 f"tap {tap!r} of teacher {name!r} is a layer that is called more than once: which of its arrays is "

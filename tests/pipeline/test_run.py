@@ -329,8 +329,21 @@ def test_a_saved_student_is_trained_on_from_its_weights(
 @pytest.mark.parametrize(
     ("overrides", "error", "message"),
     [
-        (["distill.losses.1.taps=[[stage2, rely2]]"], ModelError, r"unknown tap .*'rely2'.*Did you mean 'relu2'"),
-        (["distill.losses.1.taps=[[nowhere, relu2]]"], ModelError, r"unknown tap 'nowhere' of model"),
+        (
+            ["distill.losses.1.taps=[[stage2, rely2]]"],
+            ModelError,
+            r"losses\.1\.taps \(the teacher's\): .*'rely2'.*'relu2'",
+        ),
+        (
+            ["distill.losses.2.taps=[[nowhere, relu2]]"],
+            ModelError,
+            r"^distill\.losses\.2\.taps \(the student's\): unknown tap 'nowhere'",
+        ),
+        (
+            ["teacher=null", "distill={way: self, exits: [nowhere]}"],
+            ModelError,
+            "^distill.exits: unknown tap 'nowhere' of model",
+        ),
         (["distill.losses.1.taps=[[stage2, logits]]"], ShapeError, "feature map"),
         (["data.dataset=npz:absent.npz", "data.samples=null"], EdgekdError, "samples"),
         (["teacher={model: absent.keras}"], StorageError, "absent.keras"),
