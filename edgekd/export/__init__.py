@@ -28,7 +28,16 @@ from edgekd.records import Artifact, Preprocessing
 if TYPE_CHECKING:
     from edgekd.export._source import Source
 
-__all__ = ["CSource", "Origin", "check_preprocessing", "convert_model", "export_model", "source_of", "write_c_source"]
+__all__ = [
+    "CSource",
+    "Origin",
+    "check_layer_names",
+    "check_preprocessing",
+    "convert_model",
+    "export_model",
+    "source_of",
+    "write_c_source",
+]
 
 _BYTES = ("int8", "uint8")
 
@@ -251,6 +260,8 @@ def _job(
     from edgekd.export import _preprocessing, _source
 
     original = _source.source_of(model)
+    if layers:
+        check_layer_names(model, layers)
     aware = _require_fitting(model, chosen, mixed=bool(layers))
     calibrated = quantize.needs_calibration(scheme, layers) and not aware
     shown = _calibration(_source.chosen(original, shape=shape), calibration, chosen) if calibrated else None
@@ -267,6 +278,21 @@ def _job(
     arguments = {"batch": batch, "input_dtype": input_dtype, "output_dtype": output_dtype, **options}
     label, exporter = quantize.label(scheme, layers), registry.load(__name__, format_)
     return _Job(model, network, chosen, label, shown, samples, placed, exporter, aware, arguments)
+
+
+def check_layer_names(model: Any, layers: Mapping[str, str]) -> None:
+    """Raises what `export_model` raises for names of `layers` that a model does not have, as far as its layers tell.
+
+    Args:
+      model: as for `export_model`.
+      layers: schemes by patterns of layer names.
+
+    Raises:
+      RecipeError: patterns that name no layer; the message has them all.
+    """
+    from edgekd.export import _layers
+
+    _layers.check_names(model, layers)
 
 
 def check_preprocessing(model: Any, choice: str) -> None:
@@ -288,18 +314,30 @@ def check_preprocessing(model: Any, choice: str) -> None:
 def _as_the_file_takes(
     samples: np.ndarray[Any, Any], placed: tuple[Preprocessing, ...], step: float | None
 ) -> np.ndarray[Any, Any]:
-    """Returns calibration samples as the file takes them; bytes show the whole range that bytes can have."""
+    """Returns calibration samples as the file takes them; bytes show the whole range that bytes can have.
+
+    What is missing at an end of the range is shown by a copy of the sample that comes nearest to it, in which that one
+    value is at the end; of several such values it is the one whose place varies most. So what later layers give is what
+    real samples give, but for one value that is only a little beyond its own: an end put anywhere else, such as into a
+    corner that is always dark, may meet weights that nothing has ever trained.
+    """
     from edgekd.export import _preprocessing
     from edgekd.runtime.preprocessing import preprocessed
 
     record = placed[0] if placed else None
     taken = samples if record is None else preprocessed(samples, record)
     limits = None if step is None else _preprocessing.byte_limits(step, record)
-    if limits is None or limits == (taken.min(), taken.max()):
+    if limits is None:
         return taken
-    widest = taken[:1].copy()
-    widest.reshape(-1)[[0, -1]] = limits
-    return np.concatenate([taken, widest])
+    further = []
+    for limit, nearest in zip(limits, (taken.min(), taken.max()), strict=True):
+        if nearest != np.float32(limit):
+            spreads = np.where(taken == nearest, np.ptp(taken, axis=0), -1)
+            sample, *place = np.unravel_index(spreads.argmax(), taken.shape)
+            widened = taken[sample].copy()
+            widened[tuple(place)] = limit
+            further.append(widened)
+    return np.concatenate([taken, further]) if further else taken
 
 
 def _require_fitting(model: Any, scheme: Scheme, *, mixed: bool) -> bool:
@@ -385,7 +423,7 @@ def _check_choice(
     if path.suffix != suffix:
         raise RecipeError(f"a {plugin.name} file must be named *{suffix}, not {path.name!r}.")
     if batch is not None and (type(batch) is not int or batch < 1):
-        raise ModelError(f"batch must be a positive whole number, or None for one that may vary, not {batch!r}.")
+        raise RecipeError(f"batch must be a positive whole number, or None for one that may vary, not {batch!r}.")
     for key, dtype in dtypes.items():
         known = sorted({each for other in quantize.all_schemes() for each in other.dtypes})
         if dtype not in known:

@@ -7,7 +7,7 @@ from typing import Any
 from ai_edge_litert import schema_py_generated as schema
 
 from edgekd import flatbuffer, quantize
-from edgekd.errors import ModelError, RecipeError, unknown_name
+from edgekd.errors import ModelError, RecipeError, unknown_names
 from edgekd.quantize import Scheme
 
 _CONVERSIONS = frozenset({"QUANTIZE", "DEQUANTIZE"})
@@ -50,10 +50,41 @@ def schemes(model: Any, layers: Mapping[str, str]) -> dict[int, Scheme]:
                     f"layers gives {output!r} two schemes, by {other!r} and by {pattern!r}: it is one operator in the "
                     "file. Write narrower patterns."
                 )
-    for pattern in layers:
-        if pattern not in met:
-            raise RecipeError(unknown_name("layer in layers:", pattern, known))
+    unknown = [pattern for pattern in layers if pattern not in met]
+    if unknown:
+        raise RecipeError(unknown_names("layer in layers:", unknown, known))
     return {position: each for position, (_, each) in found.items()}
+
+
+def check_names(model: Any, layers: Mapping[str, str]) -> None:
+    """Raises RecipeError for patterns that name no layer of a network, all at once: before anything is converted.
+
+    `schemes` sees what this cannot tell: layers of which the converter makes no operator, and those of networks with
+    code of their own.
+
+    Args:
+      model: as for `edgekd.export.export_model`.
+      layers: as for `schemes`.
+    """
+    known = _paths(model)
+    unknown = [pattern for pattern in layers if not any(fnmatch.fnmatchcase(each, pattern) for each in known or ())]
+    if known is not None and unknown:
+        raise RecipeError(unknown_names("layer in layers:", unknown, known))
+
+
+def _paths(parent: Any, prefix: str = "") -> set[str] | None:
+    """Returns the names of all layers, nested ones as NETWORK/LAYER; None where code that is not Keras' makes some."""
+    import keras
+
+    if not isinstance(parent, keras.Layer) or not type(parent).__module__.startswith("keras."):
+        return None
+    found: set[str] = set()
+    for layer in parent._flatten_layers(include_self=False, recursive=False):
+        inner = _paths(layer, f"{prefix}{layer.name}/")
+        if inner is None:
+            return None
+        found |= {f"{prefix}{layer.name}", *inner}
+    return found
 
 
 def scope(operator: Any, graph: Any) -> str:

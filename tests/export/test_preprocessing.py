@@ -223,6 +223,26 @@ def test_uint8_inputs_are_the_bytes_of_images_that_have_no_rescaling(kind, divis
     np.testing.assert_array_equal(run_raw(tmp_path / "m.tflite", images.astype(np.uint8)), real)
 
 
+def test_the_ends_of_a_byte_reach_no_weight_that_images_never_reach(tmp_path):
+    """Corners are always of one grey, the darkest and the brightest there is: what multiplies them is of no concern."""
+    shown = np.random.default_rng(0).integers(60, 181, (32, 6, 6, 3)).astype(np.float32)
+    shown[:, 0, 0], shown[:, -1, -1] = 60, 180
+    shown[:, 2, 2, 1] = np.tile([60, 180], 16)
+    model = network([], layers.Flatten())
+    logits = model.get_layer("logits")
+    kernel = np.random.default_rng(1).normal(0, 0.02, logits.kernel.shape).astype(np.float32)
+    kernel[:3], kernel[-3:] = 10, 10
+    logits.kernel.assign(kernel)
+    logits.bias.assign(-(shown.reshape(32, -1) @ kernel).mean(0))
+    given = shown.reshape(32, -1).astype(np.float64) @ kernel + logits.bias.numpy()
+    (spec,) = export(model, tmp_path / "m.tflite", scheme="int8", calibration=shown, input_dtype="uint8").inputs
+    assert (spec.scale, spec.zero_point) == (1, 0)
+    scale = inspect_model(tmp_path / "m.tflite").tensors
+    found = [each.quantisation.scales[0] for each in scale if each.shape == (1, 5) and each.dtype == "int8"]
+    # One value that is 75 beyond its own moves a logit by 75 kernel's values, of three standard deviations at most.
+    assert found[0] == pytest.approx((given.max() - given.min()) / 255, abs=2 * 75 * 0.06 / 255)
+
+
 def test_bytes_are_told_from_other_samples(images):
     assert byte_step(images) == 1
     assert byte_step((images / 255).astype(np.float32)) == pytest.approx(1 / 255)
