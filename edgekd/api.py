@@ -139,14 +139,13 @@ def distill_model(
       NonFiniteError: the loss became NaN or infinite.
     """
     from edgekd.distill import objective
-    from edgekd.distill.learners import Student
     from edgekd.pipeline import teaching
 
     training, batches = _settings(settings)
     section = _distill_section("offline", losses, labels_weight, ensemble=dict(ensemble or {}), cache=cache)
     goal = objective.from_recipe(section, label_smoothing=training.label_smoothing)
     teachers = _named_teachers(teacher)
-    learners = Student(student, goal.student_taps)
+    learners = teaching.of_student(student, goal)
     _check(learners, data)
     for name, each in teachers.items():
         _require_apart(student, each, name)
@@ -360,7 +359,8 @@ def analyse_sensitivity(
 
     Args:
       model: a built functional or sequential network that gives logits; it stays as it is.
-      data: its training split calibrates, its validation split judges; the test split is not read.
+      data: its training split calibrates, its validation split judges. The test split is read once, when the file is
+        chosen, and only for the record's `test`.
       folder: gets model-sensitivity.json, model-float32.tflite, model-int8.tflite and, where layers stay in float,
         model-mixed.tflite.
       max_accuracy_drop: the accuracy of the float network minus that of a file may be at most this.

@@ -499,7 +499,9 @@ class MixedFile(Record):
 class Sensitivity(Record):
     """Which layers of a classifier suffer from int8, and the cheapest file that loses little enough accuracy.
 
-    All accuracies are on `images` validation images, chosen by `seed`. `units` are in the network's order, `trials` in
+    All accuracies but those of `test` are on `images` validation images, chosen by `seed`. On these the kept file was
+    chosen, too, so that its accuracy there flatters it; `test` compares it with the float network on the test split,
+    which is read once, after the choice. `units` are in the network's order, `trials` in
     the order in which they were made. `files` begin with the float one and the one of full int8. `kept` is the name of
     the cheapest int8 or mixed file that fits `max_accuracy_drop`, None where none does, and `exclude` its layers in
     float.
@@ -524,5 +526,6 @@ class Sensitivity(Record):
     files: tuple[MixedFile, ...]
     kept: str | None
     exclude: tuple[str, ...]
+    test: Comparison | None = None
     environment: Environment
     seconds: dict[str, float]

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from edgekd.errors import printable
-from edgekd.records import ExportCheck, Gate, Rounding, Sensitivity, Summary
+from edgekd.records import Comparison, ExportCheck, Gate, Rounding, Sensitivity, Summary
 from edgekd.report import formatting, sparsity
 
 if TYPE_CHECKING:
@@ -49,6 +49,19 @@ def print_sensitivity(record: Sensitivity) -> None:
     fits = f"Within {100 * record.max_accuracy_drop:g} points"
     _print(("File", "In float", "Size", "p50, ms", "Accuracy", "Drop, points (95 %)", fits), rows)
     click.echo(_verdict(record))
+    if record.test is not None:
+        click.echo(_on_test(record, record.test))
+
+
+def _on_test(record: Sensitivity, test: Comparison) -> str:
+    """Returns the line that says how far the numbers above can be trusted."""
+    drop = test.accuracy_drop
+    lost = f"drop {formatting.points(drop.value)} points ({formatting.points_interval(drop)})" if drop else "no drop"
+    return (
+        f"it was chosen on the same {record.images:,} validation images as it is judged on above, which flatters it; "
+        f"on the {test.samples:,} samples of {test.dataset}, read once for this line: accuracy "
+        f"{formatting.percent(test.candidate_accuracy)}, float32 {formatting.percent(test.reference_accuracy)}, {lost}"
+    )
 
 
 def _rounding_cells(rounding: Rounding) -> tuple[str, str]:

@@ -9,6 +9,7 @@ import click
 from edgekd.cli import _options
 
 if TYPE_CHECKING:  # --help must not wait for them
+    from edgekd.data.dataset import Dataset
     from edgekd.recipe import Recipe
     from edgekd.records import Sensitivity
 
@@ -62,8 +63,9 @@ def command(
 
     With --sensitivity each layer is quantised alone, and all but it, and judged on validation images. The layers that
     must stay in float for the accuracy go into <name>-mixed.tflite and <name>-mixed.yaml, a recipe with
-    `quantize.exclude`; the table is kept as <name>-sensitivity.json. A recipe's float student is analysed in the folder
-    `sensitivity` of its run. Ends with exit status 1 where no file fits.
+    `quantize.exclude`; the table is kept as <name>-sensitivity.json. The chosen file is measured once on the test
+    split, since the images that chose it flatter it. A recipe's float student is analysed in the folder `sensitivity`
+    of its run. Ends with exit status 1 where no file fits.
     """
     limits = {
         "--max-accuracy-drop": ("max_accuracy_drop", max_accuracy_drop),
@@ -102,10 +104,10 @@ def command(
     if not dataset:
         raise click.UsageError("a saved model needs --dataset: its training images set the ranges.")
     from edgekd import api, architectures
+    from edgekd.data.calibration import require_as_many
     from edgekd.runtime.native_output import import_quietly
 
-    import_quietly("keras")
-    model = Path(recipe_or_model)
+    model = architectures.check_model_file(recipe_or_model)
     folder = out or model.parent
     chosen_settings: dict[str, Any] = {
         "calibration": calibration or "min_max",
@@ -113,19 +115,23 @@ def command(
         "exclude": exclude,
         "seed": seed or 0,
     }
+    data = api.load_data(dataset)
+    if samples is not None:
+        require_as_many(data.train, samples)
     if sensitivity:
-        _analyse_saved(model, dataset, folder, {**chosen_settings, **given}, as_json=as_json)
+        _analyse_saved(model, dataset, data, folder, {**chosen_settings, **given}, as_json=as_json)
         return
-    network = api.quantize_model(
-        architectures.load_model(model),
-        api.load_data(dataset),
-        **chosen_settings,
+    import_quietly("keras")  # which takes long: what could be told before it was told
+    network = api.quantize_model(architectures.load_model(model), data, **chosen_settings)
+    artifact = api.export_model(  # first, since it may be refused: then nothing is written
+        network,
+        folder / f"{model.stem}-int8.tflite",
+        scheme="int8",
+        shape=data.input_shape,
+        allow_float_operators=bool(exclude),
     )
     saved = folder / f"{model.stem}-int8.keras"
     architectures.save_model(network, saved)
-    artifact = api.export_model(
-        network, folder / f"{model.stem}-int8.tflite", scheme="int8", allow_float_operators=bool(exclude)
-    )
     if as_json:
         click.echo(json.dumps({"schema_version": 1, "model": str(saved), "artifact": artifact.model_dump(mode="json")}))
         return
@@ -144,12 +150,14 @@ def _analyse_student(recipe: "Recipe", out: Path, limits: dict[str, Any], *, as_
     _show(record, written, as_json=as_json)
 
 
-def _analyse_saved(model: Path, dataset: str, folder: Path, settings: dict[str, Any], *, as_json: bool) -> None:
+def _analyse_saved(
+    model: Path, dataset: str, data: "Dataset", folder: Path, settings: dict[str, Any], *, as_json: bool
+) -> None:
     from edgekd.cli._progress import TerminalProgress
     from edgekd.pipeline import excluding
 
     with TerminalProgress(quiet=as_json) as progress:
-        record, written = excluding.analyse_saved(model, dataset, folder, progress=progress, **settings)
+        record, written = excluding.analyse_saved(model, dataset, data, folder, progress=progress, **settings)
     _show(record, written, as_json=as_json)
 
 
@@ -163,5 +171,7 @@ def _show(record: "Sensitivity", written: Path | None, *, as_json: bool) -> None
         _tables.print_sensitivity(record)
         if written is not None:
             click.echo(f"recipe: {written}")
+        elif record.kept is not None:
+            click.echo("no recipe is written: int8 fits, so that no further layer must be excluded")
     if record.kept is None:
         raise SystemExit(1)

@@ -12,6 +12,15 @@ def calibratable(split: Split) -> int:
     return len(_candidates(split))
 
 
+def require_as_many(split: Split, samples: int) -> None:
+    """Raises DataError where so many samples cannot be chosen: whoever asks for a number shall not get fewer."""
+    if samples > calibratable(split):
+        raise DataError(
+            f"{samples} calibration samples were asked for and the training split has {calibratable(split)}: ask for "
+            "fewer."
+        )
+
+
 def calibration_samples(split: Split, *, samples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Returns a stratified choice of samples, un-augmented, and their positions in the split.
 
@@ -32,10 +41,7 @@ def calibration_samples(split: Split, *, samples: int, seed: int) -> tuple[np.nd
     if samples < 1:
         raise DataError(f"{samples} calibration samples were asked for: expected 1 or more.")
     candidates = _candidates(split)
-    if samples > len(candidates):
-        raise DataError(
-            f"{samples} calibration samples were asked for and the training split has {len(candidates)}: ask for fewer."
-        )
+    require_as_many(split, samples)
     chosen = splitting.stratified_sample(split.labels[candidates], samples, seed=seed, stream="calibration")
     positions = candidates[chosen]
     images, _ = split.read(positions)

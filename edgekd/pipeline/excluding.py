@@ -5,13 +5,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgekd import storage
+from edgekd.data.dataset import Dataset
 from edgekd.errors import RecipeError
 from edgekd.pipeline import sensitivity
 from edgekd.pipeline.execution import load_data, run
+from edgekd.pipeline.folder import RunFolder
 from edgekd.pipeline.progress import Progress
 from edgekd.pipeline.stage import MODEL_FILE, float_student
-from edgekd.recipe import Data, Recipe, from_document, section
+from edgekd.recipe import Recipe, from_document
 from edgekd.records import Sensitivity
+from edgekd.runtime.native_output import import_quietly
 
 if TYPE_CHECKING:  # importing it would import TensorFlow
     from edgekd.distill.stopping import StopRequest
@@ -36,7 +39,7 @@ def analyse_student(
       **limits: `max_accuracy_drop`, `images` and `processes` of `sensitivity.analyse`.
 
     Returns:
-      The record, and the path of the recipe with exclusions; None where no file fits.
+      The record, and the path of the recipe with exclusions; None where no file fits, or nothing had to be excluded.
 
     Raises:
       RecipeError: the recipe has no such section; and what `sensitivity.analyse` raises.
@@ -50,26 +53,27 @@ def analyse_student(
         )
     student = float_student(recipe)
     run(recipe, out=out, until=(student,), progress=progress, stop=stop)
-    record = sensitivity.analyse(
-        architectures.load_model(out / student / MODEL_FILE),
-        load_data(recipe.data),
-        out / FOLDER,
-        name=_STUDENT,
-        exclude=recipe.quantize.exclude,
-        calibration=recipe.quantize.calibration,
-        samples=recipe.calibration.samples,
-        seed=recipe.seed,
-        progress=progress,
-        **limits,
-        **recipe.quantize.arguments,
-    )
-    document = recipe.model_dump(mode="json")
-    document["quantize"]["exclude"] = list(record.exclude)
-    return record, _written(document, record, out / FOLDER / f"{_STUDENT}-mixed.yaml")
+    with RunFolder(out, recipe_name=recipe.name, dataset=recipe.data.dataset):  # nobody else writes there meanwhile
+        record = sensitivity.analyse(
+            architectures.load_model(out / student / MODEL_FILE),
+            load_data(recipe.data),
+            out / FOLDER,
+            name=_STUDENT,
+            exclude=recipe.quantize.exclude,
+            calibration=recipe.quantize.calibration,
+            samples=recipe.calibration.samples,
+            seed=recipe.seed,
+            progress=progress,
+            **limits,
+            **recipe.quantize.arguments,
+        )
+        document = recipe.model_dump(mode="json")
+        document["quantize"]["exclude"] = list(record.exclude)
+        return record, _written(document, record, out / FOLDER / f"{_STUDENT}-mixed.yaml")
 
 
 def analyse_saved(
-    model: Path, dataset: str, folder: Path, *, progress: Progress, **settings: Any
+    model: Path, dataset: str, data: Dataset, folder: Path, *, progress: Progress, **settings: Any
 ) -> tuple[Sensitivity, Path | None]:
     """Analyses a saved model.
 
@@ -78,6 +82,7 @@ def analyse_saved(
     Args:
       model: a Keras file.
       dataset: what calibrates and judges it, as a recipe names it.
+      data: that, loaded.
       folder: where everything goes.
       progress: whom to tell.
       **settings: of `sensitivity.analyse`.
@@ -90,7 +95,7 @@ def analyse_saved(
     """
     from edgekd import architectures
 
-    data = load_data(section(Data, {"dataset": dataset}))
+    import_quietly("keras")
     record = sensitivity.analyse(
         architectures.load_model(model), data, folder, name=model.stem, progress=progress, **settings
     )
@@ -100,7 +105,7 @@ def analyse_saved(
 def write_recipe_of_saved(model: Path, dataset: str, record: Sensitivity, folder: Path) -> Path | None:
     """Writes NAME-mixed.yaml, the recipe of a saved model with the exclusions of its analysis, and returns its path.
 
-    Returns None, and removes an older one, where no file fits.
+    Returns None, and removes an older one, where no file fits, or where nothing more must be excluded than was.
     """
     document = {
         "name": re.sub(r"[^A-Za-z0-9_.-]+", "-", f"{model.stem}-mixed").lstrip("-_."),
@@ -119,12 +124,10 @@ def write_recipe_of_saved(model: Path, dataset: str, record: Sensitivity, folder
 
 
 def _written(document: dict[str, Any], record: Sensitivity, path: Path) -> Path | None:
-    if record.kept is None:
+    if record.kept is None or set(record.exclude) == set(record.always_excluded):
         path.unlink(missing_ok=True)  # of an earlier analysis
         return None
     recipe = from_document(document, origin=path.name)
-    layers = ", ".join(record.exclude) or "nothing"
-    storage.write_text(
-        path, f"# int8 with {layers} in float, found by edgekd quantize --sensitivity.\n{recipe.to_yaml()}"
-    )
+    title = f"# int8 with {', '.join(record.exclude)} in float, found by edgekd quantize --sensitivity."
+    storage.write_text(path, f"{title}\n{recipe.to_yaml()}")
     return path

@@ -61,7 +61,8 @@ def analyse(
 
     Args:
       model: a built functional or sequential classifier in float, which gives logits.
-      data: its training split calibrates, its validation split judges; the test split is not read.
+      data: its training split calibrates, its validation split judges. The test split is read once, when the file is
+        chosen, for the record: the images that chose it flatter it.
       folder: where the files go.
       name: what their names begin with.
       max_accuracy_drop: the accuracy of the float network minus that of a file may be at most this.
@@ -120,6 +121,8 @@ def analyse(
         (folder / f"{name}{RECORD_SUFFIX}").unlink(missing_ok=True)  # it tells of the files of an earlier analysis
         written, kept = files.finish(folder, max_accuracy_drop=max_accuracy_drop, processes=processes, seed=seed)
         clock.lap("files")
+    test = None if kept is None else _on_test(model, data, folder / kept.name)
+    clock.lap("test")
     record = Sensitivity(
         model=model.name,
         weights_sha256=weights_sha256(model),
@@ -139,11 +142,23 @@ def analyse(
         files=written,
         kept=kept.name if kept else None,
         exclude=kept.exclude if kept else (),
+        test=test,
         environment=environment.describe(),
         seconds=clock.seconds,
     )
     record.write(folder / f"{name}{RECORD_SUFFIX}")
     return record
+
+
+def _on_test(model: "keras.Model", data: Dataset, path: Path) -> Comparison:
+    """Returns how far the chosen file is from the float network on the test split: nothing is chosen by that."""
+    from edgekd.distill.evaluate import Predictor
+
+    logits = Predictor(model).logits(data.test)
+    images, labels = data.test.read(np.arange(len(data.test)))
+    with open_runner(path) as runner:
+        names = (model.name, path.name)
+        return comparison.compare(logits, runner, images, labels, names=names, dataset=f"{data.name} test")
 
 
 class _Clock:
@@ -252,6 +267,7 @@ class _Files:
             scheme=label if label == "float32" else "int8",
             name=path.name,
             source=self._judge.model.name,
+            shape=self._judge.split.images.shape[1:],
             **options,
         )
         return _Written(artifact, exclude, self._judge.compared(path))

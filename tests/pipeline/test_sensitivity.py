@@ -9,9 +9,12 @@ from keras import layers
 
 import edgekd
 from edgekd import architectures, recipe, runtime
+from edgekd.cli import _tables
+from edgekd.cli.quantize import _show
 from edgekd.data.dataset import Dataset, Split
 from edgekd.errors import DataError, ModelError, RecipeError, ShapeError, StorageError
-from edgekd.pipeline import excluding
+from edgekd.pipeline import Progress, excluding
+from edgekd.pipeline.folder import Identity, RunFolder
 from edgekd.records import Sensitivity
 
 CLASSES = 3
@@ -112,6 +115,26 @@ def test_accuracies_are_of_validation_images_alone(analysed):
     assert {file.comparison.dataset for file in record.files} == {"blobs validation"}
 
 
+def test_the_chosen_file_is_measured_once_on_the_test_split_and_nothing_is_chosen_by_that(analysed, data):
+    folder, record = analysed
+    test = record.test
+    assert (test.dataset, test.samples, test.candidate) == ("blobs test", 50, "model-mixed.tflite")
+    with runtime.open_runner(folder / record.kept) as runner:
+        predicted = runtime.predict(runner, data.test.read(np.arange(50))[0]).argmax(-1)
+    assert test.candidate_accuracy == np.mean(predicted == data.test.labels)
+    # All labels there are wrong: judged on them, the float network has nothing to lose, and full int8 would fit.
+    assert test.reference_accuracy == 0
+    assert record.kept == "model-mixed.tflite"
+
+
+def test_the_command_says_how_far_its_accuracy_can_be_trusted(analysed, capsys):
+    _, record = analysed
+    _tables.print_sensitivity(record)
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("it was chosen on the same 200 validation images as it is judged on above")
+    assert "on the 50 samples of blobs test, read once for this line: accuracy 0.00 %, float32 0.00 %, drop" in last
+
+
 def test_the_kept_file_computes_the_layer_in_float_and_everything_else_in_integers(analysed, data):
     folder, record = analysed
     float_file, int8_file, mixed_file = record.files
@@ -171,7 +194,7 @@ def test_the_command_says_that_nothing_fits_and_keeps_the_table(edgekd_command, 
     assert done.status == 1, done.err
     assert "nothing fits" in done.out
     record = Sensitivity.read(tmp_path / "hopeless-sensitivity.json")
-    assert (record.kept, record.exclude) == (None, ())
+    assert (record.kept, record.exclude, record.test) == (None, (), None)
     assert [(unit.name, unit.others.sqnr_db) for unit in record.units] == [("logits", None)]
     files = {path.name for path in tmp_path.iterdir()}
     assert files == {
@@ -208,8 +231,51 @@ def test_a_recipes_student_is_analysed_and_the_recipe_that_comes_out_excludes_wh
     assert [unit.name for unit in record.units] == ["conv2", "pool", "logits"]
     assert record.kept == "student-int8.tflite"
     assert not (tmp_path / "run" / "student_quantized").exists()
-    found = recipe.load(str(tmp_path / "run" / "sensitivity" / "student-mixed.yaml"))
-    assert found == recipe.load(str(tmp_path / "small.yaml"))  # nothing more must be excluded
+    assert not (tmp_path / "run" / "sensitivity" / "student-mixed.yaml").exists()  # nothing more must be excluded
+
+
+@pytest.fixture
+def spared(tmp_path, monkeypatch):
+    """Analyses the student of a run that need not be trained, by a function that the test gives."""
+    saved = tmp_path / "run" / "student_distilled"
+    saved.mkdir(parents=True)
+    (tmp_path / "run" / "run.json").write_text(Identity(recipe="quickstart", dataset="embedded").model_dump_json())
+    monkeypatch.setattr(excluding, "run", lambda *_, **__: None)
+    monkeypatch.setattr(architectures, "load_model", lambda _: None)
+    chosen = recipe.load("quickstart")
+
+    def analyse(work):
+        monkeypatch.setattr(excluding.sensitivity, "analyse", work)
+        return excluding.analyse_student(chosen, tmp_path / "run", progress=Progress())
+
+    return analyse
+
+
+def test_a_runs_folder_is_locked_while_its_student_is_analysed(spared, analysed, tmp_path):
+    _, record = analysed
+
+    def work(*_, **__):
+        with pytest.raises(StorageError, match="is in use by another edgekd process"):
+            RunFolder(tmp_path / "run", recipe_name="quickstart", dataset="embedded").__enter__()
+        return record
+
+    _, written = spared(work)
+    assert recipe.load(str(written)).quantize.exclude == ("hidden",)
+    with RunFolder(tmp_path / "run", recipe_name="quickstart", dataset="embedded"):
+        pass
+
+
+def test_where_full_int8_fits_no_recipe_is_left(spared, analysed, tmp_path, capsys):
+    _, analysis = analysed
+    stale = tmp_path / "run" / "sensitivity" / "student-mixed.yaml"
+    stale.parent.mkdir()
+    stale.write_text("of an earlier analysis")
+    fits = analysis.model_copy(update={"kept": "model-int8.tflite", "exclude": ()})
+    record, written = spared(lambda *_, **__: fits)
+    assert (written, stale.exists()) == (None, False)
+    _show(record, written, as_json=False)
+    told = capsys.readouterr().out.splitlines()[-1]
+    assert told == "no recipe is written: int8 fits, so that no further layer must be excluded"
 
 
 def test_a_recipe_for_a_saved_model_has_it_as_student_and_its_own_teacher_with_the_layers_in_float(
