@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgekd import storage
-from edgekd.errors import ModelError
+from edgekd.errors import ModelError, said
 
 if TYPE_CHECKING:
     import keras
@@ -41,8 +41,7 @@ def load_model(path: Path | str) -> "keras.Model":
     """
     import keras
 
-    path = storage.require_file(Path(path), "model file")
-    _require_keras_file(path)
+    path = check_model_file(path)
     for module in _OWN_LAYERS:
         importlib.import_module(module)
     try:
@@ -54,6 +53,18 @@ def load_model(path: Path | str) -> "keras.Model":
             f"model file {str(path)!r} holds a {type(model).__name__}, not a keras.Model: save a whole model."
         )
     return model
+
+
+def check_model_file(path: Path | str) -> Path:
+    """Returns the path where `load_model` may open it, as far as can be told without Keras, which takes long to import.
+
+    Raises:
+      StorageError: there is no such file, or it cannot be read.
+      ModelError: it is of another kind or holds only weights, or nothing of its kind is in it.
+    """
+    found = storage.require_file(Path(path), "model file")
+    _require_keras_file(found)
+    return found
 
 
 def save_model(model: "keras.Model", path: Path | str) -> None:
@@ -120,12 +131,10 @@ def _reason(error: Exception) -> str:
             f"it uses {unknown[1]!r}, which is not part of Keras. Give the network as package.module:function, or "
             "register the class with @keras.saving.register_keras_serializable() and import it before loading."
         )
-    return f"{type(error).__name__}: {_first_line(text)} Copy or save it again."
-
-
-def _first_line(text: str) -> str:
-    line = text.strip().partition("\n")[0]
-    return line if line.endswith(".") else f"{line}."
+    words = "" if isinstance(error, OSError) else said(ValueError(text.strip().partition("\n")[0]))
+    if isinstance(error, ValueError) and words:
+        return f"Keras refuses it{words}. Copy or save it again."
+    return "its contents are damaged, or of a version of Keras that this one cannot read. Copy or save it again."
 
 
 def _remove_traces(path: Path) -> None:

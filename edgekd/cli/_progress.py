@@ -71,6 +71,10 @@ class TerminalProgress(RunProgress):
         """Prints why a finished stage is done again."""
         self._console.print(f"[bold]{_title(stage)}[/bold]: doing it again, because {reason}")
 
+    def preflight_repeated(self, reason: str) -> None:
+        """Prints why exports are tried again."""
+        self._console.print(f"[bold]exports[/bold]: trying them again before training, because {reason}")
+
     def workers_restarted(self, reason: str) -> None:
         """Prints what happened."""
         self._console.print(f"  {reason}")

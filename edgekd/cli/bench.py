@@ -89,7 +89,9 @@ class _Numbers(click.ParamType[tuple[int, ...]]):
 @click.option("--self-test", is_flag=True, help="Measure copies of a model: which differences can this machine show?")
 @click.option("--history", type=click.Path(path_type=Path), help="Append to this file, and show the trend.")
 @click.option("--out", type=click.Path(path_type=Path), help="Keep the raw samples in this folder.")
-@click.option("--format", "form", type=_options.Choice(FORMATS), default="table", show_default=True, help="What to print.")
+@click.option(
+    "--format", "form", type=_options.Choice(FORMATS), default="table", show_default=True, help="What to print."
+)
 @_options.json_option
 @_options.debug_option
 def command(

@@ -1,13 +1,21 @@
 """edgekd export: TFLite and ONNX files of a Keras model."""
 
+import itertools
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgekd import storage
 from edgekd.cli import _options
+
+if TYPE_CHECKING:  # --help must not wait for it
+    from edgekd.data.dataset import Dataset
+
+_FLOAT_BITS = 16  # weights of as many bits or more are floats
 
 
 @click.command("export")
@@ -29,7 +37,7 @@ from edgekd.cli import _options
 @click.option("--output-dtype", help="For a model: float32, int8 or uint8.  [default: float32]")
 @click.option(
     "--preprocessing",
-    type=click.Choice(["inside", "outside", "fold"]),
+    type=_options.Choice(["inside", "outside", "fold"]),
     help="For a model: whether the Rescaling and Normalization that it begins with stay inside the graph, are left to "
     "the caller, or are folded into the first layer or the scale of an integer input.  [default: inside]",
 )
@@ -42,8 +50,14 @@ from edgekd.cli import _options
     metavar="NAME[,NAME]...",
     help="With --check: qat, tflite, onnx, tflite-micro, ethos-u55-128, ...; repeatable.  [default: the first four]",
 )
-@click.option("--opset", type=int, help="With --check: the version of ONNX's operators.  [default: 17]")
-@click.option("--exclude", multiple=True, metavar="LAYER", help="With --check: stays in float for qat; repeatable.")
+@click.option("--opset", type=int, help="For a model: the version of ONNX's operators.  [default: 17]")
+@click.option(
+    "--exclude",
+    multiple=True,
+    metavar="LAYER",
+    help="For a model: stays in float, as --layer LAYER=float32; with --check for target qat; repeatable.",
+)
+@click.option("--shape", metavar="96x96x3", help="For a model: one sample's shape, where it leaves sizes open.")
 @_options.json_option
 @_options.debug_option
 def command(
@@ -66,6 +80,7 @@ def command(
     targets: tuple[str, ...],
     opset: int | None,
     exclude: tuple[str, ...],
+    shape: str | None,
     as_json: bool,
 ) -> None:
     """Write TFLite and ONNX files of RECIPE_OR_MODEL: a recipe's student, or a saved model.
@@ -77,19 +92,24 @@ def command(
     With --check no file is left behind: the model, trained or not, is converted for each target to see which layers it
     cannot carry, and what to write instead. A .tflite file can be checked too. Exit status 1 says that there are some.
     """
-    checking = {"--target": targets, "--opset": opset is not None, "--exclude": exclude}
     if check:
         writing = {"--set": overrides, "--smoke": smoke, "--out": out, "--format": formats, "--dataset": dataset}
         _refuse_beside(
             {**writing, "--samples": samples, "--c-source": c_source, "--seed": seed is not None, "--layer": layers},
             "--check",
         )
-        dtypes = {"input_dtype": input_dtype, "output_dtype": output_dtype}
-        _check(recipe_or_model, targets, schemes, exclude, {**dtypes, "batch": batch, "opset": opset}, as_json=as_json)
+        options = {
+            "input_dtype": input_dtype,
+            "output_dtype": output_dtype,
+            "batch": batch,
+            "opset": opset,
+            "preprocessing": preprocessing,
+            "shape": None if shape is None else _sizes(shape),
+        }
+        _check(recipe_or_model, targets, schemes, exclude, options, as_json=as_json)
         return
-    given = [name for name, value in checking.items() if value]
-    if given:
-        raise click.UsageError(f"{', '.join(given)} {'goes' if len(given) == 1 else 'go'} with --check.")
+    if targets:
+        raise click.UsageError("--target goes with --check.")
     plain = {
         "--format": formats,
         "--scheme": schemes,
@@ -101,6 +121,9 @@ def command(
         "--output-dtype": output_dtype,
         "--preprocessing": preprocessing,
         "--c-source": c_source,
+        "--opset": opset is not None,
+        "--exclude": exclude,
+        "--shape": shape,
     }
     if not _is_model(Path(recipe_or_model)):
         from edgekd.cli import _recipes
@@ -113,13 +136,16 @@ def command(
     if overrides or smoke:
         raise click.UsageError("--set and --smoke are for recipes; a saved model takes none of them.")
     from edgekd import api, microcontroller, quantize, recipe
+    from edgekd.export import check_layer_names
     from edgekd.report import formatting
     from edgekd.runtime.native_output import import_quietly
+    from edgekd.teachers import exportable
 
-    if c_source:
-        microcontroller.require_installed()  # before anything is converted
-    import_quietly("keras")
     model = Path(recipe_or_model)
+    exportable.check_path(model)
+    if c_source:
+        microcontroller.require_installed()
+    sizes = None if shape is None else _sizes(shape)
     specs = [
         recipe.section(
             recipe.Export,
@@ -129,12 +155,13 @@ def command(
                 "batch": _batch(batch),
                 "input_dtype": input_dtype or "float32",
                 "output_dtype": output_dtype or "float32",
-                **({"layers": _by_pattern(layers)} if layers else {}),
                 "preprocessing": preprocessing or "inside",
+                **own,
             },
         )
-        for file_format in formats or ("tflite",)
-        for scheme in schemes or ("float32",)
+        for file_format, scheme, own in _own_options(
+            formats or ("tflite",), schemes or ("float32",), layers, exclude, opset
+        )
     ]
     calibrated = sorted(
         {
@@ -145,10 +172,14 @@ def command(
     )
     if calibrated and not dataset:
         raise click.UsageError(f"scheme {', '.join(calibrated)} needs --dataset: its training images set the ranges.")
-    data = api.load_data(dataset) if dataset else None
+    data = _data(dataset, samples)
+    import_quietly("keras")  # which takes long: what could be told before it was told
+    network = exportable.open_model(model)
+    for spec in specs:
+        check_layer_names(network, spec.layers)  # before any file is calibrated and written
     artifacts = [
         api.export_model(
-            model,
+            network,
             (out or model.parent) / spec.file_name.replace("student", model.stem, 1),
             scheme=spec.scheme,
             data=data,
@@ -157,8 +188,9 @@ def command(
             batch=None if spec.batch == "dynamic" else spec.batch,
             input_dtype=spec.input_dtype,
             output_dtype=spec.output_dtype,
-            **({"layers": spec.layers} if spec.layers else {}),
+            shape=sizes,
             preprocessing=spec.preprocessing,
+            **spec.arguments,
         )
         for spec in specs
     ]
@@ -184,6 +216,67 @@ def command(
         click.echo(f"{names}  arena of {each.arena_bytes:,} bytes  {', '.join(each.operators)}")
 
 
+def _own_options(
+    formats: tuple[str, ...],
+    schemes: tuple[str, ...],
+    layers: tuple[str, ...],
+    exclude: tuple[str, ...],
+    opset: int | None,
+) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Yields each file's format and scheme with those options that not every file can have.
+
+    Raises:
+      UsageError: an option that none of the files can have.
+    """
+    from edgekd import quantize
+
+    if opset is not None and "onnx" not in formats:
+        raise click.UsageError("--opset is for ONNX files: add --format onnx, or leave it out.")
+    quantised = {name for name in schemes if quantize.scheme(name).weight_bits < _FLOAT_BITS}
+    if exclude and not quantised:
+        raise click.UsageError(
+            f"--exclude leaves layers in float, and scheme {', '.join(schemes)} leaves all of them: choose another "
+            "scheme, or leave it out."
+        )
+    if exclude and "tflite" not in formats:
+        raise click.UsageError(
+            "--exclude is for TFLite files: all layers of an ONNX file have one scheme. Add --format tflite, or leave "
+            "it out."
+        )
+    by_pattern = _by_pattern(layers)
+    repeated = sorted(by_pattern.keys() & set(exclude))
+    if repeated:
+        raise click.UsageError(f"--exclude and --layer both name {', '.join(repeated)}: give each once.")
+    for file_format, scheme in itertools.product(formats, schemes):
+        own: dict[str, Any] = {}
+        in_float = dict.fromkeys(exclude, "float32") if file_format == "tflite" and scheme in quantised else {}
+        if by_pattern or in_float:
+            own["layers"] = {**by_pattern, **in_float}
+        if opset is not None and file_format == "onnx":
+            own["opset"] = opset
+        yield file_format, scheme, own
+
+
+def _data(dataset: str | None, samples: int | None) -> "Dataset | None":
+    """Returns the data that calibrate, if any were named; so many samples as were asked for must be there."""
+    if dataset is None:
+        return None
+    from edgekd import api
+    from edgekd.data.calibration import require_as_many
+
+    data = api.load_data(dataset)
+    if samples is not None:
+        require_as_many(data.train, samples)
+    return data
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    sizes = text.lower().split("x")
+    if not all(size.isdigit() and int(size) > 0 for size in sizes):
+        raise click.BadParameter(f"{text!r} is not of the form 96x96x3: one sample's sizes.", param_hint="--shape")
+    return tuple(int(size) for size in sizes)
+
+
 def _check(
     model: str,
     targets: tuple[str, ...],
@@ -199,7 +292,12 @@ def _check(
     from edgekd import api, portability
     from edgekd.cli import _tables
     from edgekd.runtime.native_output import import_quietly
+    from edgekd.teachers import exportable
 
+    if Path(model).suffix.lower() == ".tflite":
+        storage.require_file(Path(model), "TFLite file")
+    else:
+        exportable.check_path(Path(model))
     chosen = portability.parse(targets) if targets else None
     import_quietly("keras")
     given = {key: value for key, value in options.items() if value is not None}

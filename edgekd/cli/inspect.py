@@ -27,8 +27,9 @@ def command(model: Path, show_operators: bool, show_tensors: bool, arena: bool, 
     microcontrollers lack, and where the file comes from. Files with operators that nothing here can run are shown
     too. Foreign files are opened in child processes with limits of time and memory.
     """
-    from edgekd.inspect import inspect_model
+    from edgekd.inspect import format_of, inspect_model
 
+    format_of(model)  # before anything large is imported
     if model.suffix.lower() == ".keras":
         from edgekd.runtime.native_output import import_quietly
 

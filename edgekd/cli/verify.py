@@ -21,7 +21,11 @@ if TYPE_CHECKING:  # --help must not wait for it
 )
 @click.option("--set", "options", multiple=True, metavar="KEY=VALUE", help="An option of the dataset; repeatable.")
 @click.option(
-    "--split", type=click.Choice(["validation", "test"]), default="test", show_default=True, help="Which of its splits."
+    "--split",
+    type=_options.Choice(["validation", "test"]),
+    default="test",
+    show_default=True,
+    help="Which of its splits.",
 )
 @click.option("--seeded", type=click.IntRange(1), help="How many made-up samples, without --data.  [default: 64]")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="What decides the made-up samples.")
@@ -61,7 +65,7 @@ if TYPE_CHECKING:  # --help must not wait for it
 )
 @click.option(
     "--expect",
-    type=click.Choice(["auto", "same", "close"]),
+    type=_options.Choice(["auto", "same", "close"]),
     default="auto",
     show_default=True,
     help="Judge as two computations of one network (same), or as quantised on one side (close).",
@@ -189,6 +193,7 @@ def command(
     else:
         _verification.print_verification(found)
         _print_layers(found)
+        _verification.print_outcome(found)
     if found.status != "passed":
         raise SystemExit(_options.STATUS[found.status])
 

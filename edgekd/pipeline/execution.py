@@ -8,8 +8,18 @@ from typing import TYPE_CHECKING, Any
 from edgekd import data, report
 from edgekd.data.dataset import Dataset
 from edgekd.errors import StorageError
-from edgekd.pipeline import distilling, exporting, measuring, quantizing, sparsifying, training, verifying, workers
-from edgekd.pipeline.folder import RunFolder, stage_key
+from edgekd.pipeline import (
+    distilling,
+    exporting,
+    measuring,
+    networks,
+    quantizing,
+    sparsifying,
+    training,
+    verifying,
+    workers,
+)
+from edgekd.pipeline.folder import TRIED_FILE, RunFolder, stage_key
 from edgekd.pipeline.progress import Progress
 from edgekd.pipeline.stage import CHECKPOINT_FILES, EXPORT, Stage, Work, roles
 from edgekd.pipeline.summary import SUMMARY_FILE, summarise
@@ -72,6 +82,7 @@ def run(
     progress = progress or Progress()
     folder = RunFolder(out, recipe_name=recipe.name, dataset=recipe.data.dataset)
     folder.check_owner()
+    networks.check_paths(recipe)
     dataset = load_data(recipe.data)
     chosen = _with_inputs(stages(recipe), until)
     keys = _keys(recipe, fingerprint=dataset.fingerprint)
@@ -84,8 +95,11 @@ def run(
 
         workers.check(recipe, dataset, worker_processes)
         names = {stage.name for stage in todo}
-        if folder.has_tried(keys[EXPORT]):
+        before = folder.tried(keys[EXPORT])
+        if before == "done":
             names.discard(EXPORT)
+        elif before == "damaged" and EXPORT in names:
+            progress.preflight_repeated(f"{TRIED_FILE}, which says that its exports were tried before, is damaged")
         preflight.check(recipe, dataset, stages=names)
         tried = EXPORT in names
     worked = []

@@ -60,6 +60,7 @@ def _export(work: Work) -> list[Path]:
             source=source,
             calibration=calibration if calibrated[position] else None,
             origin=_origin(work, source),
+            shape=work.data.input_shape,  # of a student that leaves sizes open
             **options(recipe, export, source),
         )
         costs = operator_costs(inspect_model(path, check=False))

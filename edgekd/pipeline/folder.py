@@ -106,10 +106,18 @@ class RunFolder:
         )
         return "done" if whole else "damaged"
 
-    def has_tried(self, key: str) -> bool:
-        """Whether the exports of this key of the export stage were tried before a training."""
+    def tried(self, key: str) -> State:
+        """Returns whether the exports of this key of the export stage were tried before a training.
+
+        What says so may be lost without harm: they are tried again where it is damaged.
+        """
         path = self.path / TRIED_FILE
-        return path.is_file() and TriedExports.read(path).key == key
+        if not path.is_file():
+            return "absent"
+        try:
+            return "done" if TriedExports.read(path).key == key else "stale"
+        except StorageError:
+            return "damaged"
 
     def remember_tried(self, key: str) -> None:
         """Says that they were, so that a run that goes on does not try them again."""

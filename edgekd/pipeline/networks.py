@@ -13,6 +13,23 @@ if TYPE_CHECKING:  # these import TensorFlow, which is imported when work begins
     import keras
 
 
+def check_paths(recipe: Recipe) -> None:
+    """Raises what opening the models that a recipe names would raise, as far as their paths tell, without any library.
+
+    Raises:
+      StorageError: there is no such file.
+      ModelError: it is of another kind.
+    """
+    from edgekd import architectures
+    from edgekd.teachers import kind_of
+
+    for section in recipe.teacher:
+        if section.model is not None:
+            kind_of(section.model)
+    if recipe.student.model is not None:
+        architectures.check_model_file(recipe.student.model)
+
+
 def build(network: Network | Peer, data: Dataset, *, seed: int) -> "keras.Model":
     """Returns a section's network with its initial weights, or the saved Keras model that it names."""
     from edgekd import architectures

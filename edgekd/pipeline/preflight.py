@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgekd import portability, schedules
 from edgekd.data.dataset import Dataset
-from edgekd.errors import DataError
+from edgekd.errors import DataError, RecipeError
 from edgekd.pipeline import exporting, networks, quantizing, retraining, sparsifying, teaching
 from edgekd.pipeline.stage import (
     EXPORT,
@@ -45,6 +45,7 @@ def check(recipe: Recipe, data: Dataset, *, stages: Collection[str]) -> None:
 
     Raises:
       DataError: augmentation does not fit the data.
+      RecipeError: options that a file of the student cannot have, such as layers that it lacks; those of all files.
       ModelError: a network cannot be built, a tap does not exist (the message lists the known ones), or a file that
         the recipe asks for cannot be written (the message lists everything that keeps it from being).
       ShapeError: the networks' inputs, classes or feature maps do not fit the data or each other.
@@ -66,7 +67,7 @@ def check(recipe: Recipe, data: Dataset, *, stages: Collection[str]) -> None:
         fitting.check(networks.build(recipe.student, data, seed=recipe.seed), data, role="student")
     if distils:
         _check_distillation(recipe, data, teachers)
-        _check_preprocessing(recipe, data)
+        _check_choices(recipe, data)
     if sparsifies:
         _check_sparse(recipe, data, teachers)
     quantizes = recipe.quantize is not None and (distils or sparsifies or STUDENT_QUANTIZED in stages)
@@ -77,26 +78,40 @@ def check(recipe: Recipe, data: Dataset, *, stages: Collection[str]) -> None:
 def _check_sparse(recipe: Recipe, data: Dataset, teachers: Mapping[str, Any]) -> None:
     """Makes the sparse network of the untrained student, and evaluates its whole objective."""
     from edgekd.distill import objective
-    from edgekd.distill.learners import Student
 
     assert recipe.sparsify is not None  # noqa: S101 - asked by the caller
     student = networks.build(recipe.student, data, seed=recipe.seed)
     network = sparsifying.transformed(student, recipe.sparsify, steps=1, seed=recipe.seed)
     distill = retraining.objective_section(recipe, flat=False)
     goal = objective.from_recipe(distill, label_smoothing=recipe.sparsify.label_smoothing)
-    taught = Student(network, goal.student_taps)
+    taught = teaching.of_student(network, goal)
     _check_training(recipe, data, recipe.sparsify, distill, goal, taught, teachers or {STUDENT_DISTILLED: student})
 
 
-def _check_preprocessing(recipe: Recipe, data: Dataset) -> None:
-    """Raises where a file shall have its preprocessing elsewhere than a student of this kind can."""
-    from edgekd.export import check_preprocessing
+def _check_choices(recipe: Recipe, data: Dataset) -> None:
+    """Raises where a file shall have layers or preprocessing that a student of this kind has not, tried later or not.
+
+    Raises:
+      RecipeError: names of layers; the message has those of all files.
+      ModelError: a choice of preprocessing.
+    """
+    from edgekd.export import check_layer_names, check_preprocessing
 
     choices = {export.preprocessing for export in recipe.export} - {"inside"}
-    if choices:
-        student = networks.build(recipe.student, data, seed=recipe.seed)
-        for choice in sorted(choices):
-            check_preprocessing(student, choice)
+    layered = {number: export.layers for number, export in enumerate(recipe.export) if export.layers}
+    if not choices and not layered:
+        return
+    student = networks.build(recipe.student, data, seed=recipe.seed)
+    problems = []
+    for number, layers in layered.items():
+        try:
+            check_layer_names(student, layers)
+        except RecipeError as error:
+            problems.append(f"export.{number}.layers: {error}")
+    if problems:
+        raise RecipeError(" ".join(problems))
+    for choice in sorted(choices):
+        check_preprocessing(student, choice)
 
 
 def _check_files(recipe: Recipe, data: Dataset, *, quantizes: bool, exports: bool) -> None:
@@ -122,17 +137,23 @@ def _tried_exports(recipe: Recipe, data: Dataset, made: Mapping[str, Any]) -> li
     samples, are_bytes = _made_up(data)
     owners = {name: portability.Owners(network) for name, network in made.items()}
     found: list[Finding] = []
+    refused: list[str] = []
     with tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
-        for export in recipe.export:
+        for number, export in enumerate(recipe.export):
             source = exporting.source_of(recipe, export)
             if source not in made:
                 continue  # its layers are among the findings
-            options = exporting.options(recipe, export, source)
+            options = {**exporting.options(recipe, export, source), "shape": data.input_shape}
             if not are_bytes:  # whether preprocessing fits an integer input depends on real samples then
                 options = {**options, "preprocessing": "inside"}
             wanted = portability.Wanted(export.file_name, export.format, export.scheme, options)
             path = Path(folder) / export.file_name
-            found += portability.problems(made[source], wanted, path, samples=samples, owners=owners[source])
+            try:
+                found += portability.problems(made[source], wanted, path, samples=samples, owners=owners[source])
+            except RecipeError as error:
+                refused.append(f"export.{number} ({export.file_name}): {error}")
+    if refused:
+        raise RecipeError(" ".join(refused))
     return portability.merged(found)
 
 
@@ -154,7 +175,6 @@ def _int8(recipe: Recipe, data: Dataset, student: Any, *, tries_training: bool) 
     """Returns the int8 network of the untrained student; the taps and the optimizer of its training are tried too."""
     from edgekd.data.batches import steps_per_epoch
     from edgekd.distill import objective, optimizers
-    from edgekd.distill.learners import Student
 
     assert recipe.quantize is not None  # noqa: S101 - asked by the caller
     images, _ = _made_up(data)
@@ -163,7 +183,7 @@ def _int8(recipe: Recipe, data: Dataset, student: Any, *, tries_training: bool) 
     )
     if recipe.quantize.aware is not None and tries_training:
         goal = objective.from_recipe(retraining.objective_section(recipe, flat=True), label_smoothing=0.0)
-        Student(network, goal.student_taps).shapes(data.input_shape)
+        teaching.of_student(network, goal).shapes(data.input_shape)
         steps = steps_per_epoch(data.train, batch_size=recipe.data.batch_size)
         optimizers.build(recipe.quantize.aware, network.trainable_variables, steps_per_epoch=steps)
     return network

@@ -18,6 +18,9 @@ class Progress:
     def stage_redone(self, stage: str, reason: str) -> None:
         """A finished stage must be done again, for a reason the user would want to know."""
 
+    def preflight_repeated(self, reason: str) -> None:
+        """What was tried before a training must be tried again, for a reason the user would want to know."""
+
     def workers_restarted(self, reason: str) -> None:
         """A worker process died, and the stage goes on with new ones."""
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from edgekd import recipe
 from edgekd.data.dataset import Dataset, Split
+from edgekd.data.files import require_data_file
 from edgekd.errors import RecipeError, ShapeError
 from edgekd.pipeline.execution import load_data
 from edgekd.pipeline.layers import DEFAULT_SAMPLES as DEFAULT_LAYER_SAMPLES
@@ -15,7 +16,7 @@ from edgekd.pipeline.layers import with_layers
 from edgekd.records import TensorSpec
 from edgekd.runtime.native_output import import_quietly
 from edgekd.runtime.selection import split_choice, variants
-from edgekd.teachers.runnable import Runnable, open_runnable
+from edgekd.teachers.runnable import Runnable, check_path, open_runnable
 from edgekd.verify import comparing, samples
 from edgekd.verify.comparing import Subject
 from edgekd.verify.records import Verification
@@ -54,6 +55,11 @@ def verify_models(
     sources = _sources(reference, candidates, runtimes, matrix=matrix)
     if signature is not None and not any(_has_signatures(source) for source, _ in sources):
         raise RecipeError(f"signature {signature!r} was chosen, but no model is a TFLite file or a SavedModel.")
+    # What can be told of paths is told before the libraries are imported, which takes long.
+    for source, _ in sources:
+        if isinstance(source, str | Path):
+            check_path(source)
+    data = _found(data, options)
     if any(_is_keras(source) for source, _ in sources):
         import_quietly("keras")
     with contextlib.ExitStack() as stack:
@@ -137,18 +143,31 @@ def read_samples(
     data: Any, inputs: Sequence[TensorSpec], *, options: Sequence[str] = (), split: str = "test"
 ) -> Samples:
     """Returns samples for a model's inputs from whatever a user names as data, see `edgekd.verify_models`."""
-    if isinstance(data, Split):
-        return samples.split_samples(data, inputs, name="the given samples")
-    if not isinstance(data, Dataset):
-        path = Path(data)
-        if path.suffix.lower() == ".npz" or path.is_dir():
-            if options:
-                raise RecipeError(
-                    f"options ({', '.join(options)}) are for a dataset by name; {str(path)!r} takes none."
-                )
-            return samples.folder_samples(path, inputs) if path.is_dir() else samples.npz_samples(path, inputs)
-        data = load_data(recipe.data_section(str(data), overrides=tuple(options)))
-    return samples.split_samples(data.splits[split], inputs, name=f"{data.name} {split}")
+    found = _found(data, options)
+    if isinstance(found, Split):
+        return samples.split_samples(found, inputs, name="the given samples")
+    if isinstance(found, Path):
+        return samples.folder_samples(found, inputs) if found.is_dir() else samples.npz_samples(found, inputs)
+    return samples.split_samples(found.splits[split], inputs, name=f"{found.name} {split}")
+
+
+def _found(data: Any, options: Sequence[str]) -> Any:
+    """Returns a dataset that was named, loaded, and of anything else that it is there: a split, an .npz file, a folder.
+
+    Args:
+      data: as a user names it, or None.
+      options: of a dataset by name.
+    """
+    if data is None or isinstance(data, Split | Dataset):
+        return data
+    path = Path(data)
+    if path.suffix.lower() != ".npz" and not path.is_dir():
+        return load_data(recipe.data_section(str(data), overrides=tuple(options)))
+    if options:
+        raise RecipeError(f"options ({', '.join(options)}) are for a dataset by name; {str(path)!r} takes none.")
+    if not path.is_dir():
+        require_data_file(path, ".npz file")
+    return path
 
 
 def _seeded(

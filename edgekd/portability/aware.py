@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from edgekd.errors import DataError, ModelError
+from edgekd.errors import DataError, ModelError, RecipeError
 from edgekd.portability.advice import instead
 from edgekd.portability.targets import AWARE
 from edgekd.records import Finding
 
 
 def findings(
-    model: Any, samples: np.ndarray[Any, Any] | None, folder: Path, *, exclude: Collection[str]
+    model: Any, samples: np.ndarray[Any, Any] | None, folder: Path, *, exclude: Collection[str], **options: Any
 ) -> list[Finding]:
     """Returns what keeps a network from being trained quantisation-aware, and from being written as integers then.
 
@@ -23,6 +23,7 @@ def findings(
         inputs, which is a finding.
       folder: for the file.
       exclude: names of layers that stay in float.
+      **options: of `edgekd.export.convert_model`, for the file.
 
     Raises:
       RecipeError: there is no layer of an excluded name, or nothing is left to quantise.
@@ -37,18 +38,26 @@ def findings(
             return found
         shown = np.zeros(0, np.float32) if samples is None else samples  # several inputs are refused, whatever is shown
         network = aware.quantize_aware(model, shown, exclude=exclude)
-        for scheme in quantize.all_schemes():
-            if scheme.aware:
+    except (ModelError, DataError) as error:
+        return [_of_all(error)]
+    for scheme in quantize.all_schemes():
+        if scheme.aware:
+            try:
                 convert_model(
                     network,
                     folder / f"aware-{scheme.name}.tflite",
                     format="tflite",
                     scheme=scheme.name,
                     allow_float_operators=bool(exclude),
+                    **options,
                 )
-    except (ModelError, DataError) as error:
-        return [Finding(targets=(AWARE,), problem=str(error), advice=instead("converter", "", None))]
+            except (ModelError, RecipeError) as error:  # such as preprocessing, which only integers can take over
+                return [_of_all(error)]
     return []
+
+
+def _of_all(error: Exception) -> Finding:
+    return Finding(targets=(AWARE,), problem=str(error), advice=instead("converter", "", None))
 
 
 def layers_left_out(model: Any, *, exclude: Collection[str] = ()) -> list[Finding]:

@@ -5,21 +5,20 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from edgekd import flatbuffer
 from edgekd.errors import RecipeError
 from edgekd.portability import aware as aware_
 from edgekd.portability import ethos_u, micro
 from edgekd.portability.advice import instead
 from edgekd.portability.owners import Owners
+from edgekd.portability.shown import Shown, made_up, tried_with
 from edgekd.portability.targets import AWARE, ETHOS_U, MICRO, OF_FILES, ONNX, TARGETS, TFLITE, carried, schemes_for
 from edgekd.portability.wanted import Wanted, merged, problems
 from edgekd.records import ExportCheck, Finding
 
-_SAMPLES = 4
 _SCHEMES = ("float32", "int8")
 _OPSET = "opset"
+_OF_AWARE = ("preprocessing", "input_dtype", "output_dtype")  # the options that a file of an int8 network has too
 _ON_DEVICES = (MICRO, *ETHOS_U)
 
 
@@ -55,15 +54,17 @@ def check_model(
       schemes: of the files, for the targets that carry them; float32 and int8 by default.
       exclude: layers that stay in float, for the target `qat`.
       shape: one sample's shape, for a model that leaves sizes open.
-      **options: of `export_model`: batch, opset, allow_select_tf_ops, ...
+      **options: of `export_model`: batch, opset, preprocessing, allow_select_tf_ops, ... Whether preprocessing can be
+        folded depends on what is shown: it can be where it can for floats or for bytes.
 
     Raises:
       RecipeError: an unknown target, scheme, option or excluded layer, no target, or one that was asked for and carries
         none of the schemes. One that was not asked for is left out then, and a note says so.
-      ModelError: nothing that can be exported, an open size, or Vela is not installed.
+      ModelError: nothing that can be exported, an open size, no preprocessing to take out of the graph, or Vela is not
+        installed.
       NonFiniteError: a weight is NaN or infinite.
     """
-    from edgekd.export import _source
+    from edgekd.export import _source, check_preprocessing
 
     chosen = tuple(default_targets(model) if targets is None else dict.fromkeys(targets))
     _require_some(chosen)
@@ -73,12 +74,14 @@ def check_model(
     wanted = tuple(_wanted(model, chosen, schemes, options, required=targets is not None))
     if any(target in ETHOS_U for target in chosen):
         ethos_u.require_installed()
+    preprocessing = options.get("preprocessing", "inside")
+    check_preprocessing(model, preprocessing)
     source = _source.chosen(_source.source_of(model), shape=shape)
     _source.check_weights(source)
     if AWARE in chosen:
         _require_float(model)
     owners = Owners(model)
-    samples = _made_up([_source.sample_shape(spec) for spec in source.inputs])
+    shown = made_up([_source.sample_shape(spec) for spec in source.inputs], bytes_too=preprocessing == "fold")
     tried = {each.target for each in wanted} | {AWARE}
     left_out = [target for target in chosen if target not in tried]
     chosen = tuple(target for target in chosen if target in tried)
@@ -87,10 +90,17 @@ def check_model(
     notes = [f"{target}: not checked, since it carries none of {', '.join(schemes or ())}" for target in left_out]
     with tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
         if AWARE in chosen:
-            found += aware_.findings(model, samples, Path(folder), exclude=exclude)
+            own = {"shape": shape} | {key: options[key] for key in _OF_AWARE if key in options}
+            refused, said = tried_with(
+                shown,
+                lambda samples: aware_.findings(model, samples, Path(folder), exclude=exclude, **own),
+                what=AWARE,
+            )
+            found += refused
+            notes += said
         for number, each in enumerate(wanted):
             path = Path(folder) / f"{number}.{each.format}"
-            refused, said = _tried(model, each, path, samples=samples, owners=owners, shape=shape)
+            refused, said = _tried(model, each, path, shown=shown, owners=owners, shape=shape)
             found += refused
             notes += said
     return ExportCheck(model=source.name, targets=chosen, findings=tuple(merged(found)), notes=tuple(notes))
@@ -157,22 +167,25 @@ def _wanted(
 
 
 def _tried(
-    model: Any, wanted: Wanted, path: Path, *, samples: Any, owners: Owners, shape: Any
+    model: Any, wanted: Wanted, path: Path, *, shown: Sequence[Shown], owners: Owners, shape: Any
 ) -> tuple[list[Finding], list[str]]:
     with_shape = Wanted(wanted.target, wanted.format, wanted.scheme, {**wanted.options, "shape": shape})
-    found = problems(model, with_shape, path, samples=samples, owners=owners)
+    what = f"{wanted.target} ({wanted.scheme})"
+    found, notes = tried_with(
+        shown, lambda samples: problems(model, with_shape, path, samples=samples, owners=owners), what=what
+    )
     if wanted.target not in _ON_DEVICES:
-        return found, []
+        return found, notes
     if found:
         # What floats are left to can be looked at all the same.
         floats = Wanted(
             wanted.target, wanted.format, wanted.scheme, {**with_shape.options, "allow_float_operators": True}
         )
-        if problems(model, floats, path, samples=samples, owners=owners):
-            return found, [f"{wanted.target} ({wanted.scheme}): not tried, since there is no file"]
+        if problems(model, floats, path, samples=shown[0].samples, owners=owners):
+            return found, [f"{what}: not tried, since there is no file"]
     refused, note = _on_device(path, wanted.target, schemes=(wanted.scheme,), owners=owners)
     # Vela says of a float operator, in its own words, what the converter says.
-    return refused if wanted.target in ETHOS_U else [*found, *refused], [note]
+    return refused if wanted.target in ETHOS_U else [*found, *refused], [*notes, note]
 
 
 def _on_device(path: Path, target: str, *, schemes: tuple[str, ...], owners: Owners) -> tuple[list[Finding], str]:
@@ -193,13 +206,6 @@ def _flex_of(model: Any) -> Iterator[Finding]:
                     problem="is TensorFlow's own (Flex, SELECT_TF_OPS), which no Python runtime includes",
                     advice=instead("flex", name.removeprefix("Flex"), None),
                 )
-
-
-def _made_up(shapes: Sequence[tuple[int, ...]]) -> np.ndarray[Any, Any] | None:
-    """Returns samples that show a range, for a model with one input."""
-    if len(shapes) != 1:
-        return None
-    return np.random.default_rng(0).random((_SAMPLES, *shapes[0]), np.float32)
 
 
 def _is_int8(model: Any) -> bool:

@@ -21,9 +21,7 @@ def open_model(path: Path | str) -> Any:
       ModelError: it is damaged, unsafe, or nothing that can be exported.
     """
     path = Path(path)
-    if not path.is_dir():
-        storage.require_file(path, "model")
-    kind = opening.kind_of(path)
+    kind = check_path(path)
     if kind == opening.KERAS_FILE:
         from edgekd.architectures import load_model
 
@@ -32,12 +30,25 @@ def open_model(path: Path | str) -> Any:
         from edgekd.teachers import hdf5
 
         return hdf5.load(path)[0]
-    if kind == opening.SAVED_MODEL:
-        return _saved_model(path)
-    raise ModelError(
-        f"{str(path)!r} has been exported already: give the .keras or .h5 file or the SavedModel folder that it was "
-        "made from."
-    )
+    return _saved_model(path)
+
+
+def check_path(path: Path) -> str:
+    """Returns of what kind a model is that can be exported, as far as a path tells, without importing any library.
+
+    Raises:
+      StorageError: there is no such file.
+      ModelError: nothing that can be exported.
+    """
+    if not path.is_dir():
+        storage.require_file(path, "model")
+    kind = opening.kind_of(path)
+    if kind == opening.GRAPH_FILE:
+        raise ModelError(
+            f"{str(path)!r} has been exported already: give the .keras or .h5 file or the SavedModel folder that it "
+            "was made from."
+        )
+    return kind
 
 
 def _saved_model(folder: Path) -> Any:

@@ -10,12 +10,13 @@ from typing import Any
 from edgekd import runtime, storage
 from edgekd.errors import ModelError, unknown_name
 from edgekd.runtime import Runner
-from edgekd.runtime.selection import split_choice, variants
+from edgekd.runtime.selection import split_choice, variant, variants
 from edgekd.teachers import opening
 from edgekd.verify.arithmetic import Arithmetic, arithmetic_of
 from edgekd.verify.identity import Identity, identity_of
 from edgekd.verify.records import FLOAT16, FLOAT32, INTEGER
 
+_KERAS_SUFFIXES = frozenset({".keras", ".h5", ".hdf5"})
 _KERAS, _TF_KERAS, _SAVED_MODEL = "keras", "tf_keras", "saved_model"
 
 
@@ -54,6 +55,25 @@ def open_runnable(source: Any, *, runtime_name: str | None = None, signature: st
     """
     if not isinstance(source, str | Path):
         return _network(source, source.name, source.name)
+    path, chosen = check_path(source, runtime_name=runtime_name)
+    if path.is_dir():
+        return _saved_model(path, signature)
+    if path.suffix.lower() in _KERAS_SUFFIXES:
+        return _keras_file(path, chosen)
+    return _exported(path, chosen, signature)
+
+
+def check_path(source: Path | str, *, runtime_name: str | None = None) -> tuple[Path, str | None]:
+    """Returns the path and the chosen runtime of a model on disk, where these can be, without importing any library.
+
+    Args:
+      source: as for `open_runnable`.
+      runtime_name: likewise.
+
+    Raises:
+      StorageError: there is no such file.
+      ModelError: no such runtime, or one that does not open such a file, or a file of another kind.
+    """
     path, written = split_choice(str(source))
     chosen = written or runtime_name
     if chosen is not None and chosen not in {*variants(), _TF_KERAS, _SAVED_MODEL}:
@@ -61,12 +81,13 @@ def open_runnable(source: Any, *, runtime_name: str | None = None, signature: st
     if path.is_dir():
         opening.kind_of(path)  # raises unless it is a SavedModel
         _require_runtime(path, chosen, {_SAVED_MODEL})
-        return _saved_model(path, signature)
-    if path.suffix.lower() in {".keras", ".h5", ".hdf5"}:
+    elif path.suffix.lower() in _KERAS_SUFFIXES:
         storage.require_file(path, "model")
         _require_runtime(path, chosen, {_KERAS, _TF_KERAS})
-        return _keras_file(path, chosen)
-    return _exported(path, chosen, signature)
+    else:
+        variant(chosen, path) if chosen else runtime.engine_of(path)
+        storage.require_file(path, "model")
+    return path, chosen
 
 
 def _exported(path: Path, chosen: str | None, signature: str | None) -> Runnable:

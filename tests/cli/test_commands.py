@@ -1,6 +1,7 @@
 """The command line as a user meets it: what it prints, its exit status, and one clear line for each mistake."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -187,6 +188,33 @@ def test_wrong_usage_is_explained_with_status_2(edgekd_command: Command, argumen
     assert result.status == 2
     assert result.out == ""
     assert "Error: " in result.err
+
+
+def test_an_unknown_choice_suggests_the_nearest(edgekd_command: Command) -> None:
+    result = edgekd_command("list", "losess")
+    assert result.status == 2
+    assert "unknown choice 'losess'. Did you mean 'losses'? Known: adapters, architectures" in result.err
+
+
+@pytest.mark.parametrize("verb", ["verify", "inspect", "bench", "export"])
+def test_a_damaged_file_is_said_in_words_for_people(
+    edgekd_command: Command, finished: RunResult, tmp_path: Path, verb: str
+) -> None:
+    student = finished.folder / "student_distilled" / "model.keras"
+    files = [finished.folder / "export" / f"student-float32.{suffix}" for suffix in ("tflite", "onnx")]
+    if verb == "export":
+        files = [student]
+    for file in files:
+        content = file.read_bytes()
+        damaged = tmp_path / file.name
+        # An archive is broken in its middle, since one that is cut short is told before Keras sees it.
+        middle = len(content) // 2
+        damaged.write_bytes(content[:middle] + (b"\xff" * 40 + content[middle + 40 :] if verb == "export" else b""))
+        result = edgekd_command(verb, damaged, *([damaged] if verb == "verify" else []))
+        assert result.status == 2
+        line = one_line(result.err)
+        assert line.endswith("again.")
+        assert re.search(r"\w(Error|Exception)\b|<class|unpack_from|[{\[]|\\\\x|CRC|INVALID", line) is None, line
 
 
 def test_debug_shows_the_traceback(edgekd_command: Command) -> None:

@@ -31,7 +31,7 @@ REFUSED = {
     ),
     "unknown dtype": ({"input_dtype": "int64"}, RecipeError, "unknown input_dtype 'int64'"),
     "integers with a float scheme": ({"output_dtype": "int8"}, RecipeError, "'int8' does not go with scheme"),
-    "batch of zero": ({"batch": 0}, ModelError, "batch must be a positive whole number.*not 0"),
+    "batch of zero": ({"batch": 0}, RecipeError, "batch must be a positive whole number.*not 0"),
     "no calibration": ({"scheme": "int8"}, DataError, "calibration samples are missing"),
 }
 

@@ -8,7 +8,7 @@ from keras import layers
 
 from edgekd import architectures, recipe
 from edgekd.errors import ModelError, RecipeError
-from edgekd.pipeline import load_data, preflight, run
+from edgekd.pipeline import Progress, load_data, preflight, run
 
 BEFORE_TRAINING = {"teacher", "student_labels", "student_distilled", "student_quantized", "export"}
 
@@ -69,6 +69,29 @@ def test_excluded_layers_may_stay_in_float(document):
         checked(document)
 
 
+@pytest.mark.parametrize("until", ["student_distilled", "export"])
+def test_wrong_names_of_layers_in_any_file_are_found_before_training_whatever_is_to_run(tiny_recipe, tmp_path, until):
+    int8 = {"format": "tflite", "scheme": "int8"}
+    tiny_recipe["export"] = [
+        {**int8, "layers": {"stm": "float32", "logist": "float32"}},
+        {**int8, "layers": {"logits": "float32"}},
+        {**int8, "layers": {"nowhere": "float32"}},
+    ]
+    with pytest.raises(RecipeError) as caught:
+        run(recipe.from_document(tiny_recipe), out=tmp_path / "run", until=(until,))
+    message = str(caught.value)
+    assert "export.0.layers: unknown layer in layers: 'logist' (did you mean 'logits'?), 'stm' (did you" in message
+    assert "export.2.layers: unknown layer in layers: 'nowhere'." in message
+    assert "export.1" not in message
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_is_wrong_with_several_files_is_told_of_all(document):
+    document["export"] = [{"format": "onnx", "opset": 19}, {"format": "onnx", "opset": 2}]
+    with pytest.raises(RecipeError, match=r"export\.0 .*opset 19 cannot.*export\.1 .*opset 2 cannot"):
+        checked(document)
+
+
 def test_an_opset_out_of_range_is_found_before_training(document):
     document["export"] = [{"format": "onnx", "opset": 19}]
     with pytest.raises(RecipeError, match="opset 19 cannot be written: choose 13 to 18"):
@@ -85,13 +108,26 @@ def test_a_run_that_goes_on_does_not_try_its_exports_again(finished_copy, tiny_r
         tried.append("export" in stages)
         raise EnoughError
 
+    class Told(Progress):
+        def preflight_repeated(self, reason):
+            said.append(reason)
+
+    said = []
     monkeypatch.setattr(preflight, "check", check)
     (finished_copy / "student_distilled" / "stage.json").unlink()
     shutil.rmtree(finished_copy / "export")
-    for document in (tiny_recipe, {**tiny_recipe, "export": [{"format": "onnx"}]}):
+
+    def again(document):
         with pytest.raises(EnoughError):
-            run(recipe.from_document(document), out=finished_copy)
-    assert tried == [False, True]
+            run(recipe.from_document(document), out=finished_copy, progress=Told())
+
+    again(tiny_recipe)
+    again({**tiny_recipe, "export": [{"format": "onnx"}]})
+    assert (tried, said) == ([False, True], [])
+    (finished_copy / "preflight.json").write_text('{"key": "cut sho')
+    again(tiny_recipe)
+    assert tried == [False, True, True]
+    assert said == ["preflight.json, which says that its exports were tried before, is damaged"]
 
 
 def test_folding_that_the_first_layer_cannot_take_is_found_before_training(tiny_recipe, tmp_path):

@@ -255,7 +255,7 @@ def test_the_command_prints_one_json_document_and_ends_with_zero_where_nothing_i
     ("arguments", "words"),
     [
         (("--check", "--out", "elsewhere"), "--out cannot be combined with --check"),
-        (("--opset", "13"), "--opset goes with --check"),
+        (("--opset", "13"), "--opset is for ONNX files: add --format onnx"),
         (("--check", "--target", "onnx", "--opset", "12"), "opset 12 cannot be written: choose 13 to 18"),
     ],
 )

@@ -1,0 +1,137 @@
+"""edgekd export of a saved model: what each option does to which file, and what has no meaning is refused."""
+
+import json
+
+import keras
+import numpy as np
+import onnx
+import pytest
+from keras import layers
+
+from edgekd import architectures, inspect_model
+from edgekd.data import calibration
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Data, and two models: one that begins with a Rescaling that only bytes can be folded into, one of any size."""
+    folder = tmp_path_factory.mktemp("models")
+    keras.utils.set_random_seed(0)
+    image = keras.Input((8, 8, 1), name="image")
+    x = layers.MaxPooling2D(name="largest")(layers.Rescaling(1 / 255, name="unit")(image))
+    x = layers.GlobalAveragePooling2D(name="pool")(layers.Conv2D(4, 3, activation="relu", name="stem")(x))
+    small = keras.Model(image, layers.Dense(3, name="classes")(x), name="small")
+    architectures.save_model(small, folder / "small.keras")
+    image = keras.Input((None, None, 1), name="image")
+    x = layers.GlobalAveragePooling2D(name="pool")(layers.Conv2D(4, 3, name="stem")(image))
+    architectures.save_model(keras.Model(image, layers.Dense(3, name="classes")(x), name="open"), folder / "open.keras")
+    images = np.random.default_rng(0).integers(0, 256, (60, 8, 8, 1)).astype(np.float32)
+    np.savez(folder / "data.npz", x=images, y=np.arange(60) % 3)
+    return folder
+
+
+def test_opset_is_that_of_the_onnx_file_and_leaves_others_alone(edgekd_command, folder, tmp_path):
+    both = ("--format", "onnx", "--format", "tflite", "--out", tmp_path)
+    done = edgekd_command("export", folder / "small.keras", "--opset", 15, *both)
+    assert done.status == 0, done.err
+    assert {path.name for path in tmp_path.iterdir()} == {"small-float32-opset_15.onnx", "small-float32.tflite"}
+    opsets = {each.domain: each.version for each in onnx.load(tmp_path / "small-float32-opset_15.onnx").opset_import}
+    assert opsets[""] == 15
+
+
+def test_excluded_layers_are_in_float_in_files_that_are_quantised(edgekd_command, folder, tmp_path):
+    options = ("--scheme", "int8", "--scheme", "float32", "--exclude", "classes", "--out", tmp_path)
+    done = edgekd_command("export", folder / "small.keras", *options, "--dataset", f"npz:{folder / 'data.npz'}")
+    assert done.status == 0, done.err
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "small-int8-classes_float32.tflite",
+        "small-float32.tflite",
+    }
+    content = inspect_model(tmp_path / "small-int8-classes_float32.tflite")
+    kernels = {each.shape: each.dtype for each in content.tensors if each.role == "constant" and len(each.shape) > 1}
+    assert kernels == {(4, 3, 3, 1): "int8", (3, 4): "float32"}
+
+
+def test_wrong_names_of_layers_are_told_at_once_and_before_calibration(edgekd_command, folder, tmp_path, monkeypatch):
+    def calibrate(*_, **__):
+        pytest.fail("calibrated first")
+
+    monkeypatch.setattr(calibration, "calibration_samples", calibrate)
+    wrong = ("--exclude", "stme", "--layer", "clas=int8x4", "--layer", "nothing*=float32", "--layer", "pool=float32")
+    data = ("--scheme", "int8", "--dataset", f"npz:{folder / 'data.npz'}")
+    done = edgekd_command("export", folder / "small.keras", *wrong, *data, "--out", tmp_path)
+    assert done.status == 2
+    told = (
+        "unknown layer in layers: 'clas' (did you mean 'classes'?), 'nothing*', 'stme' (did you mean 'stem'?). Known: "
+    )
+    assert told in done.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_model_of_any_size_is_given_one(edgekd_command, folder, tmp_path):
+    model = folder / "open.keras"
+    done = edgekd_command("export", model, "--shape", "8x6x1", "--out", tmp_path, "--json")
+    assert json.loads(done.out)["artifacts"][0]["inputs"][0]["shape"] == [1, 8, 6, 1]
+    assert edgekd_command("export", model, "--check", "--target", "qat,tflite", "--shape", "8x6x1").status == 0
+    for arguments in ((), ("--check",)):
+        refused = edgekd_command("export", model, *arguments, "--out", tmp_path) if not arguments else None
+        refused = refused or edgekd_command("export", model, *arguments)
+        assert refused.status == 2
+        assert "Fix the other sizes with shape" in refused.err
+    # In `quantize` the data say it.
+    done = edgekd_command("quantize", model, "--dataset", f"npz:{folder / 'data.npz'}", "--out", tmp_path, "--json")
+    assert json.loads(done.out)["artifact"]["inputs"][0]["shape"] == [1, 8, 8, 1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--opset", "15"), "--opset is for ONNX files: add --format onnx"),
+        (("--opset", "12", "--format", "onnx"), "opset 12 cannot be written: choose 13 to 18"),
+        (("--exclude", "stem"), "--exclude leaves layers in float, and scheme float32 leaves all of them"),
+        (("--exclude", "stem", "--scheme", "int8", "--format", "onnx"), "--exclude is for TFLite files"),
+        (("--exclude", "stem", "--scheme", "int8", "--layer", "stem=int8x4"), "both name stem"),
+        (("--scheme", "int16x8", "--format", "onnx"), "format 'onnx' cannot carry scheme 'int16x8'"),
+        (("--scheme", "int8"), "needs --dataset"),
+        (("--shape", "8x0"), "'8x0' is not of the form 96x96x3"),
+        (("--batch", "0"), "batch: expected a number greater than 0"),
+        (("--check", "--batch", "0"), "batch must be a positive whole number"),
+        (("--check", "--preprocessing", "folded"), "Did you mean 'fold'?"),
+        (("--target", "onnx"), "--target goes with --check"),
+    ],
+)
+def test_what_has_no_meaning_is_refused(edgekd_command, folder, tmp_path, arguments, words):
+    done = edgekd_command(
+        "export", folder / "small.keras", *arguments, *(() if "--check" in arguments else ("--out", tmp_path))
+    )
+    assert done.status == 2, done.out
+    assert words in done.err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("choice", "dtypes", "found"),
+    [
+        ("inside", (), 0),
+        ("outside", (), 0),
+        # Into the pooling that follows nothing can be folded; into the scale of bytes it can.
+        ("fold", (), {"qat", "tflite", "onnx"}),
+        ("fold", ("--input-dtype", "uint8"), 0),
+    ],
+)
+def test_a_check_tries_preprocessing_for_every_target(edgekd_command, folder, choice, dtypes, found):
+    targets = "qat,tflite,onnx,tflite-micro,ethos-u55-128"
+    command = ("export", folder / "small.keras", "--check", "--target", targets, "--scheme", "int8", "--json")
+    done = edgekd_command(*command, "--preprocessing", choice, *dtypes)
+    assert done.status == (1 if found else 0), done.err
+    check = json.loads(done.out)
+    assert {target for finding in check["findings"] for target in finding["targets"]} == (found or set())
+    only = [note for note in check["notes"] if "only where the inputs are whole numbers from 0 to 255" in note]
+    expected = {"inside": 0, "outside": 0, "fold": 4 if dtypes else 2}[choice]  # devices take integers in any case
+    assert len(only) == expected
+
+
+def test_preprocessing_that_is_not_there_is_refused_by_a_check(edgekd_command, folder):
+    done = edgekd_command("export", folder / "open.keras", "--check", "--shape", "8x8x1", "--preprocessing", "fold")
+    assert done.status == 2
+    assert "begins with no Rescaling or Normalization" in done.err
