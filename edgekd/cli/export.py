@@ -142,7 +142,6 @@ def command(
     from edgekd.teachers import exportable
 
     model = Path(recipe_or_model)
-    exportable.check_path(model)
     if c_source:
         microcontroller.require_installed()
     sizes = None if shape is None else _sizes(shape)
@@ -163,6 +162,7 @@ def command(
             formats or ("tflite",), schemes or ("float32",), layers, exclude, opset
         )
     ]
+    exportable.check_path(model)
     calibrated = sorted(
         {
             quantize.label(spec.scheme, spec.layers)

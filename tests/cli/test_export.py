@@ -8,8 +8,10 @@ import onnx
 import pytest
 from keras import layers
 
-from edgekd import architectures, inspect_model
+from edgekd import api, architectures, inspect_model
 from edgekd.data import calibration
+from edgekd.errors import ModelError
+from edgekd.quantize import aware
 
 
 @pytest.fixture(scope="module")
@@ -26,8 +28,71 @@ def folder(tmp_path_factory):
     x = layers.GlobalAveragePooling2D(name="pool")(layers.Conv2D(4, 3, name="stem")(image))
     architectures.save_model(keras.Model(image, layers.Dense(3, name="classes")(x), name="open"), folder / "open.keras")
     images = np.random.default_rng(0).integers(0, 256, (60, 8, 8, 1)).astype(np.float32)
-    np.savez(folder / "data.npz", x=images, y=np.arange(60) % 3)
+    labels = np.arange(60) % 3
+    np.savez(folder / "data.npz", x=images, y=labels)
+    for name, samples in (
+        ("constant", np.full_like(images, 7)),
+        ("infinite", np.where(images == images.max(), np.inf, images)),
+        ("larger", np.repeat(images, 2, axis=1)),
+        ("integers", images.astype(np.int32)),
+        ("empty", images[:0]),
+    ):
+        np.savez(folder / f"{name}.npz", x=samples, y=labels[: len(samples)])
+    architectures.save_model(aware.quantize_aware(small, images), folder / "int8.keras")
+    (folder / "int8.tflite").write_bytes(b"....TFL3")
     return folder
+
+
+@pytest.mark.parametrize("verb", [("export", "--scheme", "int8"), ("quantize",), ("quantize", "--sensitivity")])
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (("constant",), "calibration samples hold only the value 7.0"),
+        (("infinite",), "holds NaN or infinity"),
+        (("larger",), "16, 8, 1"),
+        (("integers",), "samples of dtype int32"),
+        (("empty",), "0 samples are too few"),
+        (("data", "--samples", "50"), "50 calibration samples were asked for and the training split has 43"),
+    ],
+)
+def test_what_cannot_calibrate_is_refused_and_nothing_is_written(edgekd_command, folder, tmp_path, verb, data, words):
+    name, *options = data
+    command = (verb[0], folder / "small.keras", *verb[1:], "--dataset", f"npz:{folder / name}.npz", *options)
+    done = edgekd_command(*command, "--out", tmp_path / "out")
+    assert done.status == 2
+    assert words in done.err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("quantize", "int8.keras"), "is fake-quantised to int8 already"),
+        (("quantize", "int8.keras", "--sensitivity"), "is fake-quantised to int8 already"),
+        (("export", "int8.keras", "--scheme", "float16"), "is fake-quantised to int8 and cannot become float16"),
+        (("export", "int8.keras", "--scheme", "int8", "--exclude", "stem"), "its layers cannot have other schemes"),
+        (("quantize", "int8.tflite"), "is an exported file, whose numbers stay as they are"),
+        (("export", "int8.tflite", "--scheme", "int8"), "has been exported already"),
+    ],
+)
+def test_what_is_quantised_already_is_refused(edgekd_command, folder, tmp_path, arguments, words):
+    verb, name, *options = arguments
+    data = ("--dataset", f"npz:{folder / 'data.npz'}", "--out", tmp_path / "out")
+    done = edgekd_command(verb, folder / name, *options, *data)
+    assert done.status == 2
+    assert words in done.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_network_that_cannot_be_written_leaves_nothing_behind(edgekd_command, folder, tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise ModelError("the converter refuses it")
+
+    monkeypatch.setattr(api, "export_model", refuse)
+    data = ("--dataset", f"npz:{folder / 'data.npz'}", "--out", tmp_path / "out")
+    done = edgekd_command("quantize", folder / "small.keras", *data)
+    assert (done.status, done.err) == (2, "edgekd: the converter refuses it\n")
+    assert not (tmp_path / "out").exists()
 
 
 def test_opset_is_that_of_the_onnx_file_and_leaves_others_alone(edgekd_command, folder, tmp_path):
@@ -73,9 +138,7 @@ def test_a_model_of_any_size_is_given_one(edgekd_command, folder, tmp_path):
     done = edgekd_command("export", model, "--shape", "8x6x1", "--out", tmp_path, "--json")
     assert json.loads(done.out)["artifacts"][0]["inputs"][0]["shape"] == [1, 8, 6, 1]
     assert edgekd_command("export", model, "--check", "--target", "qat,tflite", "--shape", "8x6x1").status == 0
-    for arguments in ((), ("--check",)):
-        refused = edgekd_command("export", model, *arguments, "--out", tmp_path) if not arguments else None
-        refused = refused or edgekd_command("export", model, *arguments)
+    for refused in (edgekd_command("export", model, "--out", tmp_path), edgekd_command("export", model, "--check")):
         assert refused.status == 2
         assert "Fix the other sizes with shape" in refused.err
     # In `quantize` the data say it.
@@ -110,25 +173,22 @@ def test_what_has_no_meaning_is_refused(edgekd_command, folder, tmp_path, argume
 
 
 @pytest.mark.parametrize(
-    ("choice", "dtypes", "found"),
+    ("choice", "targets", "dtypes", "refusing", "for_bytes_only"),
     [
-        ("inside", (), 0),
-        ("outside", (), 0),
-        # Into the pooling that follows nothing can be folded; into the scale of bytes it can.
-        ("fold", (), {"qat", "tflite", "onnx"}),
-        ("fold", ("--input-dtype", "uint8"), 0),
+        ("outside", "qat,tflite,onnx", (), set(), set()),
+        # Nothing folds into the pooling that follows; into the scale of bytes, which devices take anyway, it does.
+        ("fold", "qat,tflite,tflite-micro", (), {"qat", "tflite"}, {"tflite-micro"}),
+        ("fold", "qat,onnx,ethos-u55-128", ("--input-dtype", "uint8"), set(), {"onnx", "ethos-u55-128"}),
     ],
 )
-def test_a_check_tries_preprocessing_for_every_target(edgekd_command, folder, choice, dtypes, found):
-    targets = "qat,tflite,onnx,tflite-micro,ethos-u55-128"
+def test_a_check_tries_preprocessing(edgekd_command, folder, choice, targets, dtypes, refusing, for_bytes_only):
     command = ("export", folder / "small.keras", "--check", "--target", targets, "--scheme", "int8", "--json")
     done = edgekd_command(*command, "--preprocessing", choice, *dtypes)
-    assert done.status == (1 if found else 0), done.err
+    assert done.status == (1 if refusing else 0), done.err
     check = json.loads(done.out)
-    assert {target for finding in check["findings"] for target in finding["targets"]} == (found or set())
-    only = [note for note in check["notes"] if "only where the inputs are whole numbers from 0 to 255" in note]
-    expected = {"inside": 0, "outside": 0, "fold": 4 if dtypes else 2}[choice]  # devices take integers in any case
-    assert len(only) == expected
+    assert {target for finding in check["findings"] for target in finding["targets"]} == refusing
+    only = {note.partition(" ")[0] for note in check["notes"] if "only where the inputs are whole numbers" in note}
+    assert only == for_bytes_only
 
 
 def test_preprocessing_that_is_not_there_is_refused_by_a_check(edgekd_command, folder):
