@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import os
 import random
 import resource
 import signal
@@ -24,7 +23,7 @@ pytestmark = pytest.mark.slow
 
 # What depends on the clock or on how fast the machine was; everything else must be the same.
 VOLATILE = {"seconds", "training_seconds", "images_per_second", "measurements", "recipe_sha256"}
-PATIENCE_SECONDS = 240
+PATIENCE_SECONDS = 600  # on a machine that does much else
 
 
 @pytest.fixture
@@ -75,11 +74,6 @@ def assert_same_run(folder: Path, expected: Path) -> None:
     assert not different
 
 
-def assert_same_training(folder: Path, expected: Path) -> None:
-    for role in ("teacher", "student_labels", "student_distilled"):
-        assert (folder / role / "model.keras").read_bytes() == (expected / role / "model.keras").read_bytes(), role
-
-
 def wait_for(condition: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
     end = time.monotonic() + PATIENCE_SECONDS
     while not condition():
@@ -88,74 +82,66 @@ def wait_for(condition: Callable[[], bool], process: subprocess.Popen[bytes]) ->
         time.sleep(0.01)
 
 
-def test_the_same_weights_after_kill_9_at_random_moments(
-    command: list[str], tmp_path: Path, cache: Path, finished: RunResult
-) -> None:
-    """Filling of the cache, student with its adapter and schedule, export; another test stops the teacher."""
-    out = tmp_path / "run"
-    seed = int(time.time())
-    print(f"random moments of seed {seed}")  # noqa: T201 - shown when the test fails
-    moments = random.Random(seed)  # noqa: S311
-    for place, begun in (
-        (cache, "**/rows-*.npy"),
-        (out, "student_distilled/checkpoint.npz"),
-        (out, "export/*.tflite"),
-    ):
-        process = subprocess.Popen([*command, "--out", str(out)], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-        wait_for(lambda place=place, begun=begun: any(place.glob(begun)), process)  # type: ignore[misc]
-        time.sleep(moments.uniform(0, 0.5))
-        process.send_signal(signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL
-        assert not (out / "summary.json").exists()
-    done = subprocess.run([*command, "--out", str(out)], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert_same_run(out, finished.folder)
+def written_since(begun: float, folder: Path, pattern: str) -> bool:
+    return any(path.stat().st_mtime >= begun for path in folder.glob(pattern))
 
 
-def test_a_stopped_run_goes_on_and_has_the_bytes_of_a_run_in_another_process(
-    command: list[str], tmp_path: Path, finished: RunResult
-) -> None:
-    out = tmp_path / "run"
-    until_teacher = [*command, "--out", str(out)]
-    process = subprocess.Popen(until_teacher, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
-    wait_for((out / "teacher" / "checkpoint.npz").exists, process)
+def started(command: list[str], folder: Path, pattern: str, **options: Any) -> subprocess.Popen[bytes]:
+    """Starts the command, and returns when it has written a file of that pattern."""
+    begun = time.time()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, **options)
+    wait_for(lambda: written_since(begun, folder, pattern), process)
+    return process
+
+
+def stop_while_the_teacher_learns(command: list[str], out: Path) -> None:
+    process = started(command, out, "teacher/checkpoint.npz", stderr=subprocess.PIPE)
     process.terminate()
     _, err = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 128 + signal.SIGTERM, err.decode()
     assert b"stopped by SIGTERM" in err
     assert b"Traceback" not in err
-    done = subprocess.run(until_teacher, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert_same_run(out, finished.folder)
 
 
-def test_a_full_disk_is_one_clear_line_and_the_run_goes_on_when_there_is_space(
-    command: list[str], tmp_path: Path, finished: RunResult
-) -> None:
-    # A limit on the size of files stands for the full disk: the system refuses the write in the same place.
-    out = tmp_path / "run"
-    limited = [*command, "--out", str(out), "--set", "export=[]", "--set", "bench.targets=[]"]
-    limit = 30_000
+def run_out_of_space(command: list[str], out: Path, limit: int) -> None:
+    """A limit on the size of files stands for the full disk: the system refuses the write in the same place."""
 
     def no_space() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
-    done = subprocess.run(
-        limited,
-        capture_output=True,
-        text=True,
-        check=False,
-        preexec_fn=no_space,
-        env=os.environ,
-    )
+    done = subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=no_space)
     assert done.returncode == 2, done.stderr
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith("edgekd: cannot write ")
     assert "Traceback" not in done.stderr
     assert not list(out.rglob(".partial-*"))
-    done = subprocess.run(limited, capture_output=True, text=True, check=False)
+
+
+def test_a_run_that_is_stopped_killed_and_out_of_space_ends_with_the_bytes_of_one_that_was_not(
+    command: list[str], tmp_path: Path, cache: Path, finished: RunResult
+) -> None:
+    """One run, interrupted in its teacher, in the filling of the cache, in its student and in the export."""
+    out = tmp_path / "run"
+    command = [*command, "--out", str(out)]
+    seed = int(time.time())
+    print(f"random moments of seed {seed}")  # noqa: T201 - shown when the test fails
+    moments = random.Random(seed)  # noqa: S311
+    stop_while_the_teacher_learns(command, out)
+    run_out_of_space(command, out, limit=30_000)
+    assert not (out / "student_distilled" / "stage.json").exists()
+    for folder, pattern in (
+        (cache, "**/rows-*.npy"),
+        (out, "student_distilled/checkpoint.npz"),
+        (out, "export/*.tflite"),
+    ):
+        process = started(command, folder, pattern, stderr=subprocess.DEVNULL)
+        time.sleep(moments.uniform(0, 0.5))
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+        assert not (out / "summary.json").exists()
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert_same_training(out, finished.folder)
+    assert_same_run(out, finished.folder)
 
 
 def test_a_stopped_measurement_leaves_no_process_behind(finished: RunResult) -> None:
@@ -170,5 +156,5 @@ def test_a_stopped_measurement_leaves_no_process_behind(finished: RunResult) -> 
     assert process.returncode == 128 + signal.SIGTERM
     assert err.decode().strip().splitlines()[-1] == "edgekd: stopped by SIGTERM."
     assert b"Traceback" not in err
-    _, alive = psutil.wait_procs(workers, timeout=10)
+    _, alive = psutil.wait_procs(workers, timeout=60)
     assert not alive

@@ -330,7 +330,7 @@ def test_a_saved_student_is_trained_on_from_its_weights(
     ("overrides", "error", "message"),
     [
         (
-            ["distill.losses.1.taps=[[stage2, rely2]]"],
+            ["distill.losses.1.taps=[[block1, rely2]]"],
             ModelError,
             r"losses\.1\.taps \(the teacher's\): .*'rely2'.*'relu2'",
         ),
@@ -344,10 +344,10 @@ def test_a_saved_student_is_trained_on_from_its_weights(
             ModelError,
             "^distill.exits: unknown tap 'nowhere' of model",
         ),
-        (["distill.losses.1.taps=[[stage2, logits]]"], ShapeError, "feature map"),
+        (["distill.losses.1.taps=[[block1, logits]]"], ShapeError, "feature map"),
         (["data.dataset=npz:absent.npz", "data.samples=null"], EdgekdError, "samples"),
         (["teacher={model: absent.keras}"], StorageError, "absent.keras"),
-        (["student.architecture=absent_package:build", "student.width=null"], EdgekdError, "absent_package"),
+        (["student={architecture: 'absent_package:build'}"], EdgekdError, "absent_package"),
         (["data.shape=[40]", "data.augment.shift=1"], DataError, "augment"),
         (["teacher={architecture: 'networks_of_mine:subclassed'}"], ModelError, "teacher is a subclassed network"),
     ],
