@@ -10,6 +10,15 @@ Every layer has a fixed name, so a file written of a network depends on nothing 
 """
 
 from edgekd.architectures._create import check, create, default_taps
-from edgekd.architectures._saved import check_model_file, load_model, save_model, weights_sha256
+from edgekd.architectures._saved import brings_ranges, check_model_file, load_model, save_model, weights_sha256
 
-__all__ = ["check", "check_model_file", "create", "default_taps", "load_model", "save_model", "weights_sha256"]
+__all__ = [
+    "brings_ranges",
+    "check",
+    "check_model_file",
+    "create",
+    "default_taps",
+    "load_model",
+    "save_model",
+    "weights_sha256",
+]

@@ -5,6 +5,7 @@ import importlib
 import json
 import re
 import zipfile
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ _OWN_LAYERS = (
     "edgekd.sparsify.shared_values",
     "edgekd.sparsify.zeros",
 )
+_RANGES = b'"module": "edgekd.quantize.aware.layers"'
 _VALUE_MODULES = {"keras.initializers", "keras.regularizers", "keras.constraints"}
 
 
@@ -65,6 +67,23 @@ def check_model_file(path: Path | str) -> Path:
     found = storage.require_file(Path(path), "model file")
     _require_keras_file(found)
     return found
+
+
+def brings_ranges(path: Path | str) -> bool:
+    """Returns whether a `.keras` file says that its network is fake-quantised, so that no samples need calibrate it.
+
+    It is told without Keras, from the names of its layers' modules.
+
+    Raises:
+      ModelError: the file is damaged.
+    """
+    if Path(path).suffix != ".keras":
+        return False
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return _RANGES in archive.read("config.json")
+    except (zipfile.BadZipFile, zlib.error, KeyError, EOFError) as error:
+        raise ModelError(f"model file {str(path)!r} is damaged: copy or save it again.") from error
 
 
 def save_model(model: "keras.Model", path: Path | str) -> None:

@@ -135,7 +135,7 @@ def command(
         return
     if overrides or smoke:
         raise click.UsageError("--set and --smoke are for recipes; a saved model takes none of them.")
-    from edgekd import api, microcontroller, quantize, recipe
+    from edgekd import api, architectures, microcontroller, quantize, recipe
     from edgekd.export import check_layer_names
     from edgekd.report import formatting
     from edgekd.runtime.native_output import import_quietly
@@ -170,7 +170,7 @@ def command(
             if quantize.needs_calibration(spec.scheme, spec.layers)
         }
     )
-    if calibrated and not dataset:
+    if calibrated and not dataset and not architectures.brings_ranges(model):
         raise click.UsageError(f"scheme {', '.join(calibrated)} needs --dataset: its training images set the ranges.")
     data = _data(dataset, samples)
     import_quietly("keras")  # which takes long: what could be told before it was told

@@ -84,6 +84,12 @@ def test_what_is_quantised_already_is_refused(edgekd_command, folder, tmp_path, 
     assert not (tmp_path / "out").exists()
 
 
+def test_an_int8_network_brings_its_ranges_along(edgekd_command, folder, tmp_path):
+    done = edgekd_command("export", folder / "int8.keras", "--scheme", "int8", "--out", tmp_path)
+    assert done.status == 0, done.err
+    assert (tmp_path / "int8-int8.tflite").exists()
+
+
 def test_a_network_that_cannot_be_written_leaves_nothing_behind(edgekd_command, folder, tmp_path, monkeypatch):
     def refuse(*_, **__):
         raise ModelError("the converter refuses it")
