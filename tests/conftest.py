@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import dataclasses
+import functools
 import gc
 import json
 import logging
@@ -90,6 +91,9 @@ def sshd_program() -> str:
     return _SSHD
 
 
+MadeOnce = Callable[[str], contextlib.AbstractContextManager[tuple[Path, bool]]]
+
+
 @contextlib.contextmanager
 def _made_once(tmp_path_factory: pytest.TempPathFactory, name: str) -> Iterator[tuple[Path, bool]]:
     """Yields a folder that all test processes of this session share, and whether this one is to fill it."""
@@ -99,6 +103,12 @@ def _made_once(tmp_path_factory: pytest.TempPathFactory, name: str) -> Iterator[
         mark = folder.with_suffix(".done")
         yield folder, not mark.exists()
         mark.touch()
+
+
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> MadeOnce:
+    """Returns a function that opens a folder of a name, which all test processes share and the first one fills."""
+    return functools.partial(_made_once, tmp_path_factory)
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 import functools
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ import onnxruntime
 
 from edgekd.errors import ModelError
 from edgekd.records import TensorSpec
-from edgekd.runtime.layers.graph import DEQUANTISE, MOVING, QUANTISE, Array, Graph, Kernel, Operator
+from edgekd.runtime.layers._qoperators import written_out
+from edgekd.runtime.layers.graph import AFFINE, DEQUANTISE, LINEAR, MOVING, QUANTISE, Array, Graph, Kernel, Operator
 from edgekd.runtime.native_output import captured_stderr
 from edgekd.runtime.onnxruntime import QUANTISATION_KEY
 
@@ -61,6 +63,7 @@ _WITH_CONSTANT = {
     "Mul": "factor",
     "Sub": "shift",
 }
+_SUMS = {"add", "subtract"}
 # Operators whose output holds values of their first input, so that integers keep their scale.
 _KEEPING = {
     *("DepthToSpace", "Expand", "Gather", "GlobalMaxPool", "MaxPool", "Pad", "ReduceMax", "Resize", "Slice"),
@@ -74,7 +77,7 @@ class OnnxLayers:
 
     def __init__(self, path: Path) -> None:
         self.name = path.name
-        self._model = onnx.load_model(path)
+        self._model = written_out(onnx.load_model(path), path.name)
         initial = {each.name for each in self._model.graph.initializer}
         self._inputs = tuple(each for each in self._model.graph.input if each.name not in initial)
         self._producers = {name: node for node in self._model.graph.node for name in node.output if name}
@@ -88,6 +91,14 @@ class OnnxLayers:
         for node in self._model.graph.node:
             if node.op_type == "Constant" and (value := _attribute(node, "value", None)) is not None:
                 self._found[node.output[0]] = onnx.numpy_helper.to_array(value)
+        self._readers = Counter(name for node in self._model.graph.node for name in node.input)
+        self._readers.update(each.name for each in self._model.graph.output)
+        # Zero points of the roundings that read a tensor.
+        self._rounded = {
+            node.input[0]: np.ravel(self._found[node.input[2]])[0]
+            for node in self._model.graph.node
+            if node.op_type == "QuantizeLinear" and len(node.input) > 2 and self._found.get(node.input[2]) is not None
+        }
         self._session = self._opened()
         self._quantised = self._quantisations()
         dimensions = [each.type.tensor_type.shape.dim for each in self._inputs]
@@ -190,7 +201,15 @@ class OnnxLayers:
         halves = any(each is not None and each.dtype == np.float16 for each in constants)
         steps = [float(np.max(each)) for name in node.input if (each := self._steps(name)) is not None]
         step = max(steps, default=0.0) if kernel is None and kind not in (QUANTISE, DEQUANTISE) else 0.0
-        return Operator(kind, name, inputs, outputs, kernel=kernel, halves=halves, constant_step=step)
+        fused = "relu" if kind in LINEAR | AFFINE | _SUMS and self._saturates_at_zero(outputs[0]) else None
+        return Operator(kind, name, inputs, outputs, fused=fused, kernel=kernel, halves=halves, constant_step=step)
+
+    def _saturates_at_zero(self, name: str) -> bool:
+        """Returns whether a tensor is only rounded, to what holds no negative numbers: so quantisers express ReLU."""
+        if self._readers[name] != 1 or self._rounded.get(name) is None:
+            return False
+        zero_point = self._rounded[name]
+        return bool(zero_point == np.iinfo(zero_point.dtype).min)
 
     def _clip(self, node: Any) -> str:
         limits = [self._found.get(each) for each in node.input[1:3]]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 SCHEMES = ("float32.tflite", "int8.tflite", "float32.onnx", "int8.onnx")
+FURTHER = ("aware.keras", "aware.int8.tflite", "qdq.onnx", "qoperator.onnx")
 
 
 @pytest.fixture(scope="session")
@@ -40,19 +41,54 @@ def network():
 
 
 @pytest.fixture(scope="session")
-def files(network, images, tmp_path_factory):
-    """Returns the folder with network.keras and a file for each of SCHEMES."""
+def files(request, images, made_once):
+    """Returns the folder with network.keras and a file for each of SCHEMES; and for each of FURTHER.
+
+    Those are the network fake-quantised and its int8 file, and what ONNX Runtime's own quantiser makes of float32.onnx.
+    """
+    with made_once("healthy") as (folder, to_fill):
+        if to_fill:
+            folder.mkdir()
+            _export(request.getfixturevalue("network"), images, folder)  # importing Keras takes its time
+    return folder
+
+
+def _export(network, images, folder):
     from edgekd.architectures import save_model
     from edgekd.export import export_model
+    from edgekd.quantize.aware import quantize_aware
 
-    folder = tmp_path_factory.mktemp("healthy")
     save_model(network, folder / "network.keras")
-    for name in SCHEMES:
-        scheme, _, suffix = name.partition(".")
-        export_model(
-            network, folder / name, format=suffix, scheme=scheme, name=name, source="network", calibration=images
-        )
-    return folder
+    aware = quantize_aware(network, images)
+    save_model(aware, folder / "aware.keras")
+    for source, name in ((network, each) for each in SCHEMES):
+        _write(export_model, source, folder / name, images)
+    _write(export_model, aware, folder / "aware.int8.tflite", images)
+    for name in ("qdq.onnx", "qoperator.onnx"):
+        _quantise_by_onnxruntime(folder / "float32.onnx", folder / name, images)
+
+
+def _write(export_model, network, path, images):
+    *_, scheme, suffix = path.name.split(".")
+    export_model(network, path, format=suffix, scheme=scheme, name=path.name, source="network", calibration=images)
+
+
+def _quantise_by_onnxruntime(source, target, images):
+    from onnxruntime import quantization
+
+    class Reader(quantization.CalibrationDataReader):
+        samples = iter([{"image": image[None]} for image in images])
+
+        def get_next(self):
+            return next(self.samples, None)
+
+    quantization.quantize_static(
+        source,
+        target,
+        Reader(),
+        quant_format={"qdq": quantization.QuantFormat.QDQ}.get(target.stem, quantization.QuantFormat.QOperator),
+        per_channel=True,
+    )
 
 
 @pytest.fixture

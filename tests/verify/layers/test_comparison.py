@@ -7,6 +7,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgekd import flatbuffer
 from edgekd.errors import ModelError, ShapeError
+from edgekd.runtime.layers._qoperators import written_out
 from edgekd.verify.layers import LayerComparison, compare_files
 from edgekd.verify.layers.tolerances import rounding_rms
 
@@ -31,6 +32,54 @@ def test_names_say_nothing(compared, changed):
     assert found.passed
     assert len(found.rows) >= 12
     assert found.unmatched_reference == found.unmatched_candidate == ()
+
+
+@pytest.mark.parametrize(
+    ("reference", "candidate"),
+    [
+        ("aware.keras", "aware.int8.tflite"),
+        ("float32.onnx", "qdq.onnx"),
+        ("float32.onnx", "qoperator.onnx"),
+        ("network.keras", "qoperator.onnx"),
+    ],
+)
+def test_fake_quantised_networks_and_other_quantisers_files_are_understood(compared, reference, candidate):
+    found = compared(reference, candidate)
+    assert found.passed, [row.reason for row in found.rows if row.reason]
+    assert found.unmatched_reference == found.unmatched_candidate == ()
+    assert len(found.rows) == 12, "the input and eleven operators with what belongs to them"
+    assert all(row.local is not None for row in found.rows)
+    assert {row.matched_by for row in found.rows[1:]} == {"structure"}
+
+
+def test_a_fake_quantised_network_is_its_file_step_by_step(compared):
+    found = compared("aware.keras", "aware.int8.tflite")
+    assert all(row.local.rms_lsb < rounding_rms(1.0) / 2 for row in found.rows if row.kind != "mean")
+    plain = compared("network.keras", "aware.int8.tflite")
+    assert max(row.local.rms_lsb for row in plain.rows) > rounding_rms(1.0) / 2, "which plain networks are not"
+
+
+@pytest.mark.parametrize("name", ["qdq.onnx", "qoperator.onnx"])
+@pytest.mark.parametrize(("layer", "part"), [("second", "W_scale"), ("third", "B_quantized")])
+def test_the_operator_at_fault_is_named_in_other_quantisers_files(compared, changed, name, layer, part):
+    def spoil(model):
+        constants = {each.name: each for each in model.graph.initializer}
+        constant = f"{layer}/BiasAdd.{part}"
+        values = numpy_helper.to_array(constants[constant])
+        worse = values * np.asarray([1, 1, 2, 1] if part == "W_scale" else 0)
+        constants[constant].CopyFrom(numpy_helper.from_array(worse.astype(values.dtype), constant))
+
+    found = compared("float32.onnx", changed(name, spoil))
+    assert not found.passed
+    assert layer in found.rows[found.first].candidate_tensor
+
+
+def test_a_fused_operator_that_is_not_known_is_refused(files):
+    model = onnx.load(files / "qoperator.onnx")
+    (node,) = [each for each in model.graph.node if each.op_type == "QLinearLeakyRelu"]
+    node.op_type = "QLinearWhere"
+    with pytest.raises(ModelError, match=r"'a\.onnx' has the operator QLinearWhere, which cannot be .* QDQ form"):
+        written_out(model, "a.onnx")
 
 
 def test_later_operators_carry_the_error_on_but_are_not_blamed(compared, changed):
