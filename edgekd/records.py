@@ -354,6 +354,55 @@ class LatencySelfTest(Record):
     rounds_needed: dict[str, int | None]
 
 
+class Bounded(Record):
+    """A reckoned number and the band in which it is believed to lie; None where the tool states no band."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+class Figures(Record):
+    """What a program reckons that a file takes on a chip; None for what it says nothing of.
+
+    `tool` is the program or method with its version, and `configuration` what it was told. `latency_ms` comes from
+    `cycles` at the configuration's clock; `macs` are those that were counted for it. `arena_bytes` is TFLM's tensor
+    arena; `sram_bytes`, `dram_bytes` and `flash_bytes` are what a compiler allots. `cpu_operators` are those that an
+    NPU leaves to the CPU, each with the name of its output. `output_lsb` is the largest difference of an integer output
+    from LiteRT's built-in kernels, in steps of that output, `output_max_abs` that of a float one, and
+    `differing_outputs` the share of values that differ at all.
+    """
+
+    tool: str
+    configuration: dict[str, bool | int | float | str | None] = pydantic.Field(default_factory=dict)
+    latency_ms: Bounded | None = None
+    cycles: int | None = None
+    macs: int | None = None
+    arena_bytes: int | None = None
+    sram_bytes: int | None = None
+    dram_bytes: int | None = None
+    flash_bytes: int | None = None
+    cpu_operators: tuple[str, ...] | None = None
+    output_lsb: int | None = None
+    output_max_abs: float | None = None
+    differing_outputs: float | None = None
+    notes: tuple[str, ...] = ()
+
+
+class Estimate(Record):
+    """One file on one chip that is not at hand: nothing here was measured there.
+
+    `refusal` says why the target cannot run the file; then, and only then, there are no `figures`.
+    """
+
+    artifact: str
+    target: str
+    size_bytes: int
+    sha256: str
+    figures: Figures | None = None
+    refusal: str | None = None
+
+
 class Gate(Record):
     """One requirement and whether it held. `observed` is None where nothing could be measured: then it failed.
 
@@ -437,6 +486,7 @@ class Summary(Record):
     artifacts: tuple[Artifact, ...]
     comparisons: tuple[Comparison, ...]
     measurements: tuple[Measurement, ...]
+    estimates: tuple[Estimate, ...] = ()
     gates: tuple[Gate, ...]
     seconds: dict[str, float]
 

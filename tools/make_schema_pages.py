@@ -15,7 +15,10 @@ from typing import Any
 
 from edgekd.bench import history, report, samples
 from edgekd.records import (
+    Bounded,
     Comparison,
+    Estimate,
+    Figures,
     Gate,
     Interval,
     Latency,
@@ -41,11 +44,15 @@ _VERIFY_RECORDS = (
     *(Comparison, OutputError, Gate, Interval),
     *(layers.LayerComparison, layers.LayerRow, layers.LayerError),
 )
-_BENCH = "`edgekd bench ... --json` prints one `BenchReport`, with `--self-test` one `LatencySelfTest`. `--history`\n"
-_BENCH += "appends an `Entry` a line, and `--out` keeps one `RawSamples` for each measurement. Units are in the names."
+_BENCH = (
+    "`edgekd bench ... --json` prints one `BenchReport`, with `--self-test` one `LatencySelfTest`, and for a\n"
+    "target that is reckoned for one `EstimateReport`. `--history` appends an `Entry` a line, and `--out` keeps one\n"
+    "`RawSamples` for each measurement. Units are in the names."
+)
 _BENCH_RECORDS = (
-    *(report.BenchReport, LatencySelfTest, history.Entry, samples.RawSamples),
+    *(report.BenchReport, report.EstimateReport, LatencySelfTest, history.Entry, samples.RawSamples),
     *(Measurement, Latency, LatencyComparison, Machine, history.Trend, Gate, Interval),
+    *(Estimate, Figures, Bounded),
     *(samples.ProcessSamples, samples.Cold, samples.Block, samples.SystemState, TensorSpec),
 )
 _PLAIN = {

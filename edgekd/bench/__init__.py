@@ -1,20 +1,20 @@
 """Measures exported models: latency percentiles, first inference, loading and memory, with the raw samples kept.
 
-`measure` is all that other parts call. It needs no TensorFlow and no Keras: `worker` measures in fresh processes with
-NumPy and one runtime, `targets` says where, `stats` turns samples into numbers and warnings.
+`measure` and `estimate` are all that other parts call. Measuring needs no TensorFlow and no Keras: `worker` measures in
+fresh processes with NumPy and one runtime, `targets` says where, `stats` turns samples into numbers and warnings.
 """
 
 import dataclasses
 import itertools
-import re
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from edgekd import inspect, recipe, registry, storage
-from edgekd.bench import comparing, stats, sustain
+from edgekd.bench import availability, comparing, files, stats, sustain
 from edgekd.bench.collecting import MOST_PROCESSES, Collected, Goal
+from edgekd.bench.estimating import ESTIMATES, estimate, is_estimate, takes
 from edgekd.bench.plan import Plan, make_plan
 from edgekd.bench.rounds import OnProgress
 from edgekd.bench.samples import RawSamples
@@ -22,7 +22,9 @@ from edgekd.bench.worker import ENGINES
 from edgekd.errors import ModelError, RecipeError
 from edgekd.records import Artifact, LatencyComparison, Measurement
 
-TARGETS = "edgekd.bench.targets"
+TARGETS = recipe.TARGETS
+
+__all__ = ["ESTIMATES", "TARGETS", "compare", "estimate", "is_estimate", "measure", "supports", "takes"]
 
 
 def supports(path: Path) -> bool:
@@ -75,11 +77,15 @@ def measure(
       StorageError: a file is missing.
       ModelError: a model cannot be measured, or an artifact's file is not the one that was exported.
     """
-    plugin_name, address = recipe.split_target(target)
+    chosen = recipe.target_of(target)
+    if chosen.package != TARGETS:
+        raise RecipeError(f"target {target!r} is reckoned for and cannot be measured on: use edgekd.bench.estimate.")
+    plugin_name, address = chosen.plugin.name, chosen.address
     own = _own_settings(plugin_name, settings, addressed=address is not None)
     goal = Goal.checked(
         precision=precision, seconds=seconds, of_ratios=of_ratios, parts=len(num_threads) * len(batches)
     )
+    availability.require(chosen.plugin)
     if not models or not num_threads or not batches or _repeats(num_threads) or _repeats(batches):
         raise RecipeError(
             f"received {len(models)} models, num_threads={list(num_threads)} and batches={list(batches)}: give at "
@@ -87,9 +93,9 @@ def measure(
         )
     if goal.is_open and "processes" not in settings:
         settings["processes"] = MOST_PROCESSES
-    names, paths = _named(models), [_path(model, root) for model in models]
-    files = _file_names(names)
-    hashes = [_checked_sha256(model, path) for model, path in zip(models, paths, strict=True)]
+    names, paths = files.names(models), [_path(model, root) for model in models]
+    safe_names = files.safe_names(names)
+    hashes = [files.checked_sha256(model, path) for model, path in zip(models, paths, strict=True)]
     given = {key: value for key, value in settings.items() if key in own}
     if address is not None:
         given["address"] = address
@@ -106,7 +112,7 @@ def measure(
         shifted = _shifted(on_progress, index, len(plans))
         collected = Collected()
         error = collected.gather(module.measure(paths, plan, on_progress=shifted, **given), goal)
-        for position, (name, file, path, sha256) in enumerate(zip(names, files, paths, hashes, strict=True)):
+        for position, (name, file, path, sha256) in enumerate(zip(names, safe_names, paths, hashes, strict=True)):
             if not collected.rounds:
                 break
             raw = RawSamples(
@@ -120,7 +126,7 @@ def measure(
                 processes=tuple(each[position] for each in collected.rounds),
             )
             sizes = f"{plan.num_threads}-threads" + ("" if plan.batch is None else f".batch-{plan.batch}")
-            raw_path = raw_folder / f"{file}.{_file_names([target])[0]}.{sizes}.json"
+            raw_path = raw_folder / f"{file}.{files.safe_names([target])[0]}.{sizes}.json"
             storage.write_text(raw_path, raw.model_dump_json() + "\n")
             size_bytes = path.stat().st_size
             found.append(_measurement(raw, plan, goal, size_bytes=size_bytes, macs=macs[path], raw_path=raw_path))
@@ -235,39 +241,10 @@ def _measurement(
 
 
 def _path(model: Artifact | Path, root: Path) -> Path:
-    path = root / model.path if isinstance(model, Artifact) else model
-    storage.require_file(path, "model")
+    path = files.located(model, root)
     if not supports(path):
         raise ModelError(f"{str(path)!r} cannot be measured: expected a file that ends in {' or '.join(ENGINES)}.")
     return path
-
-
-def _named(models: Sequence[Artifact | Path]) -> list[str]:
-    short = [model.name for model in models]
-    names = [
-        str(model) if isinstance(model, Path) and short.count(name) > 1 else name
-        for model, name in zip(models, short, strict=True)
-    ]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise RecipeError(f"models to measure are given more than once: {', '.join(twice)}. Give each once.")
-    return names
-
-
-def _checked_sha256(model: Artifact | Path, path: Path) -> str:
-    sha256 = storage.sha256_file(path)
-    if isinstance(model, Artifact) and sha256 != model.sha256:
-        raise ModelError(
-            f"{str(path)!r} is not the file that was exported as {model.name!r}: its SHA-256 is {sha256[:12]}..., "
-            f"expected {model.sha256[:12]}.... Export it again."
-        )
-    return sha256
-
-
-def _file_names(names: Sequence[str]) -> list[str]:
-    """Returns a safe and distinct file name for each name."""
-    safe = [re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip(".-") or "model" for name in names]
-    return [file if safe.count(file) == 1 else f"{file}.{index}" for index, file in enumerate(safe)]
 
 
 def _repeats(values: Sequence[object]) -> bool:

@@ -5,7 +5,7 @@ from typing import Literal
 
 from edgekd.bench import comparing
 from edgekd.bench.history import Trend
-from edgekd.records import Gate, LatencyComparison, Measurement, Record
+from edgekd.records import Estimate, Gate, LatencyComparison, Measurement, Record
 
 
 class BenchReport(Record):
@@ -26,6 +26,13 @@ class BenchReport(Record):
         if any(not gate.passed and not gate.inconclusive for gate in self.gates):
             return "failed"
         return "inconclusive" if any(gate.inconclusive for gate in self.gates) else "passed"
+
+
+class EstimateReport(Record):
+    """All that `edgekd bench` found for a target that is reckoned for instead of measured on."""
+
+    schema_version: Literal[1] = 1
+    estimates: tuple[Estimate, ...]
 
 
 def gates(comparisons: Sequence[LatencyComparison], max_ratio: float) -> tuple[Gate, ...]:

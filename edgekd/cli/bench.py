@@ -1,4 +1,4 @@
-"""edgekd bench: latency and memory of exported files."""
+"""edgekd bench: latency and memory of exported files, measured or, for chips that are not at hand, reckoned."""
 
 import contextlib
 import inspect
@@ -116,9 +116,17 @@ def command(
 
     With --compare each model but the first is called faster, slower, equivalent or inconclusive; with --max-ratio the
     exit status is 0 where all are within it, 1 where one is beyond, 3 where the measurement cannot tell. Ctrl-C prints
-    what was measured so far, marked as interrupted.
+    what was measured so far, marked as interrupted. Targets such as tflite-micro, ethos-u and cortex-m are reckoned for
+    instead: nothing is measured.
     """
+    from edgekd import bench
+
     chosen = "json" if as_json else form
+    if bench.is_estimate(given["target"]):
+        from edgekd.cli import _estimates
+
+        _estimates.show(click.get_current_context(), models, given["target"], _settings(settings), form=chosen)
+        return
     comparing = compare or max_ratio is not None
     _check(models, comparing=comparing, floor=floor, form=chosen, history=history, self_test=self_test)
     options: dict[str, Any] = {

@@ -2,11 +2,13 @@
 
 import dataclasses
 import json
+from collections.abc import Iterator
 
 import click
 
 from edgekd import quantize, registry
 from edgekd.cli import _options
+from edgekd.recipe import TARGET_ENTRIES, TARGETS
 
 # Each kind's package, and the function whose keyword arguments are the plug-in's options: `{}` is the plug-in's name.
 KINDS = {
@@ -17,12 +19,14 @@ KINDS = {
     "schemes": ("edgekd.quantize.schemes", None),
     "calibrations": ("edgekd.quantize.ranges", "estimate"),
     "formats": ("edgekd.export", "export"),
-    "targets": ("edgekd.bench.targets", "measure"),
 }
 
 
+_SUPPLIED = {"seed", "address", "on_progress"}  # by who calls the plug-in
+
+
 @click.command("list")
-@click.argument("kind", metavar="KIND", type=_options.Choice([*KINDS, "recipes"]))
+@click.argument("kind", metavar="KIND", type=_options.Choice([*KINDS, "targets", "recipes"]))
 @_options.json_option
 @_options.debug_option
 def command(kind: str, as_json: bool) -> None:
@@ -37,6 +41,8 @@ def command(kind: str, as_json: bool) -> None:
         rows = {name: {"summary": recipe.summary(path), "path": str(path)} for name, path in recipe.zoo().items()}
     elif kind == "schemes":
         rows = {each.name: {**dataclasses.asdict(each), "options": {}} for each in quantize.all_schemes()}
+    elif kind == "targets":
+        rows = {name: row for package, entry in TARGET_ENTRIES.items() for name, row in _targets(package, entry)}
     else:
         package, entry = KINDS[kind]
         plugins = [
@@ -52,12 +58,24 @@ def command(kind: str, as_json: bool) -> None:
             click.echo(f"{'':20}   {line}")
 
 
+def _targets(package: str, entry: str) -> Iterator[tuple[str, dict[str, object]]]:
+    """Yields the targets of a package, with what each lacks on this machine."""
+    from edgekd.bench import availability
+
+    for name in registry.discover(package):
+        plugin = registry.describe(package, name, entry=entry)
+        row = _row(plugin)
+        row = {key: value for key, value in row.items() if key not in ("modules", "programs")}
+        kind = "measures" if package == TARGETS else "reckons; nothing is measured"
+        yield name, {**row, "kind": kind, "missing": availability.missing(plugin)}
+
+
 def _row(plugin: registry.Plugin) -> dict[str, object]:
     needs = plugin.constants.get("NEEDS", ())
     options = {
         name: "required" if default is registry.REQUIRED else default
         for name, default in plugin.parameters.items()
-        if name not in {"seed", *needs}  # what training supplies
+        if name not in {*_SUPPLIED, *needs}
     }
     return {"summary": plugin.summary, "options": options, **{k.lower(): v for k, v in plugin.constants.items()}}
 
@@ -69,6 +87,11 @@ def _details(row: dict[str, object]) -> list[str]:
     lines = []
     if isinstance(options, dict) and options:
         lines.append(", ".join(f"{name}={value}" for name, value in options.items()))
+    if "missing" in shown:
+        lacking = shown.pop("missing")
+        shown["usable here"] = (
+            f"no: it needs {' and '.join(lacking)}" if isinstance(lacking, tuple) and lacking else "yes"
+        )
     lines += [f"{key}: {', '.join(map(str, v)) if isinstance(v, tuple) else v}" for key, v in shown.items()]
     return lines
 

@@ -1,12 +1,14 @@
 """The bench stage: latency and memory of every exported file."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from edgekd.errors import RecipeError
 from edgekd.pipeline.results import BenchResult, ExportResult
 from edgekd.pipeline.stage import BENCH, EXPORT, RECORD_FILE, Stage, Work
 from edgekd.recipe import Recipe
-from edgekd.records import Measurement
+from edgekd.records import Artifact, Estimate, Measurement
 
 SAMPLES_FOLDER = "samples"
 
@@ -20,7 +22,11 @@ def _bench(work: Work) -> list[Path]:
 
     artifacts = ExportResult.read(work.run / EXPORT / RECORD_FILE).artifacts
     measurements: list[Measurement] = []
+    estimates: list[Estimate] = []
     for target in work.recipe.bench.targets if artifacts else ():
+        if bench.is_estimate(target):
+            estimates += _estimated(target, artifacts, work)
+            continue
         measurements += bench.measure(
             artifacts,
             root=work.run,
@@ -34,8 +40,18 @@ def _bench(work: Work) -> list[Path]:
         )
     raw = {work.folder / measurement.samples_path for measurement in measurements if measurement.samples_path}
     measurements = [_from_run(measurement, work) for measurement in measurements]
-    BenchResult(measurements=tuple(measurements)).write(work.folder / RECORD_FILE)
+    BenchResult(measurements=tuple(measurements), estimates=tuple(estimates)).write(work.folder / RECORD_FILE)
     return [work.folder / RECORD_FILE, *sorted(raw)]
+
+
+def _estimated(target: str, artifacts: Sequence[Artifact], work: Work) -> tuple[Estimate, ...]:
+    from edgekd import bench
+
+    taken = [artifact for artifact in artifacts if bench.takes(target, work.run / artifact.path)]
+    if not taken:
+        raise RecipeError(f"no exported file is of a kind that target {target!r} takes: add an export of it.")
+    settings = work.recipe.bench.settings_of(target)
+    return bench.estimate(taken, target=target, root=work.run, keep_refused=True, **settings)
 
 
 def _from_run(measurement: Measurement, work: Work) -> Measurement:

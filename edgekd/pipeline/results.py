@@ -1,6 +1,6 @@
 """The record of each stage: what it hands to the next one, besides files."""
 
-from edgekd.records import Artifact, Comparison, EpochRecord, Gate, Interval, Measurement, ModelRecord, Record
+from edgekd.records import Artifact, Comparison, EpochRecord, Estimate, Gate, Interval, Measurement, ModelRecord, Record
 
 
 class TrainingResult(Record):
@@ -26,6 +26,7 @@ class VerifyResult(Record):
 
 
 class BenchResult(Record):
-    """Latency and memory of each file."""
+    """Latency and memory of each file, measured and reckoned."""
 
     measurements: tuple[Measurement, ...]
+    estimates: tuple[Estimate, ...] = ()

@@ -33,6 +33,7 @@ def summarise(folder: RunFolder, recipe: Recipe, data: Dataset, stages: tuple[st
         if verified
         else {}
     )
+    benched = BenchResult.read(folder.stage(BENCH) / RECORD_FILE) if BENCH in stages else None
     here = environment.describe()
     records = {stage: folder.record(stage) for stage in stages}
     return Summary(
@@ -49,7 +50,8 @@ def summarise(folder: RunFolder, recipe: Recipe, data: Dataset, stages: tuple[st
         curves=curves,
         artifacts=tuple(_with_accuracy(artifact, comparisons.get(artifact.name)) for artifact in artifacts),
         comparisons=verified.comparisons if verified else (),
-        measurements=BenchResult.read(folder.stage(BENCH) / RECORD_FILE).measurements if BENCH in stages else (),
+        measurements=benched.measurements if benched else (),
+        estimates=benched.estimates if benched else (),
         gates=verified.gates if verified else (),
         seconds={name: record.seconds for name, record in records.items()},
     )

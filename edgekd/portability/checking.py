@@ -7,6 +7,7 @@ from typing import Any
 
 from edgekd import flatbuffer
 from edgekd.errors import RecipeError
+from edgekd.microcontroller import vela
 from edgekd.portability import aware as aware_
 from edgekd.portability import ethos_u, micro
 from edgekd.portability.advice import instead
@@ -73,7 +74,7 @@ def check_model(
             raise RecipeError(f"{key} is for target {target!r}, which is not among {', '.join(chosen)}.")
     wanted = tuple(_wanted(model, chosen, schemes, options, required=targets is not None))
     if any(target in ETHOS_U for target in chosen):
-        ethos_u.require_installed()
+        vela.require_installed()
     preprocessing = options.get("preprocessing", "inside")
     check_preprocessing(model, preprocessing)
     source = _source.chosen(_source.source_of(model), shape=shape)

@@ -4,18 +4,13 @@ from collections.abc import Iterable
 
 from edgekd import quantize
 from edgekd.errors import RecipeError, unknown_name
+from edgekd.microcontroller.vela import ACCELERATORS
 from edgekd.quantize import Scheme
 
 AWARE = "qat"
 TFLITE, ONNX = "tflite", "onnx"
 MICRO = "tflite-micro"
-ETHOS_U = (
-    *(f"ethos-u55-{macs}" for macs in (32, 64, 128, 256)),
-    *(f"ethos-u65-{macs}" for macs in (256, 512)),
-    *(f"ethos-u85-{macs}" for macs in (128, 256, 512, 1024, 2048)),
-)
-"""Arm's NPUs with their multiply-accumulate units, as Vela calls them."""
-
+ETHOS_U = ACCELERATORS
 TARGETS = (AWARE, TFLITE, ONNX, MICRO, *ETHOS_U)
 OF_FILES = (TFLITE, MICRO, *ETHOS_U)
 """The targets that an exported .tflite file can be checked for."""

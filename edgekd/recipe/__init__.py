@@ -30,14 +30,26 @@ from edgekd.recipe.loading import (
     zoo,
 )
 from edgekd.recipe.networks import Network, Peer, Teacher, Training
-from edgekd.recipe.outputs import Bench, Calibration, Export, Verify, check_layers, split_target
+from edgekd.recipe.outputs import Bench, Calibration, Export, Verify, check_layers, target_of
 from edgekd.recipe.quantisation import Aware, Quantize
-from edgekd.recipe.section import ADAPTERS, ARCHITECTURES, FORMATS, LOSSES, SCHEMES, SOURCES, TARGETS, Section
+from edgekd.recipe.section import (
+    ADAPTERS,
+    ARCHITECTURES,
+    ESTIMATES,
+    FORMATS,
+    LOSSES,
+    SCHEMES,
+    SOURCES,
+    TARGET_ENTRIES,
+    TARGETS,
+    Section,
+)
 from edgekd.recipe.sparsity import Cluster, Prune, Ramp, Shrink, Sparsify
 
 __all__ = [
     "ADAPTERS",
     "ARCHITECTURES",
+    "ESTIMATES",
     "FORMATS",
     "LOSSES",
     "NO_ADAPTER",
@@ -45,6 +57,7 @@ __all__ = [
     "SCHEMES",
     "SOURCES",
     "TARGETS",
+    "TARGET_ENTRIES",
     "Adapter",
     "Augment",
     "Aware",
@@ -81,7 +94,7 @@ __all__ = [
     "load",
     "section",
     "smoke",
-    "split_target",
     "summary",
+    "target_of",
     "zoo",
 ]

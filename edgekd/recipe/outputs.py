@@ -12,7 +12,7 @@ from edgekd.errors import RecipeError, unknown_name
 from edgekd.recipe.section import (
     FORMATS,
     SCHEMES,
-    TARGETS,
+    TARGET_ENTRIES,
     Dtype,
     Fraction,
     Items,
@@ -20,7 +20,6 @@ from edgekd.recipe.section import (
     Section,
     check_described,
     check_plugin,
-    described,
     invalid,
 )
 
@@ -153,10 +152,9 @@ _NOT_SET_BY_RECIPES = ("num_threads", "processes", "seed", "inputs", "batch", "a
 
 def _target(target: str) -> registry.Plugin:
     try:
-        name, _ = split_target(target)
+        return target_of(target).plugin
     except RecipeError as error:
         raise invalid(str(error)) from error
-    return described(TARGETS, name, entry="measure")
 
 
 def _all_settings(targets: Sequence[registry.Plugin]) -> registry.Plugin:
@@ -178,11 +176,26 @@ def _differing(targets: Sequence[registry.Plugin]) -> set[str]:
     return {key for key, found in defaults.items() if any(each != found[0] for each in found)}
 
 
-def split_target(target: str) -> tuple[str, str | None]:
-    """Returns a target's plug-in and its address: `ssh://pi@board` -> `ssh`, `pi@board`; `local` -> `local`, None.
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """What a target's name comes to.
+
+    Attributes:
+      package: of the plug-in: TARGETS measure, ESTIMATES reckon.
+      plugin: its description.
+      address: what stands behind `://`, or None.
+    """
+
+    package: str
+    plugin: registry.Plugin
+    address: str | None
+
+
+def target_of(target: str) -> Target:
+    """Returns the plug-in and address of a target such as `local`, `ssh://pi@board` or `ethos-u`.
 
     Raises:
-      RecipeError: the address holds a password, which records would keep.
+      RecipeError: there is no such target, or the address holds a password, which records would keep.
     """
     name, colon, address = target.partition("://")
     user, at, host = address.rpartition("@")
@@ -191,7 +204,13 @@ def split_target(target: str) -> tuple[str, str | None]:
             f"the address of target '{name}://{user.partition(':')[0]}:...@{host}' holds a password, and anybody can "
             "read it in records and process lists: leave it out and use a key (ssh-copy-id)."
         )
-    return name, address if colon else None
+    key = name.replace("-", "_")
+    known = {each: entry for entry in TARGET_ENTRIES for each in registry.discover(entry)}
+    if key not in known:
+        raise RecipeError(unknown_name("target", name, known))
+    package = known[key]
+    plugin = registry.describe(package, key, entry=TARGET_ENTRIES[package])
+    return Target(package, plugin, address if colon else None)
 
 
 def check_layers(layers: Any, scheme: str, *, dtypes: Sequence[str]) -> None:

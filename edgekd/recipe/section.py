@@ -15,9 +15,13 @@ LOSSES = "edgekd.losses"
 SOURCES = "edgekd.data.sources"
 FORMATS = "edgekd.export"
 TARGETS = "edgekd.bench.targets"
+ESTIMATES = "edgekd.bench.estimates"
 SCHEMES = "edgekd.quantize.schemes"
 ADAPTERS = "edgekd.distill.adapters"
 RANGES = "edgekd.quantize.ranges"
+
+TARGET_ENTRIES = {TARGETS: "measure", ESTIMATES: "estimate"}
+"""The packages of what `--target` and `bench.targets` may name, and the functions of their plug-ins."""
 
 Fraction = Annotated[float, pydantic.Field(ge=0.0, le=1.0)]
 OpenFraction = Annotated[float, pydantic.Field(gt=0.0, lt=1.0)]
@@ -77,19 +81,14 @@ def check_plugin(
     So printed recipes and hashes hold all that decides a run. `own` are parameters that do not come from those keys.
     Where `scheduled`, a number may also be given as a schedule.
     """
-    plugin = described(package, name, entry=entry)
-    kind = f"argument of {registry.kind_of(package)} {name!r}:"
-    check_described(section, plugin, kind=kind, own=own, scheduled=scheduled)
-    return plugin
-
-
-def described(package: str, name: str, *, entry: str) -> registry.Plugin:
-    """Returns what is known of a plug-in that a recipe names; in a validator, an unknown name is the recipe's error."""
     try:
         registry.require(package, name)
     except RecipeError as error:
         raise invalid(str(error)) from error
-    return registry.describe(package, name, entry=entry)
+    plugin = registry.describe(package, name, entry=entry)
+    kind = f"argument of {registry.kind_of(package)} {name!r}:"
+    check_described(section, plugin, kind=kind, own=own, scheduled=scheduled)
+    return plugin
 
 
 def check_described(

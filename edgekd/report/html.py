@@ -8,7 +8,7 @@ import jinja2
 from plotly.offline import get_plotlyjs
 
 from edgekd.records import Summary, TensorSpec
-from edgekd.report import anatomy, exactness, formatting, headline, plots, provenance, sparsity, table
+from edgekd.report import anatomy, estimates, exactness, formatting, headline, plots, provenance, sparsity, table
 from edgekd.report.terms import TERMS
 
 _FOLDER = Path(__file__).parent
@@ -25,6 +25,7 @@ def render(summary: Summary) -> str:
         loss_roles=[role for role, curve in summary.curves.items() if curve],
         sparsity_headers=sparsity.HEADERS,
         sparsity_rows=sparsity.rows(summary),
+        estimates=estimates,
         exactness_headers=exactness.HEADERS,
         exactness_rows=exactness.rows(summary),
         anatomy_headers=anatomy.HEADERS,

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from edgekd.records import Summary
-from edgekd.report import anatomy, exactness, formatting, headline, latency, provenance, sparsity, table
+from edgekd.report import anatomy, estimates, exactness, formatting, headline, latency, provenance, sparsity, table
 from edgekd.report.formatting import NOT_MEASURED
 from edgekd.report.terms import TERMS
 
@@ -33,6 +33,7 @@ def render(summary: Summary) -> str:
         _gates(summary),
         _training(summary),
         _latency(summary),
+        _estimates(summary),
         _exactness(summary),
         _anatomy(summary),
         _seconds(summary),
@@ -108,6 +109,14 @@ def _latency(summary: Summary) -> str:
         for sentence in found.warnings
     ]
     return text + ("\n\nWarnings of the measurements:\n\n" + "\n".join(sentences) if sentences else "")
+
+
+def _estimates(summary: Summary) -> str:
+    if not summary.estimates:
+        return ""
+    sentences = "\n".join(f"- {_text(note)}" for note in estimates.notes(summary.estimates))
+    body = _table(*estimates.table(summary.estimates))
+    return f"## {estimates.TITLE}\n\n{estimates.EXPLANATION}\n\n{body}\n\n{sentences}"
 
 
 def _exactness(summary: Summary) -> str:

@@ -239,11 +239,23 @@ def test_list_shows_what_is_installed(edgekd_command: Command, kind: str) -> Non
         "schemes": "quantize/schemes",
         "calibrations": "quantize/ranges",
         "formats": "export",
-        "targets": "bench/targets",
     }
     if kind != "recipes":
-        package = Path(registry.__file__).parent / folder.get(kind, kind)
-        assert set(listed) == {path.stem for path in package.glob("[a-z]*.py")}
+        package = Path(registry.__file__).parent
+        folders = ("bench/targets", "bench/estimates") if kind == "targets" else (folder.get(kind, kind),)
+        assert set(listed) == {path.stem for each in folders for path in (package / each).glob("[a-z]*.py")}
+
+
+def test_list_targets_says_what_is_missing_here(edgekd_command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgekd.bench.availability.find_spec", lambda name: None if name == "ethosu" else object())
+    monkeypatch.setattr("shutil.which", lambda _: None)
+    listed = json.loads(edgekd_command("list", "targets", "--json").out)
+    assert {name for name, row in listed.items() if row["missing"]} == {"ssh", "ethos_u"}
+    assert listed["ethos_u"]["missing"] == ["the module ethosu (pip install 'edgekd[microcontroller]')"]
+    assert listed["ethos_u"]["kind"] == "reckons; nothing is measured"
+    text = edgekd_command("list", "targets").out
+    assert "usable here: no: it needs the program ssh (OpenSSH's client, Debian: openssh-client)" in text
+    assert "usable here: yes" in text
 
 
 def test_doctor_tells_versions_and_noise(edgekd_command: Command) -> None:

@@ -204,6 +204,20 @@ def test_what_other_settings_wrote_does_not_stay_among_the_new_files(
     assert not list((finished_copy / "bench" / "samples").iterdir())
 
 
+def test_a_run_reckons_for_chips_that_are_not_at_hand(finished_copy: Path, tiny_recipe: dict[str, Any]) -> None:
+    tiny_recipe["bench"] = {"targets": ["cortex-m"], "core": "cortex-m7"}
+    summary = run(made(tiny_recipe), out=finished_copy).summary
+    assert summary.measurements == ()
+    kinds = {each.artifact: each.figures and each.figures.configuration["core"] for each in summary.estimates}
+    assert kinds == {"student-float32.tflite": None, "student-int8.tflite": "cortex-m7"}
+    (refused,) = [each.refusal for each in summary.estimates if each.refusal]
+    assert "Export the scheme int8" in refused
+    for name in ("report.md", "report.html"):
+        text = (finished_copy / name).read_text()
+        assert "nothing in this table was measured" in text
+        assert "cannot run there" in text
+
+
 def test_a_record_from_elsewhere_removes_no_file_outside_its_stage(
     finished_copy: Path, tiny_recipe: dict[str, Any]
 ) -> None:

@@ -5,4 +5,7 @@ of the target's own, with literal defaults; the plan's settings are the target's
 tuple of `ProcessSamples` a round, in the order of the files, and raises ModelError for a file that cannot be measured.
 Whoever calls it may stop after any round. Workers with pipes are driven by `edgekd.bench.rounds.run`: a target says
 only how one is started.
+
+`MODULES` and `PROGRAMS` map what a target needs here to what provides it (`edgekd.bench.availability`). One that takes
+`address` is written `NAME://ADDRESS`.
 """

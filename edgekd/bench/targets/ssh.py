@@ -16,6 +16,7 @@ from edgekd.bench.ssh_host import Address, Host
 from edgekd.errors import TargetError
 
 ALSO_TAKES = "edgekd.bench.plan.make_plan"
+PROGRAMS = {"ssh": "OpenSSH's client, Debian: openssh-client"}
 
 _OLDEST_PYTHON = (3, 10)
 _RUNTIMES = {".tflite": "ai-edge-litert", ".onnx": "onnxruntime"}

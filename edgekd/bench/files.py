@@ -1,0 +1,48 @@
+"""The files that are measured or reckoned: where they are, what they are called, and that they are the right ones."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from edgekd import storage
+from edgekd.errors import ModelError, RecipeError
+from edgekd.records import Artifact
+
+
+def located(model: Artifact | Path, root: Path) -> Path:
+    """Returns where a model's file is; StorageError where there is none."""
+    return storage.require_file(root / model.path if isinstance(model, Artifact) else model, "model")
+
+
+def names(models: Sequence[Artifact | Path]) -> list[str]:
+    """Returns what records call the models: artifacts by their names, files by theirs, or by paths where these differ.
+
+    Raises:
+      RecipeError: a model is given more than once.
+    """
+    short = [model.name for model in models]
+    found = [
+        str(model) if isinstance(model, Path) and short.count(name) > 1 else name
+        for model, name in zip(models, short, strict=True)
+    ]
+    twice = sorted({name for name in found if found.count(name) > 1})
+    if twice:
+        raise RecipeError(f"models to measure are given more than once: {', '.join(twice)}. Give each once.")
+    return found
+
+
+def checked_sha256(model: Artifact | Path, path: Path) -> str:
+    """Returns a file's hash; ModelError where it is not the file that the artifact was."""
+    sha256 = storage.sha256_file(path)
+    if isinstance(model, Artifact) and sha256 != model.sha256:
+        raise ModelError(
+            f"{str(path)!r} is not the file that was exported as {model.name!r}: its SHA-256 is {sha256[:12]}..., "
+            f"expected {model.sha256[:12]}.... Export it again."
+        )
+    return sha256
+
+
+def safe_names(given: Sequence[str]) -> list[str]:
+    """Returns a safe and distinct file name for each name."""
+    safe = [re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip(".-") or "model" for name in given]
+    return [file if safe.count(file) == 1 else f"{file}.{index}" for index, file in enumerate(safe)]
