@@ -147,6 +147,10 @@ def test_a_missing_section_is_named(problem, section):
         ("bench: {threads: [1, 2, 1]}", "bench: threads is [1, 2, 1]: give each once"),
         ("bench: {targets: [local, local]}", "bench: targets is ['local', 'local']: give each once"),
         ("bench: {threads: [0]}", "bench.threads.0: expected a number greater than 0"),
+        (
+            "export: [{format: onnx}]\nbench: {targets: [local, ethos-u]}",
+            "bench.targets has 'ethos-u', which takes .tflite files, but none is exported",
+        ),
         ("bench: {targets: [remote]}", "bench: unknown target 'remote'"),
         (
             "bench: {targets: ['ssh://pi:secret@board']}",

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from edgekd.errors import RecipeError
 from edgekd.pipeline.results import BenchResult, ExportResult
 from edgekd.pipeline.stage import BENCH, EXPORT, RECORD_FILE, Stage, Work
 from edgekd.recipe import Recipe
@@ -48,8 +47,6 @@ def _estimated(target: str, artifacts: Sequence[Artifact], work: Work) -> tuple[
     from edgekd import bench
 
     taken = [artifact for artifact in artifacts if bench.takes(target, work.run / artifact.path)]
-    if not taken:
-        raise RecipeError(f"no exported file is of a kind that target {target!r} takes: add an export of it.")
     settings = work.recipe.bench.settings_of(target)
     return bench.estimate(taken, target=target, root=work.run, keep_refused=True, **settings)
 

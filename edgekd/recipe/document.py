@@ -9,14 +9,14 @@ from typing import Annotated, Any, Self
 import pydantic
 import ruamel.yaml
 
-from edgekd import schedules
+from edgekd import registry, schedules
 from edgekd.errors import RecipeError
 from edgekd.recipe.data import Data
 from edgekd.recipe.distillation import Distill, Ensemble, common_temperature
 from edgekd.recipe.networks import Network, Teacher
-from edgekd.recipe.outputs import Bench, Calibration, Export, Verify, scheme_of
+from edgekd.recipe.outputs import Bench, Calibration, Export, Verify, scheme_of, target_of
 from edgekd.recipe.quantisation import Quantize
-from edgekd.recipe.section import Items, NonNegative, Section, invalid
+from edgekd.recipe.section import FORMATS, Items, NonNegative, Section, invalid
 from edgekd.recipe.sparsity import Sparsify
 
 
@@ -50,6 +50,18 @@ class Recipe(Section):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise invalid(f"export asks for {', '.join(twice)} more than once: remove the repetition.")
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _check_estimates(self) -> Self:
+        written = {registry.describe(FORMATS, each.format, entry="export").constants["SUFFIX"] for each in self.export}
+        for target in self.bench.targets if self.export else ():
+            taken = target_of(target).plugin.constants.get("SUFFIXES")
+            if taken is not None and not written & set(taken):
+                raise invalid(
+                    f"bench.targets has {target!r}, which takes {' and '.join(taken)} files, but none is exported: add "
+                    "one to export, or remove the target."
+                )
         return self
 
     @pydantic.model_validator(mode="after")
