@@ -18,7 +18,7 @@ from edgekd.errors import MissingOperator, ModelError, OperatorError, RecipeErro
 from edgekd.export import _outcome, _reopen
 from edgekd.export._graph import frozen_function
 from edgekd.export._onnx_order import canonical
-from edgekd.export._onnx_pooling import rounding_halves_away
+from edgekd.export._onnx_rounding import rounded_as_tflite
 from edgekd.export._onnx_transposes import without_stray_transposes
 from edgekd.export._tflite_converter import convert
 from edgekd.export._tidying import with_single_names
@@ -90,7 +90,7 @@ def export(
     _check(proto)
     proto = without_stray_transposes(proto)
     if chosen.arithmetic == "integer":
-        proto = rounding_halves_away(proto)
+        proto = rounded_as_tflite(proto)
     path.write_bytes(canonical(proto).SerializeToString(deterministic=True))
     return left_in_float
 

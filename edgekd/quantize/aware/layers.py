@@ -88,7 +88,14 @@ class FakeQuantize(_Counting):
 
         self.minimum, self.maximum = weight("minimum", low), weight("maximum", high)
 
-    def call(self, inputs: Any, training: bool | None = None, observe: str = "follow", mean: bool = False) -> Any:
+    def call(
+        self,
+        inputs: Any,
+        training: bool | None = None,
+        observe: str = "follow",
+        mean: bool = False,
+        between: bool = False,
+    ) -> Any:
         """Returns the rounded inputs.
 
         Args:
@@ -98,6 +105,7 @@ class FakeQuantize(_Counting):
             range; or `ignore`.
           mean: whether to round as average pooling does: in int8, halves away from zero. Means of a few whole steps
             often end on a half.
+          between: whether to round as bilinear resizing does: halves up, as XNNPACK's kernel.
         """
         if self.bypassed:  # a known range also does the clipping of its activation
             return inputs if self.fixed is None else ops.clip(inputs, *self.fixed)
@@ -114,13 +122,13 @@ class FakeQuantize(_Counting):
                 bound.assign(tf.where(adapting, wider(new, old) if observe == "widen" else new, old))
         low, high = including_zero(tf.convert_to_tensor(self.minimum), tf.convert_to_tensor(self.maximum))
         rounded = tf.quantization.fake_quant_with_min_max_vars(x, low, high, num_bits=BITS)
-        if mean and not training and not self.exporting:  # the converter knows the other rounding only
+        if (mean or between) and not training and not self.exporting:  # the converter knows the other rounding only
             scale = (high - low) / (2**BITS - 1)
             zero_point = tf.round(-low / scale) - 2.0 ** (BITS - 1)
             steps = (
                 tf.round((x / scale + zero_point) * 1024) / 1024
             )  # halves are halves again, whatever float made them
-            steps = tf.sign(steps) * tf.floor(tf.abs(steps) + 0.5)
+            steps = tf.sign(steps) * tf.floor(tf.abs(steps) + 0.5) if mean else tf.floor(steps + 0.5)
             rounded = (tf.clip_by_value(steps, -(2.0 ** (BITS - 1)), 2.0 ** (BITS - 1) - 1) - zero_point) * scale
         return rounded
 

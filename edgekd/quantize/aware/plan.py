@@ -75,9 +75,11 @@ def _lowered(graph: Graph, exclude: set[str], *, seed: int) -> list[Step]:
     steps, refused = _tried(graph, exclude, seed=seed)
     if refused:
         listed = ", ".join(f"{name} ({kind})" for name, kind in refused.items())
+        norms = any(kind.endswith("Normalization") for kind in refused.values())
+        instead = " (a normalisation by BatchNormalization, which is folded into the layer before it)" if norms else ""
         raise ModelError(
             f"these layers cannot be trained quantisation-aware: {listed}. Leave them in float with "
-            f"exclude: [{', '.join(refused)}], or replace them. What can: {SUPPORTED}."
+            f"exclude: [{', '.join(refused)}], or replace them{instead}. What can: {SUPPORTED}."
         )
     return _with_companions(steps, graph)
 

@@ -227,7 +227,8 @@ def build(
             if value in found.rounded:
                 sites.setdefault(quantizers[owner], []).append(value)
                 observe = "follow" if members[owner] == 1 else "widen"
-            tensor = quantizers[owner](tensor, observe=observe, mean=kind is Kind.MEAN)
+            rounding = {"mean": kind is Kind.MEAN, "between": kind is Kind.BETWEEN}
+            tensor = quantizers[owner](tensor, observe=observe, **rounding)
         tensors[value] = tensor
 
     for value, tensor in zip(graph.inputs, inputs, strict=True):

@@ -111,6 +111,7 @@ def test_every_layer_without_an_integer_form_is_named_at_once_with_what_to_do(sa
     with pytest.raises(ModelError) as caught:
         aware.check(model)
     message = str(caught.value)
+    assert "replace them (a normalisation by BatchNormalization" in message
     for name in ("norm (LayerNormalization)", "bent (Activation)", "elu_conv (Conv2D)", "exp (Exp)"):
         assert name in message
     assert "exclude: [norm, bent, elu_conv, exp]" in message
