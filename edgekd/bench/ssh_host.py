@@ -84,20 +84,31 @@ class Host:
         self.folder = folder
         self.name = name
 
-    def run(self, command: str, *, given: bytes | IO[bytes] = b"") -> "subprocess.CompletedProcess[bytes]":
+    def run(
+        self, command: str, *, given: bytes | IO[bytes] = b"", seconds: float | None = None
+    ) -> "subprocess.CompletedProcess[bytes]":
         """Runs a shell command there and returns its status and what it wrote.
 
         Args:
           command: for a POSIX shell.
           given: its standard input.
+          seconds: longest time that it may take; None: as long as the connection holds.
 
         Raises:
-          TargetError: the connection broke.
+          TargetError: the connection broke, or the command did not end in time.
         """
         source: dict[str, Any] = {"input": given} if isinstance(given, bytes) else {"stdin": given}
-        done = subprocess.run(
-            [*self._command, command], **source, capture_output=True, start_new_session=True, check=False
-        )
+        try:
+            done = subprocess.run(
+                [*self._command, command],
+                **source,
+                capture_output=True,
+                start_new_session=True,
+                check=False,
+                timeout=seconds,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise TargetError(f"{self.name} did not end {command!r} within {seconds:g} s: it hangs.") from error
         if done.returncode == _LOST:
             raise TargetError(
                 f"the connection to {self.name} broke ({_last_line(done.stderr)}): check that the device has power and "

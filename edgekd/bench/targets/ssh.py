@@ -5,6 +5,7 @@ import functools
 import json
 import re
 import shlex
+import subprocess
 import tempfile
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -66,7 +67,8 @@ def _rounds(
     on_progress: rounds.OnProgress | None,
 ) -> Generator[rounds.Round, None, None]:
     with ssh_host.connected(address, config=config, identity=identity) as host:
-        _check(host, address, python, {path.suffix.lower() for path in paths})
+        suffixes = {path.suffix.lower() for path in paths}
+        _check(host, address, python, suffixes, timeout_seconds=plan.timeout_seconds)
         jobs = _pushed(host, paths, plan)
         script = host.write("worker.py", Path(worker.__file__))
         command = host.prepare([python, script], plan.variables())
@@ -74,16 +76,22 @@ def _rounds(
         yield from rounds.run(paths, plan, start, on_progress=on_progress)
 
 
-def _check(host: Host, address: Address, python: str, suffixes: set[str]) -> None:
+def _said(done: "subprocess.CompletedProcess[bytes]") -> str:
+    lines = done.stdout.decode(errors="replace").split("\n")
+    return f"it says {lines[0]!r}" if lines[0] else f"exit status {done.returncode}"
+
+
+def _check(host: Host, address: Address, python: str, suffixes: set[str], *, timeout_seconds: float) -> None:
     """Raises TargetError unless the machine has what measuring takes."""
     name = address.destination
-    done = host.run(f"exec {shlex.quote(python)} -", given=Path(machine_probe.__file__).read_bytes())
+    program = Path(machine_probe.__file__).read_bytes()
+    done = host.run(f"exec {shlex.quote(python)} -", given=program, seconds=timeout_seconds)
     said = done.stderr.decode(errors="replace").strip().splitlines()
-    if done.returncode != 0:
+    if done.returncode != 0 or not done.stdout.startswith(b"{"):
         if done.returncode == _NOT_FOUND:
             why = f"there is no {python!r} on {name}"
         else:
-            why = f"{python!r} does not work on {name} ({said[-1] if said else f'exit status {done.returncode}'})"
+            why = f"{python!r} does not work on {name} ({said[-1] if said else _said(done)})"
         raise TargetError(
             f"{why}: install Python {'.'.join(map(str, _OLDEST_PYTHON))} or newer there, or name another interpreter "
             "by the setting python, such as python=venv/bin/python."

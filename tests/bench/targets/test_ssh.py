@@ -252,7 +252,7 @@ def test_a_caller_that_is_killed_leaves_nothing_behind(board, dense_tflite, tmp_
 
 def test_a_model_that_the_runtime_refuses_is_reported_in_its_words(board, tmp_path):
     (tmp_path / "model.tflite").write_text("this is not a model")
-    with pytest.raises(ModelError, match=r"cannot measure '.*model\.tflite' on .*@127\.0\.0\.1: .*Flatbuffer"):
+    with pytest.raises(ModelError, match=r"cannot measure '.*model\.tflite' on .*@127\.0\.0\.1 .*Flatbuffer"):
         board.measured([tmp_path / "model.tflite"])
     assert board.is_clean()
 
@@ -295,11 +295,18 @@ def test_a_missing_runtime_is_named_with_what_to_install(board, dense_tflite, de
     assert board.is_clean()
 
 
-def test_a_missing_or_broken_python_is_named(board, dense_tflite):
+def test_a_missing_or_broken_python_is_named(board, dense_tflite, tmp_path):
     with pytest.raises(TargetError, match=r"there is no 'python9' on .*install Python 3.10 or newer there, or name"):
         board.measured([dense_tflite], python="python9")
     with pytest.raises(TargetError, match=r"'false' does not work on .*exit status 1"):
         board.measured([dense_tflite], python="false")
+    with pytest.raises(TargetError, match=r"'echo' does not work on .* \(it says '-'\)"):
+        board.measured([dense_tflite], python="echo")
+    sleeper = tmp_path / "python"
+    sleeper.write_text("#!/bin/sh\nexec sleep 30\n")
+    sleeper.chmod(0o755)
+    with pytest.raises(TargetError, match=r"did not end .*python -' within 0\.2 s: it hangs"):
+        board.measured([dense_tflite], python=str(sleeper), plan={"timeout_seconds": 0.2, "min_runs": 1})
     assert board.is_clean()
 
 
