@@ -87,11 +87,7 @@ def open_litert(job: dict[str, Any]) -> Engine:
         ),
     )
     loaded = time.perf_counter_ns()
-    specs = []
-    for detail in interpreter.get_input_details():
-        signature = detail.get("shape_signature", detail["shape"])
-        shape = [None if size < 0 else int(size) for size in signature]
-        specs.append({"name": detail["name"], "shape": shape, "dtype": _dtype_name(detail["dtype"])})
+    specs = litert_inputs(interpreter.get_input_details())
     arrays = make_inputs(specs, job)
     for detail, value in zip(interpreter.get_input_details(), arrays, strict=True):
         if list(value.shape) != list(detail["shape"]):
@@ -135,14 +131,7 @@ def open_onnxruntime(job: dict[str, Any]) -> Engine:
     options.inter_op_num_threads = 1
     session = runtime.InferenceSession(job["model"], options, providers=["CPUExecutionProvider"])
     loaded = time.perf_counter_ns()
-    specs = [
-        {
-            "name": value.name,
-            "shape": [size if isinstance(size, int) else None for size in value.shape],
-            "dtype": _onnx_dtype(value.type, value.name),
-        }
-        for value in session.get_inputs()
-    ]
+    specs = onnx_inputs(session)
     arrays = make_inputs(specs, job)
     feed = {spec["name"]: value for spec, value in zip(specs, arrays, strict=True)}
     outputs = [value.name for value in session.get_outputs()]
@@ -161,6 +150,28 @@ def open_onnxruntime(job: dict[str, Any]) -> Engine:
         load_ms=(loaded - imported) / 1e6,
         allocate_ms=None,
     )
+
+
+def litert_inputs(details: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Returns name, shape (None where it may vary) and dtype of the inputs that an interpreter describes."""
+    specs = []
+    for detail in details:
+        signature = detail.get("shape_signature", detail["shape"])
+        shape = [None if size < 0 else int(size) for size in signature]
+        specs.append({"name": detail["name"], "shape": shape, "dtype": _dtype_name(detail["dtype"])})
+    return specs
+
+
+def onnx_inputs(session: Any) -> list[dict[str, Any]]:
+    """Returns name, shape (None where it may vary) and dtype of a session's inputs."""
+    return [
+        {
+            "name": value.name,
+            "shape": [size if isinstance(size, int) else None for size in value.shape],
+            "dtype": _onnx_dtype(value.type, value.name),
+        }
+        for value in session.get_inputs()
+    ]
 
 
 ENGINES = {".tflite": open_litert, ".onnx": open_onnxruntime}

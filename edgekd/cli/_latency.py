@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from edgekd.bench.history import Trend
+from edgekd.bench.profiling.records import Profile
 from edgekd.bench.report import BenchReport
 from edgekd.cli import _options, _tables
 from edgekd.records import LatencyComparison, LatencySelfTest, Measurement
@@ -70,6 +71,35 @@ def print_self_test(found: LatencySelfTest) -> None:
             f"  a difference of {' or '.join(missed)} cannot be shown here: it is within the floor or takes more than "
             "1,000 rounds"
         )
+
+
+def print_profile(found: Profile) -> None:
+    """Prints the time of each operator, the longest first, and whether they add up."""
+    whole, plain = found.whole_us.value, found.plain_us.value
+    _options.say(
+        f"{found.model}, {found.runtime}, 1 thread: {whole:.0f} us a profiled inference ({plain:.0f} us without "
+        f"profiling), {formatting.counted(found.processes, 'process', 'processes')}"
+    )
+    rows = [
+        (
+            each.operator,
+            each.place,
+            f"{each.time_us.value:.1f}",
+            formatting.NOT_MEASURED
+            if not each.time_us.confidence
+            else f"{each.time_us.low:.1f} to {each.time_us.high:.1f}",
+            formatting.percent(each.share),
+        )
+        for each in sorted(found.operators, key=lambda each: -each.time_us.value)
+    ]
+    _tables.print_rows(("Operator", "Node", "Time, us", "95 % interval", "Share"), rows)
+    total = (
+        f"the operators add up to {found.share_of_operators:.1%} of the whole; rounding down to microseconds takes "
+        f"away up to {found.share_lost_to_rounding:.1%}"
+    )
+    _options.say(
+        total if found.adds_up else f"{total}: the rest is the profiler's own time, so that the shares mislead"
+    )
 
 
 def _print_measurements(measurements: Sequence[Measurement]) -> None:

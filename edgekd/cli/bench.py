@@ -2,6 +2,7 @@
 
 import contextlib
 import inspect
+import json
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -87,6 +88,8 @@ class _Numbers(click.ParamType[tuple[int, ...]]):
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of inputs and order.")
 @click.option("--self-test", is_flag=True, help="Measure copies of a model: which differences can this machine show?")
+@click.option("--profile", is_flag=True, help="Say where the time goes, operator by operator, on one thread.")
+@click.option("--plot", type=click.Path(path_type=Path), help="With --profile: write a page with a graph.")
 @click.option("--history", type=click.Path(path_type=Path), help="Append to this file, and show the trend.")
 @click.option("--out", type=click.Path(path_type=Path), help="Keep the raw samples in this folder.")
 @click.option(
@@ -106,6 +109,8 @@ def command(
     inputs: Path | None,
     settings: tuple[str, ...],
     self_test: bool,
+    profile: bool,
+    plot: Path | None,
     history: Path | None,
     out: Path | None,
     form: str,
@@ -122,6 +127,11 @@ def command(
     from edgekd import bench
 
     chosen = "json" if as_json else form
+    if plot is not None and not profile:
+        raise click.UsageError("--plot is for --profile.")
+    if profile:
+        _profile(models, plot, given, as_json=chosen == "json")
+        return
     if bench.is_estimate(given["target"]):
         from edgekd.cli import _estimates
 
@@ -227,6 +237,29 @@ def _measured(
     )
     judged = () if max_ratio is None else gates(comparisons, max_ratio)
     return BenchReport(measurements=measurements, comparisons=comparisons, gates=judged), samples
+
+
+def _profile(models: Sequence[Path], plot: Path | None, given: dict[str, Any], *, as_json: bool) -> None:
+    if not models:
+        raise click.UsageError("name at least one MODEL.")
+    if click.get_current_context().params["target"] != "local":
+        raise click.UsageError("--profile runs on this machine: leave --target out.")
+    from edgekd.bench import profiling
+    from edgekd.bench.profiling.plot import write_plot
+    from edgekd.cli import _latency
+
+    count = {} if given["processes"] is None else {"processes": given["processes"]}
+    found = [profiling.profile_model(model, seed=given["seed"], **count) for model in models]
+    if plot is not None:
+        write_plot(found, plot)
+        click.echo(f"time of all operators: {plot}", err=True)
+    if as_json:
+        click.echo(
+            json.dumps({"schema_version": 1, "profiles": [each.model_dump(mode="json") for each in found]}, indent=2)
+        )
+        return
+    for each in found:
+        _latency.print_profile(each)
 
 
 def _self_test(models: Sequence[Path], floor: float | None, options: dict[str, Any], *, as_json: bool) -> None:

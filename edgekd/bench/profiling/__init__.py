@@ -1,0 +1,111 @@
+"""Where the time of an inference goes, operator by operator, by the runtimes' own profilers.
+
+`profile_model` runs a file in fresh child processes, since LiteRT's profiler is reached through its C interface. What a
+runtime fuses is one operator here, with the name that the runtime gives it.
+"""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import special
+
+from edgekd import storage
+from edgekd.bench.profiling.records import OperatorTime, Profile
+from edgekd.child_process import Child, Limits
+from edgekd.errors import ModelError, RecipeError
+from edgekd.records import Interval
+
+__all__ = ["SUFFIXES", "OperatorTime", "Profile", "profile_model"]
+
+SUFFIXES = (".tflite", ".onnx")
+MAX_DIFFERENCE = 0.10
+_PROBE = "edgekd.bench.profiling.probe"
+_CONFIDENCE = 0.95
+
+
+def profile_model(
+    path: Path | str, *, processes: int = 5, runs: int = 100, seed: int = 0, limits: Limits | None = None
+) -> Profile:
+    """Returns the time of each operator of a `.tflite` or `.onnx` file, on one thread of this machine.
+
+    Args:
+      path: the file.
+      processes: fresh processes; an interval needs at least two.
+      runs: profiled inferences of each, after as many that are not.
+      seed: of the random inputs.
+      limits: of each process; by default `child_process.default_limits`.
+
+    Raises:
+      RecipeError: a number below 1.
+      StorageError: the file does not exist.
+      ModelError: the suffix is another, or the runtime cannot run the file or its profiler gives no events.
+    """
+    path = Path(path)
+    for name, value in (("processes", processes), ("runs", runs)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise RecipeError(f"{name} is {value!r}: expected a whole number of at least 1.")
+    storage.require_file(path, "model")
+    if path.suffix.lower() not in SUFFIXES:
+        raise ModelError(f"{str(path)!r} cannot be profiled: expected a file that ends in {' or '.join(SUFFIXES)}.")
+    measured = [_asked(path, runs, seed, limits) for _ in range(processes)]
+    first = measured[0]
+    keys = [[(each["name"], each["in_delegate"]) for each in one["operators"]] for one in measured]
+    if any(each != keys[0] for each in keys):
+        raise ModelError(f"{str(path)!r} runs other operators in another process: it cannot be profiled.")
+    times = np.array([[each["mean_us"] for each in one["operators"]] for one in measured])  # [processes, operators]
+    whole = np.array([one["whole_us"] for one in measured])
+    parts = float(times.sum(axis=1).mean() / whole.mean())
+    lost = len(keys[0]) * first["resolution_us"] / float(whole.mean())
+    return Profile(
+        model=path.name,
+        sha256=storage.sha256_file(path),
+        runtime=first["runtime"],
+        processes=processes,
+        runs=runs,
+        whole_us=_interval(whole),
+        plain_us=_interval(np.array([one["plain_us"] for one in measured])),
+        operators=_operators(first["operators"], times, float(whole.mean())),
+        share_of_operators=parts,
+        share_lost_to_rounding=lost,
+        adds_up=parts <= 1 + MAX_DIFFERENCE and parts + lost >= 1 - MAX_DIFFERENCE,
+    )
+
+
+def _asked(path: Path, runs: int, seed: int, limits: Limits | None) -> dict[str, Any]:
+    child = Child(_PROBE, limits=limits)
+    try:
+        question = {"path": str(path.resolve()), "runs": runs, "seed": seed}
+        answer, _ = child.ask(question, path=path, doing="profiled", hint="Use fewer runs.")
+    finally:
+        child.close()
+    found: dict[str, Any] = answer
+    return found
+
+
+def _operators(
+    described: Sequence[dict[str, Any]], times: npt.NDArray[np.float64], whole_us: float
+) -> tuple[OperatorTime, ...]:
+    return tuple(
+        OperatorTime(
+            number=number,
+            operator=each["name"],
+            place=each["place"],
+            in_delegate=each["in_delegate"],
+            time_us=_interval(times[:, number]),
+            share=float(times[:, number].mean() / whole_us),
+        )
+        for number, each in enumerate(described)
+    )
+
+
+def _interval(values: npt.NDArray[np.float64]) -> Interval:
+    """Returns the mean of process means with a t-interval; a time that is often 0 has no logarithm."""
+    mean = float(values.mean())
+    if len(values) < 2:
+        return Interval(value=mean, low=mean, high=mean, confidence=0.0)
+    half = float(special.stdtrit(len(values) - 1, (1 + _CONFIDENCE) / 2) * values.std(ddof=1) / math.sqrt(len(values)))
+    return Interval(value=mean, low=max(mean - half, 0.0), high=mean + half, confidence=_CONFIDENCE)
