@@ -123,9 +123,11 @@ class Tool(Record):
 
 
 class Family(Record):
-    """All that was found for one architecture."""
+    """All that was found for one architecture: `gain` is taught int8 less float on labels, over seeds."""
 
     architecture: str
+    seeds: tuple[int, ...]
+    command: str
     parameters: int
     epochs: int
     rows: tuple[Row, ...]
@@ -135,11 +137,9 @@ class Family(Record):
 
 
 class Results(Record):
-    """The whole comparison: `gain` of a family is taught int8 less float on labels, over seeds."""
+    """The whole comparison."""
 
     schema_version: int = 1
-    command: str
-    seeds: tuple[int, ...]
     aware_epochs: int
     teacher_accuracy: float
     samples: dict[str, int]
@@ -336,6 +336,8 @@ class Sweep:
         ]
         return Family(
             architecture=architecture,
+            seeds=tuple(self.options.seeds),
+            command=_command(self.options, architecture),
             epochs=self.epochs(architecture),
             parameters=self._parameters(folder),
             rows=tuple(self._row(way, predicted, ours[way.name], latency) for way in WAYS),
@@ -455,13 +457,12 @@ def page(results: Results) -> str:
 
 
 def _page_lines(results: Results) -> Iterator[str]:
-    seeds = len(results.seeds)
     yield "<!-- Written by tools/compare_quantisation.py: run it again instead of editing. -->\n"
     yield "# Quantisation, measured\n"
     samples = results.samples
     yield (
         f"Students of Fashion-MNIST ({samples['train']:,} training, {samples['validation']:,} validation and "
-        f"{samples['test']:,} test images), {seeds} seed{'s' * (seeds > 1)}, trained on labels or "
+        f"{samples['test']:,} test images), trained on labels or "
         f"taught by the teacher that comes with edgekd ({results.teacher_accuracy:.2%} on the test split) with DIST, "
         f"then {results.aware_epochs} epochs of quantisation-aware training (QAT) where a row says so. The epoch is "
         "selected on the validation split; every file reads the test split once. Accuracies are means over seeds with "
@@ -473,7 +474,8 @@ def _page_lines(results: Results) -> Iterator[str]:
     for family in results.families:
         yield from _family_lines(family)
     yield "## How it was made\n"
-    yield f"```sh\n{results.command}\n```\n"
+    commands = "\n".join(family.command for family in results.families)
+    yield f"```sh\n{commands}\n```\n"
     here = results.environment
     versions = ", ".join(f"{name} {version}" for name, version in sorted(here.packages.items()))
     yield (
@@ -483,7 +485,8 @@ def _page_lines(results: Results) -> Iterator[str]:
 
 
 def _family_lines(family: Family) -> Iterator[str]:
-    yield f"## {family.architecture}, {family.parameters:,} parameters, {family.epochs} epochs\n"
+    seeds = f"{len(family.seeds)} seed{'s' * (len(family.seeds) > 1)}"
+    yield f"## {family.architecture}, {family.parameters:,} parameters, {family.epochs} epochs, {seeds}\n"
     yield "| file | test accuracy, % | drop, points | bytes | p50, ms | ratio |"
     yield "|---|---|---|---|---|---|"
     rows = {row.name: row for row in family.rows}
@@ -579,19 +582,32 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--prepare", action="store_true", help="all but the latencies: for a machine that is busy")
     parser.add_argument("--page", type=Path, help="where to write the page (default: page.md in --out)")
     parser.add_argument("--results", type=Path, help="where to write the numbers (default: results.json in --out)")
+    keep = "keep the other architectures that --results holds: these may have other seeds"
+    parser.add_argument("--keep", action="store_true", help=keep)
     options = parser.parse_args(arguments)
     if min(options.seeds) < 0 or len(set(options.seeds)) < len(options.seeds):
         parser.error(f"--seeds {' '.join(map(str, options.seeds))}: give different numbers of at least 0")
     return options
 
 
-def _command(options: argparse.Namespace) -> str:
+def _command(options: argparse.Namespace, architecture: str) -> str:
     words = ["python tools/compare_quantisation.py"]
-    words += [f"--architectures {' '.join(options.architectures)}", f"--seeds {' '.join(map(str, options.seeds))}"]
+    words += [f"--architectures {architecture}", f"--seeds {' '.join(map(str, options.seeds))}"]
     words += [f"--aware-epochs {options.aware_epochs} --processes {options.processes}"]
     if options.epochs is not None:
         words.append(f"--epochs {options.epochs}")
+    if options.keep:
+        words.append("--keep")
     return " ".join(words)
+
+
+def _results_file(options: argparse.Namespace) -> Path:
+    return Path(options.results or options.out / "results.json")
+
+
+def _kept(options: argparse.Namespace) -> tuple[Family, ...]:
+    """Returns the families of an earlier run, read before anything is measured."""
+    return Results.read(_results_file(options)).families if options.keep else ()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -608,18 +624,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for architecture in options.architectures:
                 sweep.predictions(architecture)
             return 0
+        kept = _kept(options)
         families = tuple(sweep.family(architecture) for architecture in options.architectures)
         _, teacher = Predictor(architectures.load_model(options.teacher)).loss_and_accuracy(sweep.data.test)
         results = Results(
-            command=_command(options),
-            seeds=tuple(options.seeds),
             aware_epochs=options.aware_epochs,
             teacher_accuracy=teacher,
             samples={name: len(split) for name, split in sweep.data.splits.items()},
-            families=families,
+            families=(*(each for each in kept if each.architecture not in options.architectures), *families),
             environment=environment.describe(),
         )
-        results.write(options.results or options.out / "results.json")
+        results.write(_results_file(options))
         written = page(results)
         storage.write_text(options.page or options.out / "page.md", written)
     except EdgekdError as error:

@@ -69,9 +69,16 @@ def test_a_tiny_comparison_goes_the_whole_road_and_does_nothing_twice(tool, tmp_
     assert tool.main(with_other_students) == 2
     assert "of students that other options made" in capsys.readouterr().err
     before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
-    assert tool.main(command) == 0
+    other = {**family, "architecture": "other", "seeds": [0, 1]}
+    (tmp_path / "out" / "results.json").write_text(json.dumps({**results, "families": [other, family]}))
+    assert tool.main([*command, "--keep"]) == 0
     assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
-    assert capsys.readouterr().out.splitlines()[:4] == first.splitlines()[:4]
+    again = capsys.readouterr().out
+    assert again.splitlines()[:4] == first.splitlines()[:4]
+    headings = [line for line in again.splitlines() if line.startswith("## ")]
+    assert [heading.split(",")[0] for heading in headings] == ["## other", "## resnet", "## How it was made"]
+    assert headings[0].endswith("2 seeds")
+    assert headings[1].endswith("1 seed")
 
 
 def test_a_mean_has_students_interval(tool):
