@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from edgekd.bench import history, report, samples
+from edgekd.bench import history, report, roofline, samples
 from edgekd.records import (
     Bounded,
     Comparison,
@@ -52,6 +52,7 @@ _BENCH = (
 _BENCH_RECORDS = (
     *(report.BenchReport, report.EstimateReport, LatencySelfTest, history.Entry, samples.RawSamples),
     *(Measurement, Latency, LatencyComparison, Machine, history.Trend, Gate, Interval),
+    *(roofline.Roofline, roofline.Peak, roofline.Point),
     *(Estimate, Figures, Bounded),
     *(samples.ProcessSamples, samples.Cold, samples.Block, samples.SystemState, TensorSpec),
 )

@@ -5,13 +5,15 @@ from typing import Literal
 
 from edgekd.bench import comparing
 from edgekd.bench.history import Trend
+from edgekd.bench.roofline import Roofline
 from edgekd.records import Estimate, Gate, LatencyComparison, Measurement, Record
 
 
 class BenchReport(Record):
     """All that `edgekd bench` found.
 
-    `comparisons` are empty without `--compare`, `gates` without `--max-ratio`, `trends` without `--history`.
+    `comparisons` are empty without `--compare`, `gates` without `--max-ratio`, `trends` without
+    `--history`; `roofline` is None without `--roofline`.
     """
 
     schema_version: Literal[1] = 1
@@ -19,6 +21,7 @@ class BenchReport(Record):
     comparisons: tuple[LatencyComparison, ...] = ()
     gates: tuple[Gate, ...] = ()
     trends: tuple[Trend, ...] = ()
+    roofline: Roofline | None = None
 
     @property
     def status(self) -> Literal["passed", "failed", "inconclusive"]:

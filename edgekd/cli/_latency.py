@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from edgekd.bench.history import Trend
 from edgekd.bench.profiling.records import Profile
 from edgekd.bench.report import BenchReport
+from edgekd.bench.roofline import Roofline
 from edgekd.cli import _options, _tables
 from edgekd.records import LatencyComparison, LatencySelfTest, Measurement
 from edgekd.report import formatting, latency
@@ -29,6 +30,9 @@ def print_report(found: BenchReport) -> None:
     if found.comparisons:
         _options.say()
         _print_comparisons(found.comparisons)
+    if found.roofline is not None:
+        _options.say()
+        _print_roofline(found.roofline)
     for trend in found.trends:
         _print_trend(trend)
     notes: dict[str, list[str]] = {}
@@ -125,6 +129,28 @@ def _gmacs(measurement: Measurement) -> str:
         return formatting.NOT_MEASURED
     macs = measurement.macs * (measurement.batch or 1)
     return formatting.three_digits(macs / measurement.latency_ms.p50 / 1e6)
+
+
+def _print_roofline(found: Roofline) -> None:
+    peaks = ", ".join(f"{formatting.three_digits(each.gmacs_per_second.value)} in {each.kind}" for each in found.peaks)
+    threads = formatting.counted(found.num_threads, "thread")
+    _options.say(
+        f"this machine with {threads}: GMAC/s {peaks} (a large matrix product in ONNX Runtime); main memory "
+        f"{formatting.three_digits(found.bandwidth_gb_per_second)} GB/s"
+    )
+    rows = [
+        (
+            each.artifact,
+            each.kind,
+            formatting.three_digits(each.gmacs_per_second),
+            formatting.three_digits(each.macs_per_byte),
+            formatting.three_digits(each.limit_gmacs_per_second),
+            each.bound,
+            f"{each.share:.0%}",
+        )
+        for each in found.points
+    ]
+    _tables.print_rows(("File", "Numbers", "GMAC/s", "MAC/byte", "Limit, GMAC/s", "Bound by", "Reached"), rows)
 
 
 def _print_comparisons(comparisons: Sequence[LatencyComparison]) -> None:

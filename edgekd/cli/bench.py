@@ -15,6 +15,7 @@ from edgekd.cli import _options
 if TYPE_CHECKING:
     from edgekd.bench.history import Trend
     from edgekd.bench.report import BenchReport
+    from edgekd.bench.roofline import Roofline
     from edgekd.bench.samples import RawSamples
     from edgekd.records import Measurement
 
@@ -88,6 +89,7 @@ class _Numbers(click.ParamType[tuple[int, ...]]):
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of inputs and order.")
 @click.option("--self-test", is_flag=True, help="Measure copies of a model: which differences can this machine show?")
+@click.option("--roofline", is_flag=True, help="Hold each model to what this machine can do at all.")
 @click.option("--profile", is_flag=True, help="Say where the time goes, operator by operator, on one thread.")
 @click.option("--plot", type=click.Path(path_type=Path), help="With --profile: write a page with a graph.")
 @click.option("--history", type=click.Path(path_type=Path), help="Append to this file, and show the trend.")
@@ -109,6 +111,7 @@ def command(
     inputs: Path | None,
     settings: tuple[str, ...],
     self_test: bool,
+    roofline: bool,
     profile: bool,
     plot: Path | None,
     history: Path | None,
@@ -138,6 +141,8 @@ def command(
         _estimates.show(click.get_current_context(), models, given["target"], _settings(settings), form=chosen)
         return
     comparing = compare or max_ratio is not None
+    if roofline and (given["target"] != "local" or len(threads) > 1 or batch is not None or self_test):
+        raise click.UsageError("--roofline is of this machine, one number of threads and the files' own batch.")
     _check(models, comparing=comparing, floor=floor, form=chosen, history=history, self_test=self_test)
     options: dict[str, Any] = {
         **_settings(settings),
@@ -155,6 +160,8 @@ def command(
         found, samples = _measured(
             models, folder, options, floor, max_ratio, comparing=comparing, quiet=chosen != "table"
         )
+    if roofline:
+        found = found.model_copy(update={"roofline": _roofline(found.measurements, models, options)})
     if out is None:
         unkept = tuple(each.model_copy(update={"samples_path": None}) for each in found.measurements)
         found = found.model_copy(update={"measurements": unkept})
@@ -237,6 +244,13 @@ def _measured(
     )
     judged = () if max_ratio is None else gates(comparisons, max_ratio)
     return BenchReport(measurements=measurements, comparisons=comparisons, gates=judged), samples
+
+
+def _roofline(measurements: Sequence["Measurement"], models: Sequence[Path], options: dict[str, Any]) -> "Roofline":
+    from edgekd.bench import roofline
+
+    kept = {name: options[name] for name in ("cores", "seed") if name in options}
+    return roofline.measure(measurements, models, num_threads=options["num_threads"][0], processes=3, **kept)
 
 
 def _profile(models: Sequence[Path], plot: Path | None, given: dict[str, Any], *, as_json: bool) -> None:
