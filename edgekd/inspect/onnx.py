@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import onnx
 from google.protobuf.message import DecodeError
 
-from edgekd import kernel_values, storage
+from edgekd import external_data, kernel_values, storage
 from edgekd import provenance as origins
 from edgekd.errors import ModelError, said
 from edgekd.inspect import _memory
@@ -34,9 +34,7 @@ def inspect(path: Path) -> Inspection:
 
 
 def inspect_with_contents(path: Path) -> tuple[Inspection, Contents]:
-    """Returns what an ONNX file holds, and what it stores.
-
-    Data that the file keeps in other files is not read.
+    """Returns what an ONNX file holds, and what it stores, in files beside it too.
 
     Raises:
       ModelError: it is no ONNX file, or is damaged.
@@ -50,7 +48,8 @@ def _opened(path: Path, work: Callable[["_Graph"], _Made]) -> _Made:
         if not proto.graph.output:
             raise ModelError(f"{str(path)!r} is not an ONNX model: it has no graph with outputs.")
         inferred = onnx.shape_inference.infer_shapes(_with_batch_of_one(proto), data_prop=True)
-        return work(_Graph(proto, inferred.graph))
+        beside = external_data.load(proto, path)  # after inference, which serialises: more than 2 GiB fit no message
+        return work(_Graph(proto, inferred.graph, beside))
     except (
         DecodeError,
         onnx.checker.ValidationError,
@@ -80,10 +79,11 @@ def _constants(graph: Any) -> dict[str, Any]:
 class _Graph:
     """The main graph, with the shapes that follow from its inputs' when an open batch is 1."""
 
-    def __init__(self, proto: Any, graph: Any) -> None:
+    def __init__(self, proto: Any, graph: Any, beside: tuple[Path, ...]) -> None:
         self._proto = proto
+        self._beside = beside
         self._nodes = [node for node in graph.node if node.op_type != "Constant"]
-        self._constants = _constants(graph)
+        self._constants = _constants(proto.graph)
         values = {value.name: value for value in (*graph.value_info, *graph.input, *graph.output)}
         self._types = {
             name: (_shape(value), _dtype(value.type.tensor_type.elem_type)) for name, value in values.items()
@@ -102,6 +102,7 @@ class _Graph:
     def inspection(self, path: Path) -> Inspection:
         metadata = {entry.key: entry.value for entry in self._proto.metadata_props}
         document = metadata.get(origins.KEY)
+        files = (path, *self._beside)
         memory = self._activations()
         lives = [None] * len(self._nodes) if memory is None else memory.live_bytes
         nodes = [self._operator(node, live) for node, live in zip(self._nodes, lives, strict=True)]
@@ -118,9 +119,9 @@ class _Graph:
             name=path.name,
             format="onnx",
             format_version=f"ONNX IR {self._proto.ir_version}, {opsets}",
-            sha256=storage.sha256_file(path),
-            size_bytes=path.stat().st_size,
-            gzip_bytes=storage.gzip_size(path),
+            sha256=external_data.sha256(path, self._beside),
+            size_bytes=sum(each.stat().st_size for each in files),
+            gzip_bytes=sum(storage.gzip_size(each) for each in files),
             weights_bytes=sum(self._size(name) or 0 for name in self._constants),
             metadata_bytes=sum(len(value.encode()) for value in metadata.values()),
             metadata={key: len(value.encode()) for key, value in sorted(metadata.items())},
@@ -149,13 +150,8 @@ class _Graph:
         )
 
     def _content(self, name: str) -> Content:
-        elements: Content = onnx.numpy_helper.to_array(self._constants[name]) if self._is_stored(name) else None
+        elements: Content = onnx.numpy_helper.to_array(self._constants[name]) if name in self._constants else None
         return elements
-
-    def _is_stored(self, name: str) -> bool:
-        """Returns whether a tensor is a constant that lies in this file; others are not followed."""
-        constant = self._constants.get(name)
-        return constant is not None and constant.data_location != onnx.TensorProto.EXTERNAL
 
     def _operator(self, node: Any, live_bytes: int | None) -> Operator:
         own = node.domain in _OWN_DOMAINS
@@ -244,10 +240,10 @@ class _Graph:
         """Returns the quantisation of what QuantizeLinear makes or DequantizeLinear reads, also once it is moved."""
         found = {}
         for node in self._nodes:
-            if node.op_type not in {"QuantizeLinear", "DequantizeLinear"} or not self._is_stored(node.input[1]):
+            if node.op_type not in {"QuantizeLinear", "DequantizeLinear"} or node.input[1] not in self._constants:
                 continue
             scales = onnx.numpy_helper.to_array(self._constants[node.input[1]])
-            zero = self._constants[node.input[2]] if len(node.input) > 2 and self._is_stored(node.input[2]) else None
+            zero = self._constants[node.input[2]] if len(node.input) > 2 and node.input[2] in self._constants else None
             zero_points = (0,) * scales.size if zero is None else onnx.numpy_helper.to_array(zero).ravel()
             axis = next((each.i for each in node.attribute if each.name == "axis"), 1)
             granularity = {0: "per_tensor", 1: "per_channel"}.get(scales.ndim, "blockwise")

@@ -142,6 +142,7 @@ class Inspection(Record):
     `operators` counts what `nodes` lists one by one (which Keras files do not have). `delegation` and
     `microcontroller` are of TFLite files, where they were asked for.
     `gzip_bytes` is the file's size after gzip; `kernels` are the stored ones, those of plain layers in a Keras file.
+    Where an ONNX file keeps constants in files beside it, its sizes and `sha256` are of all of them.
     """
 
     schema_version: int = SCHEMA_VERSION

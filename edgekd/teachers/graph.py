@@ -1,14 +1,12 @@
 """Teachers whose graphs are fixed: `.tflite` and `.onnx` files and SavedModel folders, run through one `Runner`."""
 
-import hashlib
 import importlib.metadata
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from edgekd import runtime, storage
+from edgekd import external_data, runtime, storage
 from edgekd.errors import ModelError, ShapeError, TapError, unknown_name
 from edgekd.records import TensorSpec
 from edgekd.runtime import Runner
@@ -139,22 +137,8 @@ def _file_sha256(path: Path) -> str:
     if path.suffix.lower() != ".onnx":
         return storage.sha256_file(path)
     import onnx
-    from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
-    model = onnx.load(path, load_external_data=False)
-    parts = {ExternalDataInfo(tensor).location for tensor in _tensors(model.graph) if uses_external_data(tensor)}
-    hashes = [storage.sha256_file(path), *(storage.sha256_file(path.parent / part) for part in sorted(parts))]
-    return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
-
-
-def _tensors(graph: Any) -> Iterator[Any]:
-    """Yields the constants of an ONNX graph and of the graphs inside it."""
-    yield from graph.initializer
-    for attribute in (attribute for node in graph.node for attribute in node.attribute):
-        yield from (attribute.t, *attribute.tensors)
-        for inner in (attribute.g, *attribute.graphs):
-            if inner.node or inner.initializer:
-                yield from _tensors(inner)
+    return external_data.sha256(path, external_data.files(onnx.load(path, load_external_data=False), path))
 
 
 def _cores() -> int:

@@ -7,6 +7,7 @@ import pytest
 from edgekd import flatbuffer
 from edgekd.diff import diff_models
 from edgekd.errors import ModelError, StorageError
+from edgekd.golden import probe
 
 
 @pytest.fixture
@@ -216,3 +217,23 @@ def test_files_that_cannot_be_compared_are_refused(saved, onnx_chain, tflite_cha
         diff_models(second, tmp_path / "cut.tflite")
     with pytest.raises(StorageError, match="does not exist"):
         diff(first, tmp_path / "absent.onnx")
+
+
+def test_constants_that_an_onnx_file_keeps_beside_it_count(onnx_chain, some_kernels, tmp_path):
+    paths = []
+    for name, factor in (("old", 1), ("new", 1.5)):
+        (tmp_path / name).mkdir()
+        path = onnx_chain([factor * kernel for kernel in some_kernels]).save(tmp_path / name / "m.onnx")
+        model = onnx.load(path)
+        onnx.save(model, path, save_as_external_data=True, location="weights.bin", size_threshold=0)
+        paths.append(path)
+    assert paths[0].read_bytes() == paths[1].read_bytes(), "only what lies beside them differs"
+    found = diff(*paths)
+    assert (found.identical, found.kinds) == (False, ("weights",))
+    assert [each.relative_l2 for each in found.weights] == pytest.approx([0.5] * 4, rel=1e-6)
+    assert found.old.size_bytes == sum(each.stat().st_size for each in paths[0].parent.iterdir())
+    records = [probe.answer({"path": str(path)}, ())[0]["constants"] for path in paths]
+    assert [after["norm"] / before["norm"] for before, after in zip(*records, strict=True)] == pytest.approx([1.5] * 4)
+    (paths[1].parent / "weights.bin").unlink()
+    with pytest.raises(ModelError, match=r"m\.onnx' keeps constants in 'weights\.bin', which is missing: copy both"):
+        diff(*paths)
