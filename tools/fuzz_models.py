@@ -9,8 +9,9 @@ Each file is a sound one with one to three changes: bits flipped, the end cut of
 numbers made extreme, and, through the format's own schema, shapes, indices, buffers, scales, kinds and wiring made
 wrong. File number N of a seed is always the same, whatever the count.
 
-It goes through three ways: inspecting (what LiteRT's delegate takes included), comparing with the sound file, and
-opening, reading how it computes, and running, as `edgekd verify` and `bench` do. Each way is the library's own child
+It goes through five ways: inspecting (what LiteRT's delegate takes included), comparing with the sound file, opening,
+reading how it computes, and running, as `edgekd verify` and `bench` do, comparing operator by operator with the sound
+file, as `edgekd verify --layers` does, and reading what a golden record keeps. Each way is the library's own child
 process with its limits, kept alive for up to 50 files: starting one for each would only take longer. What counts as a
 failure is an error that is not edgekd's, one that does not name the file, has no clear words or more than one line, or
 that stems from an exception in the child that nobody foresaw. A child that crashes, hangs or swells is no failure: that
@@ -41,10 +42,18 @@ from edgekd import flatbuffer
 from edgekd.child_process import Child, Limits
 from edgekd.errors import EdgekdError, ModelError
 
-WAYS = ("inspect", "diff", "run")
+WAYS = ("inspect", "diff", "run", "layers", "golden")
 FORMATS = ("tflite", "onnx")
 LIMITS = Limits(seconds=30, memory_bytes=2 << 30)
 FILES_PER_CHILD = 50
+_MODULES = {
+    "inspect": "edgekd.inspect.probe",
+    "diff": "edgekd.diff.probe",
+    "run": "edgekd.runtime.probe",
+    "base": "edgekd.runtime.probe",
+    "layers": "edgekd.verify.layers.probe",
+    "golden": "edgekd.golden.probe",
+}
 LONGEST_MESSAGE = 1200
 EXTREMES = (0, 1, -1, 2**31 - 1, -(2**31), 2**16, 0x7FFFFF)
 
@@ -210,14 +219,35 @@ class _Ways:
             arrays.append((100 * rng.standard_normal(shape)).astype(spec.dtype))
         self._ask("run", "run", path, "run", arrays)
 
+    def _layers(self, path: Path, base: Path) -> None:
+        from edgekd.records import TensorSpec
+        from edgekd.verify.layers import LayerComparison
+
+        question = {"path": str(base), "num_threads": 1, "options": {}}
+        specs = [TensorSpec.model_validate(spec) for spec in self._ask("base", question, base, "opened")["inputs"]]
+        rng = np.random.default_rng(0)
+        arrays = [rng.random((4, *(size or 1 for size in spec.shape[1:])), np.float32) for spec in specs]
+        self._ask("layers", {"open": str(path)}, path, "opened")
+        question = {"paths": [str(base), str(path)], "names": [base.name, path.name], "dataset": "random"}
+        question["input_names"] = None
+        LayerComparison.model_validate(self._ask("layers", question, path, "compared operator by operator", arrays))
+
+    def _golden(self, path: Path, base: Path) -> None:  # noqa: ARG002
+        from edgekd.golden.records import Constant
+        from edgekd.inspect import Inspection
+
+        document = self._ask("golden", {"path": str(path)}, path, "read")
+        Inspection.model_validate(document["inspection"])
+        for each in document["constants"]:
+            Constant.model_validate(each)
+
     def _ask(self, way: str, question: Any, path: Path, doing: str, arrays: Sequence[Any] = ()) -> Any:
         child = self._children.get(way)
         fresh = question != "run" and self._asked[way] >= FILES_PER_CHILD
         if child is None or not child.is_alive or fresh:
             if child is not None:
                 child.close()
-            modules = {"inspect": "edgekd.inspect.probe", "diff": "edgekd.diff.probe", "run": "edgekd.runtime.probe"}
-            child = self._children[way] = Child(modules[way], limits=self._limits)
+            child = self._children[way] = Child(_MODULES[way], limits=self._limits)
             self._asked[way] = 0
         self._asked[way] += 1
         return child.ask(question, arrays, path=path, doing=doing)[0]
@@ -254,6 +284,7 @@ def _commands(path: Path, base: Path) -> dict[str, tuple[str, str]]:
         ("edgekd inspect", ["inspect", str(path)]),
         ("edgekd diff", ["diff", str(base), str(path), "--exit-code"]),
         ("edgekd verify", ["verify", str(base), str(path), "--seeded", "4"]),
+        ("verify --layers", ["verify", str(base), str(path), "--seeded", "4", "--layers"]),
     ):
         done = subprocess.run([*start, *arguments], capture_output=True, text=True, timeout=600, check=False)
         lines = done.stderr.strip().splitlines()

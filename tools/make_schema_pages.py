@@ -42,7 +42,7 @@ _VERIFY_RECORDS = (
     *(records.Verification, layers.LayeredVerification, records.StageTable),
     *(records.InputData, records.ModelUse, records.Pair, records.Verdict, records.Tolerance, records.StageRow),
     *(Comparison, OutputError, Gate, Interval),
-    *(layers.LayerComparison, layers.LayerRow, layers.LayerError),
+    *(layers.LayerComparison, layers.LayerRow, layers.LayerError, layers.LayersNotCompared),
 )
 _BENCH = (
     "`edgekd bench ... --json` prints one `BenchReport`, with `--self-test` one `LatencySelfTest`, and for a\n"

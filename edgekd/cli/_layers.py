@@ -5,7 +5,7 @@ import click
 from edgekd.cli import _tables
 from edgekd.errors import printable
 from edgekd.report import formatting
-from edgekd.verify.layers.records import LayerComparison, LayerError, LayerRow
+from edgekd.verify.layers.records import LayerComparison, LayerError, LayerRow, LayersNotCompared
 
 _MOST_RANKED = 5
 
@@ -37,6 +37,13 @@ def print_layers(found: LayerComparison) -> None:
         _say(f"largest beside their limits: {', '.join(f'{number} {_name(found.rows[number])}' for number in worst)}")
     if not any(row.passed is not None and row.kind != "input" for row in found.rows):
         _say("FAILED: no operator of the two belongs to one of the other, so that nothing was compared")
+    if found.unjudged:
+        _say(f"INCONCLUSIVE: operators with weights that nothing here judges: {', '.join(found.unjudged)}")
+
+
+def print_not_compared(found: LayersNotCompared) -> None:
+    """Prints that two files could not be compared operator by operator, and why."""
+    _say(f"{found.candidate} against {found.reference}: not compared operator by operator: {found.reason}")
 
 
 def _say(line: str) -> None:

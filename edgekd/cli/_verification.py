@@ -34,7 +34,11 @@ def print_outcome(found: Verification) -> None:
     what = "pair" if found.matrix else "candidate"
     line = f"{formatting.counted(len(found.pairs), what)}: {_counts([pair.status for pair in found.pairs])}"
     if isinstance(found, LayeredVerification):
-        line += f"; operator by operator: {_counts(['passed' if each.passed else 'failed' for each in found.layers])}"
+        counts = [_counts([each.status for each in found.layers])] if found.layers else []
+        counts += [f"{len(found.not_compared)} not compared"] if found.not_compared else []
+        line += f"; operator by operator: {', '.join(counts)}"
+        skipped = sum(row.passed is None for each in found.layers for row in each.rows)
+        line += f" ({formatting.counted(skipped, 'operator')} not compared alone)" if skipped else ""
     _options.say(line)
 
 

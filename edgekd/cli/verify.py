@@ -216,6 +216,8 @@ def _print_layers(found: "Verification") -> None:
     if isinstance(found, LayeredVerification):
         for each in found.layers:
             _layers.print_layers(each)
+        for missing in found.not_compared:
+            _layers.print_not_compared(missing)
 
 
 def _plot(found: "Verification", path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Damaged files through inspect, diff and running: refused in a line, or still files."""
+"""Damaged files through all that edgekd does with foreign ones: refused in a line, or still files."""
 
 import importlib.util
 import sys
@@ -63,7 +63,7 @@ def test_damaged_files_are_refused_in_a_line_or_still_files(tool, bases, tmp_pat
     found = tool.fuzz(bases, numbers=range(15), seed=1, folder=tmp_path)
     assert found.failures == ()
     for name in ("tflite", "onnx"):
-        for way in ("inspect", "diff", "run"):
+        for way in tool.WAYS:
             counts = found.counts[name, way]
             assert counts.total() == 15
             assert counts["refused"] > 0

@@ -246,7 +246,8 @@ class LiteRTLayers:
                     experimental_preserve_all_tensors=True,
                 )
                 for key, array in zip(keys, arrays, strict=True):
-                    if tuple(self._subgraph.tensors[int(key)].shape) != array.shape[1:]:
+                    declared = self._subgraph.tensors[int(key)].shape
+                    if tuple(() if declared is None else declared) != array.shape[1:]:
                         interpreter.resize_tensor_input(int(key), array.shape[1:])
                 interpreter.allocate_tensors()
         except (RuntimeError, ValueError) as error:

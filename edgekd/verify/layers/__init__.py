@@ -7,6 +7,20 @@ values (`local`) and judged by tolerances that follow from how numbers are store
 
 from edgekd.verify.layers.comparison import compare_layers
 from edgekd.verify.layers.files import compare_files
-from edgekd.verify.layers.records import LayerComparison, LayeredVerification, LayerError, LayerRow
+from edgekd.verify.layers.records import (
+    LayerComparison,
+    LayeredVerification,
+    LayerError,
+    LayerRow,
+    LayersNotCompared,
+)
 
-__all__ = ["LayerComparison", "LayerError", "LayerRow", "LayeredVerification", "compare_files", "compare_layers"]
+__all__ = [
+    "LayerComparison",
+    "LayerError",
+    "LayerRow",
+    "LayeredVerification",
+    "LayersNotCompared",
+    "compare_files",
+    "compare_layers",
+]

@@ -16,7 +16,7 @@ from edgekd.verify.layers.alignment import align
 from edgekd.verify.layers.blocks import INPUT, Point
 from edgekd.verify.layers.execution import Execution
 from edgekd.verify.layers.layout import Layout, Name, layouts
-from edgekd.verify.layers.local import Bench
+from edgekd.verify.layers.local import Bench, Outcome
 from edgekd.verify.layers.pairs import Pair, pairs_of
 from edgekd.verify.layers.records import LayerComparison, LayerError, LayerRow
 
@@ -58,7 +58,10 @@ def compare_layers(
         )
     for model in (reference, candidate):
         if not set(model.graph.inputs) <= set(model.graph.tensors):
-            raise ModelError(f"an input of {model.name!r} holds no numbers with a scale: compare it as a whole.")
+            raise ModelError(
+                f"an input of {model.name!r} takes integers that stand for themselves, such as positions in a table, "
+                "or texts: operators are compared on real numbers. Leave out --layers to compare it as a whole."
+            )
     kept = [np.asarray(each[: runs * batch], np.float32) for each in inputs]
     orders, inputs_by = _orders(reference, candidate, input_names)
     first, second = ([kept[at] for at in order] for order in orders)
@@ -68,6 +71,7 @@ def compare_layers(
     rows = _Comparing(sides, pairs, batch).rows()
     failed = [number for number, row in enumerate(rows) if row.passed is False]
     judged = [row for row in rows if row.passed is not None and row.kind != INPUT]
+    unjudged = _unjudged(sides, pairs, rows)
     return LayerComparison(
         reference=names[0],
         candidate=names[1],
@@ -79,7 +83,9 @@ def compare_layers(
         unmatched_candidate=_unmatched(sides[1], {each.candidate for each in matches}),
         first=failed[0] if failed else None,
         ranking=tuple(sorted(range(len(rows)), key=lambda number: -_badness(rows[number]))),
-        passed=bool(judged) and not failed,
+        unjudged=unjudged,
+        status="failed" if failed or not judged else "inconclusive" if unjudged else "passed",
+        passed=bool(judged) and not failed and not unjudged,
     )
 
 
@@ -90,7 +96,11 @@ def _common_batch(reference: LayeredModel, candidate: LayeredModel) -> int:
             f"{reference.name!r} takes batches of {reference.batch}, {candidate.name!r} of {candidate.batch}: export "
             "one of them again, with the other's batch."
         )
-    return static.pop() if static else 1
+    batch = static.pop() if static else 1
+    if batch < 1:
+        name = next(model.name for model in (reference, candidate) if model.batch == batch)
+        raise ModelError(f"{name!r} takes batches of {batch}: it is damaged. Export it again.")
+    return batch
 
 
 def _orders(
@@ -111,6 +121,23 @@ def _unmatched(side: Execution, matched: set[int]) -> tuple[str, ...]:
         for number, block in enumerate(side.side.blocks)
         if number not in matched and block.operator is not None
     )
+
+
+def _unjudged(sides: tuple[Execution, Execution], pairs: Sequence[Pair], rows: Sequence[LayerRow]) -> tuple[str, ...]:
+    """Returns the operators with weights, of either model, that no row judges, alone or with another."""
+    judged = [(pair, row) for pair, row in zip(pairs, rows, strict=True) if row.passed is not None]
+    merged = {name for _, row in judged for name in row.merged}
+    ends = (
+        {id(pair.reference.operator) for pair, _ in judged},
+        {id(pair.candidate.operator) for pair, _ in judged},
+    )
+    found = [
+        side.name(each)
+        for side, known in zip(sides, ends, strict=True)
+        for each in side.model.graph.operators
+        if side.kernel(each) is not None and id(each) not in known and side.name(each) not in merged
+    ]
+    return tuple(dict.fromkeys(found))
 
 
 def _badness(row: LayerRow) -> float:
@@ -187,8 +214,8 @@ class _Comparing:
             cumulative = _error(wanted, given, spec, 0.0)
             return LayerRow(**about, cumulative=cumulative, passed=None, reason=f"not compared locally: {error}")
         about |= {"merged": outcome.merged, "note": outcome.note}
-        if not (np.isfinite(outcome.wanted).all() and np.isfinite(outcome.given).all()):
-            return LayerRow(**about, passed=False, reason="on the reference's values it gives NaN or infinity")
+        if broken := _not_finite(outcome):
+            return LayerRow(**about, passed=False, reason=broken)
         about["cumulative"] = _error(wanted, given, spec, float(np.max(outcome.limit)))
         return _judged(about, outcome.wanted, outcome.given, specs, outcome.limit, outcome.axis, saturated=saturated)
 
@@ -202,6 +229,15 @@ class _Comparing:
         pooled = reference.is_read_for_maxima(pair.reference.key) or candidate.is_read_for_maxima(pair.candidate.key)
         beyond = _beyond(wanted, candidate.spec(pair.candidate.key), above_only=pooled)
         return float(np.mean(beyond | _beyond(given, reference.spec(pair.reference.key), above_only=pooled)))
+
+
+def _not_finite(outcome: Outcome) -> str:
+    """Returns what is NaN or infinite where two operators ran on the same values, in words."""
+    if not (np.isfinite(outcome.wanted).all() and np.isfinite(outcome.given).all()):
+        return "on the reference's values it gives NaN or infinity"
+    if not np.isfinite(outcome.limit).all():
+        return "what rounding explains is not finite: its weights, or what it reads, are too large for float32"
+    return ""
 
 
 def _judged(

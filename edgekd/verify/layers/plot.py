@@ -84,7 +84,7 @@ def figure(comparison: LayerComparison) -> dict[str, Any]:
 
 
 def _title(comparison: LayerComparison) -> str:
-    verdict = "passed" if comparison.passed else "FAILED"
+    verdict = "FAILED" if comparison.status == "failed" else comparison.status
     return f"{comparison.candidate} against {comparison.reference}: {verdict}"
 
 

@@ -3,7 +3,7 @@
 from typing import Literal
 
 from edgekd.records import Record
-from edgekd.verify.records import Verification
+from edgekd.verify.records import Status, Verification
 
 
 class LayerError(Record):
@@ -87,7 +87,9 @@ class LayerComparison(Record):
       unmatched_reference, unmatched_candidate: operators and outputs without a partner.
       first: which row is the first whose local error exceeds its tolerance.
       ranking: rows by how far their local errors exceed their tolerances, the worst first.
-      passed: something was compared, and no row failed.
+      unjudged: operators with weights, of either, that no row judges.
+      status: failed where a row failed or nothing was compared, inconclusive where `unjudged` names some, else passed.
+      passed: whether the status is that.
     """
 
     reference: str
@@ -100,10 +102,24 @@ class LayerComparison(Record):
     unmatched_candidate: tuple[str, ...]
     first: int | None
     ranking: tuple[int, ...]
+    unjudged: tuple[str, ...] = ()
+    status: Status
     passed: bool
 
 
+class LayersNotCompared(Record):
+    """Two files that could not be compared operator by operator, and why."""
+
+    reference: str
+    candidate: str
+    reason: str
+
+
 class LayeredVerification(Verification):
-    """What `edgekd verify --layers` found: a verification, and its pairs of files operator by operator in `layers`."""
+    """What `edgekd verify --layers` found: a verification, and its pairs of files operator by operator in `layers`.
+
+    Those that could not be compared so are in `not_compared`; what was verified of them stands.
+    """
 
     layers: tuple[LayerComparison, ...]
+    not_compared: tuple[LayersNotCompared, ...] = ()

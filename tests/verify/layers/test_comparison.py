@@ -166,6 +166,19 @@ def test_values_that_a_tensor_cannot_hold_are_a_failure(compared, changed):
     assert row.reason.endswith("of the values lie beyond what its output can hold")
 
 
+def test_tensors_without_a_declared_shape_get_the_one_that_they_have(compared, changed):
+    def shapeless(model):
+        subgraph = model.subgraphs[0]
+        ends = {*subgraph.inputs, *subgraph.outputs}
+        for index, tensor in enumerate(subgraph.tensors):
+            if index not in ends and model.buffers[tensor.buffer].data is None:
+                tensor.shape = tensor.shapeSignature = None
+
+    found = compared("float32.onnx", changed("float32.tflite", shapeless))
+    assert found.passed
+    assert all(row.local is not None for row in found.rows)
+
+
 def test_samples_that_do_not_fit_are_refused(compared, files):
     with pytest.raises(ShapeError, match=r"takes samples of shape \[8, 8, 1\], received \[9, 9, 1\]"):
         compared("float32.tflite", "float32.onnx", [np.zeros((4, 9, 9, 1), np.float32)])
