@@ -202,19 +202,23 @@ def _judge_output(
     if not first.values.any():
         reason = f"every value of {reference.label!r} is zero: that tells nothing, use other samples"
         return verdict("inconclusive", none, reason), None
+    arithmetics, likeness = (reference.arithmetic, candidate.arithmetic), _likeness(reference, candidate)
     tolerance = tolerances.derive(
         first.values,
-        arithmetics=(reference.arithmetic, candidate.arithmetic),
+        arithmetics=arithmetics,
         steps=(first.step, second.step),
         judged_by_class=is_class,
         limits=limits,
-        likeness=_likeness(reference, candidate),
+        likeness=likeness,
         activation=second.activation or first.activation,
     )
     error = _errors(first.values, second)
     reason = _excess(tolerance, error)
     if tolerance.step is None or tolerance.max_lsb is None:
-        return verdict("failed" if reason else "passed", tolerance, reason), error
+        decided = tolerances.is_decided_by(tolerance, arithmetics=arithmetics, limits=limits, likeness=likeness)
+        undecided = "" if reason or decided or error.max_abs == 0 else _undecided(likeness)
+        status: Status = "failed" if reason else "inconclusive" if undecided else "passed"
+        return verdict(status, tolerance, reason or undecided), error
     mismatch = _mismatch(_beyond(first.values, second.values, tolerance), together)
     if reason:
         return verdict("failed", tolerance, reason, mismatch), error
@@ -227,6 +231,14 @@ def _likeness(reference: Answers, candidate: Answers) -> identity.Likeness:
     if reference.identity is None or candidate.identity is None:
         return tolerances.UNKNOWN
     return identity.likeness(reference.identity, candidate.identity)
+
+
+def _undecided(likeness: identity.Likeness) -> str:
+    return (
+        f"nothing shows that this is the reference's network ({likeness.why}), and another one, or one that was "
+        f"rounded wrongly, may have {tolerances.MIN_SQNR_DB:g} dB too: give data with labels, or say what it must be "
+        "with min_sqnr_db, or expect same or close"
+    )
 
 
 def _beyond(expected: Array, received: Array, tolerance: Tolerance) -> Array:

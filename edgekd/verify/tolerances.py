@@ -29,7 +29,7 @@ signal's power. It tells a working model from a broken one; how good is good eno
 MAX_ACCURACY_DROP = 0.01
 MIN_AGREEMENT = 0.98
 
-UNKNOWN = Likeness(None, "nothing tells whether it is one network")
+UNKNOWN = Likeness(None, None, "nothing tells whether it is one network")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,6 +96,26 @@ def derive(
     return found.model_copy(update={"min_sqnr_db": limits.min_sqnr_db, "origin": also})
 
 
+def is_decided_by(tolerance: Tolerance, *, arithmetics: tuple[str, str], limits: Limits, likeness: Likeness) -> bool:
+    """Returns whether an output within its tolerance is thereby the reference's.
+
+    It is not where only the default signal-to-noise ratio judges it and the files are not known to hold one network: of
+    other weights, as they record, or both of integers with other kernels. A model that was trained apart for the same
+    task, or was rounded wrongly, may well have this ratio. Labels, a ratio that is given and `expect` decide.
+
+    Args:
+      tolerance: what `derive` returned.
+      arithmetics: as for `derive`.
+      limits: likewise.
+      likeness: likewise.
+    """
+    if tolerance.kind != "quantised" or tolerance.min_sqnr_db is None:
+        return True  # held to what rounding explains, or judged by gates
+    if limits.min_sqnr_db is not None or limits.expect != "auto" or likeness.related:
+        return True
+    return not (likeness.related is False or (likeness.same is False and set(arithmetics) == {INTEGER}))
+
+
 def _derived(
     reference: np.ndarray[Any, Any],
     arithmetics: tuple[str, str],
@@ -121,16 +141,26 @@ def _derived(
     if limits.expect == "auto" and of_one_scale and likeness.same is not False:
         why = "both outputs have this scale" if likeness.same is None else likeness.why
         return _of_steps(steps[1], limits, activation, f"one network ({why})")
-    if set(arithmetics) != {INTEGER}:
-        why = "quantised on one side"
-    elif of_one_scale and limits.expect == "auto":
-        why = f"another network ({likeness.why}; expect same would hold it to steps)"
-    else:
-        why = "to be close, as given" if of_one_scale else "quantised with another scale"
+    why = _in_words(arithmetics, limits, likeness)
     if judged_by_class and limits.min_sqnr_db is None:
         return Tolerance(kind="quantised", origin=f"{why}: judged by accuracy and agreement")
     ratio, origin = _or_default(limits.min_sqnr_db, MIN_SQNR_DB, "min_sqnr_db")
     return Tolerance(kind="quantised", min_sqnr_db=ratio, origin=f"{why}: signal-to-noise ratio ({origin})")
+
+
+def _in_words(arithmetics: tuple[str, str], limits: Limits, likeness: Likeness) -> str:
+    """Returns why an output is not held to what rounding explains."""
+    if limits.expect == "close":
+        return "to be close, as given"
+    if likeness.related is False:
+        return f"another network ({likeness.why})"
+    if set(arithmetics) != {INTEGER}:
+        return "quantised on one side"
+    if likeness.related:
+        return f"quantised otherwise ({likeness.why})"
+    if likeness.same is False:
+        return f"not known to be one network ({likeness.why})"
+    return "quantised with another scale"
 
 
 def _of_steps(step: float | None, limits: Limits, activation: Activation | None, why: str) -> Tolerance:

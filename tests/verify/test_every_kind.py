@@ -1,5 +1,6 @@
 """Any pair of models, whatever library wrote them and whichever runtime runs them."""
 
+import json
 import shutil
 
 import numpy as np
@@ -68,6 +69,73 @@ def test_an_int8_file_with_another_scale_in_one_kernel_fails(kinds, tmp_path):
     found = edgekd.verify_models(kinds / "int8.tflite", [tmp_path / "broken.tflite"])
     assert found.status == "failed"
     assert "are off by more than 1 LSB" in found.verdicts[0].reason
+
+
+@pytest.fixture
+def altered(kinds, tmp_path):
+    """Returns a function that writes int8.tflite with its record and its kernels changed, and its path."""
+    from edgekd import flatbuffer
+
+    def write(name, *, record=None, kernels=None):
+        model = flatbuffer.read((kinds / "int8.tflite").read_bytes())
+        (entry,) = [each for each in model.metadata if each.name == b"edgekd.provenance"]
+        if record is None:
+            model.metadata.remove(entry)
+        else:
+            text = record(bytes(model.buffers[entry.buffer].data))
+            model.buffers[entry.buffer].data = np.frombuffer(text, np.uint8)
+        changed = 0
+        for tensor in model.subgraphs[0].tensors:
+            values = model.buffers[tensor.buffer].data
+            if (
+                kernels is not None
+                and values is not None
+                and tensor.type == 9
+                and tensor.quantization.scale is not None
+            ):
+                changed += 1
+                integers = kernels(np.asarray(values).view(np.int8).astype(int), changed)
+                model.buffers[tensor.buffer].data = np.clip(integers, -127, 127).astype(np.int8).view(np.uint8)
+        assert changed == (0 if kernels is None else 2), "the convolution's and the dense layer's"
+        (tmp_path / name).write_bytes(flatbuffer.pack(model))
+        return tmp_path / name
+
+    return write
+
+
+def rounded_down(kernel, seed):
+    return kernel - np.random.default_rng(seed).integers(0, 2, kernel.shape)
+
+
+@pytest.mark.parametrize("reference", ["bare.tflite", "int8.tflite", "int8.onnx"])
+def test_a_file_whose_weights_were_all_rounded_wrongly_fails(reference, kinds, altered):
+    healthy = altered("bare.tflite")
+    path = healthy if reference == "bare.tflite" else kinds / reference
+    wrong = altered("wrong.tflite", kernels=rounded_down)
+    found = edgekd.verify_models(path, [healthy, wrong], seeded=400)
+    assert [pair.status for pair in found.pairs] == ["passed", "failed"]
+    origin = found.pairs[1].verdicts[0].tolerance.origin
+    assert "one network (100 % of the kernels' channels are the same within a step)" in origin
+
+
+def test_a_file_of_other_weights_is_not_proven_by_its_noise(kinds, altered):
+    def nearly(kernel, seed):
+        return kernel + np.random.default_rng(seed).integers(-9, 10, kernel.shape)
+
+    def of_others(record):
+        document = json.loads(record)
+        document["weights_sha256"] = "0" * 64
+        return json.dumps(document).encode()
+
+    others = [altered("bare.tflite", kernels=nearly), altered("recorded.tflite", record=of_others, kernels=nearly)]
+    found = edgekd.verify_models(kinds / "int8.tflite", others, seeded=64)
+    assert [pair.status for pair in found.pairs] == ["inconclusive"] * 2
+    assert all(pair.comparison.outputs[0].sqnr_db > 10 for pair in found.pairs)
+    reasons = [pair.verdicts[0].reason for pair in found.pairs]
+    assert "% of the kernels' channels are the same within a step" in reasons[0]
+    assert "made from other weights, as both files record" in reasons[1]
+    assert edgekd.verify_models(kinds / "int8.tflite", others, seeded=64, expect="close")
+    assert edgekd.verify_models(kinds / "float32.tflite", others, seeded=64).pairs[1].status == "inconclusive"
 
 
 def test_labels_give_accuracy_and_its_interval(kinds):

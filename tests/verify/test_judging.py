@@ -132,22 +132,38 @@ def test_a_step_before_a_steep_function_may_be_many_after_it():
     assert status(0.4, limits=Limits(max_lsb=2.0))
 
 
-def test_files_of_other_weights_are_other_networks_even_with_one_scale():
-    def of(label, weights, values):
-        output = Output("logits", np.asarray(values), 0.5)
-        return Answers(label, "integer", (output,), Identity(weights, "the same"))
+def of_weights(label, weights, values, *, scheme="int8", arithmetic="integer", step=0.5):
+    output = Output("logits", np.asarray(values), step)
+    return Answers(label, arithmetic, (output,), Identity(weights, "the same", scheme))
 
-    def status(weights, **options):
-        return judge(of("a", "one", BASE), of("b", weights, off_by(1)), dataset="four", **options)
 
-    same, other = status("one"), status("another")
-    assert same.status == "inconclusive"
+def test_files_of_other_weights_are_other_networks_that_a_ratio_does_not_prove():
+    def found(weights, **options):
+        first, second = of_weights("a", "one", BASE), of_weights("b", weights, off_by(1))
+        return judge(first, second, dataset="four", **options)
+
+    same, other = found("one"), found("another")
+    assert same.status == "inconclusive", "one of 8 values"
     assert "one network (made from the same weights and calibration" in same.verdicts[0].tolerance.origin
-    assert other
+    assert other.comparison.outputs[0].sqnr_db > 10
+    assert other.status == "inconclusive"
     assert other.verdicts[0].tolerance.kind == "quantised"
     assert "another network (made from other weights" in other.verdicts[0].tolerance.origin
-    assert "expect same would hold it to steps" in other.verdicts[0].tolerance.origin
-    assert status("another", limits=Limits(expect="same")).verdicts[0].tolerance.kind == "integer"
+    assert "give data with labels, or say what it must be with min_sqnr_db" in other.verdicts[0].reason
+    labelled = {"labels": np.array([0, 1, 0, 1]), "limits": Limits(min_agreement=0.5)}
+    for options in (labelled, {"limits": Limits(min_sqnr_db=10)}, {"limits": Limits(expect="close")}):
+        assert found("another", **options), options
+    assert found("another", limits=Limits(expect="same")).verdicts[0].tolerance.kind == "integer"
+    floats = of_weights("a", "one", BASE, arithmetic="float32", step=None)
+    assert judge(floats, of_weights("b", "one", off_by(1)), dataset="four")
+    assert judge(floats, of_weights("b", "another", off_by(1)), dataset="four").status == "inconclusive"
+    assert judge(floats, of_weights("b", "another", off_by(8)), dataset="four").status == "failed", "too little anyway"
+
+
+def test_another_scheme_is_another_rounding_of_the_same_weights():
+    found = judge(of_weights("a", "one", BASE), of_weights("b", "one", off_by(1), scheme="int8x4"), dataset="four")
+    assert found
+    assert "quantised otherwise (made from the same weights as int8 and int8x4" in found.verdicts[0].tolerance.origin
 
 
 def test_integers_against_floats_are_judged_by_their_noise_not_by_closeness():

@@ -12,7 +12,9 @@ from edgekd import flatbuffer, runtime
 from edgekd.verify import comparing
 from edgekd.verify.arithmetic import arithmetic_of
 from edgekd.verify.comparing import Subject
+from edgekd.verify.identity import identity_of
 from edgekd.verify.samples import Samples
+from edgekd.verify.tolerances import MIN_SQNR_DB
 
 
 def operator(model, layer):
@@ -113,6 +115,25 @@ def weights_truncated(model):
     values[:] = np.clip(np.floor(exact / steps), -127, 127)
 
 
+def all_weights_truncated(model):
+    """As a wrong conversion by another tool: it rounds every kernel down, and records nothing of its making."""
+    model.metadata = []
+    rng = np.random.default_rng(0)
+    for found in int8_kernels(model):
+        values = data(model, found, np.int8)
+        values[:] = np.maximum(values - rng.integers(0, 2, values.shape), -127)
+
+
+KERNEL_OPERATORS = {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"}
+
+
+def int8_kernels(model):
+    (graph,) = model.subgraphs
+    for each in graph.operators:
+        if flatbuffer.operator_name(model.operatorCodes[each.opcodeIndex]) in KERNEL_OPERATORS:
+            yield graph.tensors[each.inputs[1]]
+
+
 REFERENCE_KERNEL = {}
 
 
@@ -150,7 +171,7 @@ def is_same(reference, candidate, images):
     """Returns whether a comparison of the whole models passes."""
     runners = [runtime.open_runner(path, check=False) for path in (reference, candidate)]
     subjects = [
-        Subject(name, str(path), "built in", runner, arithmetic_of(path))
+        Subject(name, str(path), "built in", runner, arithmetic_of(path), identity_of(path))
         for name, path, runner in zip(("healthy", "broken"), (reference, candidate), runners, strict=True)
     ]
     return comparing.verify(subjects, Samples((images,), None, "random", seeded=False, inputs=()), matrix=False)
@@ -296,6 +317,15 @@ def test_a_layer_of_a_keras_network_is_named(network, compared, tmp_path):
     save_model(broken, tmp_path / "broken.keras")
     found = compared("int8.tflite", tmp_path / "broken.keras")
     assert found.rows[found.first].candidate_tensor == "third"
+
+
+def test_a_file_whose_kernels_were_all_rounded_down_is_held_to_the_network_that_it_was(changed, files):
+    """No kernel is what it was and nothing is recorded, and its outputs are near enough for another network's."""
+    broken = changed("int8.tflite", all_weights_truncated)
+    found = is_same(files / "int8.onnx", broken, np.random.default_rng(1).random((256, 8, 8, 1), np.float32))
+    assert found.status == "failed"
+    assert found.comparisons[0].outputs[0].sqnr_db > MIN_SQNR_DB
+    assert "one network (100 % of the kernels' channels" in found.verdicts[0].tolerance.origin
 
 
 HEALTHY = [
