@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from edgekd import registry, storage
 from edgekd.errors import ModelError, unknown_name
-from edgekd.runtime import selection
+from edgekd.runtime import isolated, selection
 from edgekd.runtime.isolated import IsolatedRunner
 from edgekd.runtime.prediction import predict, predict_arrays, predict_outputs
 from edgekd.runtime.quantisation import dequantise, dequantise_array, quantise, quantise_array
@@ -33,7 +33,13 @@ __all__ = [
 
 
 def open_runner(
-    path: Path | str, *, num_threads: int = 1, check: bool = True, runtime: str | None = None, **options: Any
+    path: Path | str,
+    *,
+    num_threads: int = 1,
+    check: bool = True,
+    runtime: str | None = None,
+    probe: str = isolated.PROBE,
+    **options: Any,
 ) -> Runner:
     """Returns a runner for a model file; the suffix chooses the engine.
 
@@ -45,6 +51,7 @@ def open_runner(
         here instead of ending this process. False is for files that this program made itself.
       runtime: another way to run it than the suffix chooses, such as litert_builtin, onnxruntime_unoptimised or
         tflite_micro.
+      probe: the module that the child process runs, which may know more questions, see `IsolatedRunner.ask`.
       **options: further arguments of the engine's `open_runner`, of JSON's types, such as `signature="serve"`.
 
     Raises:
@@ -65,7 +72,7 @@ def open_runner(
         raise ModelError(f"{str(path)!r} is empty: export it again.")
     if check and registry.describe(__name__, engine, entry="open_runner").constants["NATIVE_PARSER"]:
         further = options if runtime is None else {**options, "runtime": runtime}
-        return IsolatedRunner(path, num_threads=num_threads, options=further)
+        return IsolatedRunner(path, num_threads=num_threads, options=further, probe=probe)
     runner = registry.load(__name__, engine).open_runner(
         path, num_threads=num_threads, **(chosen.options if chosen else {}), **options
     )

@@ -9,6 +9,9 @@ from edgekd.errors import ModelError
 from edgekd.records import Preprocessing, TensorSpec
 from edgekd.runtime.runner import Array, ClosingRunner, check_arrays
 
+PROBE = "edgekd.runtime.probe"
+"""The module that a child runs by default."""
+
 _HINT = " (open_runner(check=False) opens it in this process, without limits)"
 
 
@@ -22,6 +25,7 @@ class IsolatedRunner(ClosingRunner):
         num_threads: int = 1,
         options: Mapping[str, Any] | None = None,
         limits: Limits | None = None,
+        probe: str = PROBE,
     ) -> None:
         """Opens the file in a new child, which also runs it once on zeros where its inputs' shapes tell how.
 
@@ -30,13 +34,14 @@ class IsolatedRunner(ClosingRunner):
           num_threads: threads that the engine may use.
           options: further arguments of the engine's `open_runner`, of JSON's types.
           limits: of the child, for opening and for each run; by default `child_process.default_limits`.
+          probe: the module that the child runs, which answers as `edgekd.runtime.probe` does.
 
         Raises:
           ModelError: it is damaged, cannot be run, crashed the child, or exceeded a limit.
         """
         self.name = path.name
         self._path = path
-        self._child = Child("edgekd.runtime.probe", limits=limits)
+        self._child = Child(probe, limits=limits)
         try:
             question = {"path": str(path.resolve()), "num_threads": num_threads, "options": dict(options or {})}
             found, _ = self._child.ask(question, path=path, doing="opened", hint=_HINT)
@@ -64,6 +69,18 @@ class IsolatedRunner(ClosingRunner):
         check_arrays(self.name, self.inputs, arrays)
         _, outputs = self._child.ask("run", arrays, path=self._path, doing="run", hint=_HINT)
         return outputs
+
+    def ask(self, question: Any, *, doing: str) -> tuple[Any, tuple[Array, ...]]:
+        """Returns the child's answer to a question that its module knows besides those of a runner, and its arrays.
+
+        Args:
+          question: of JSON's types.
+          doing: what the child does with the file, as a participle, for messages.
+
+        Raises:
+          ModelError: it raised that, crashed, or exceeded a limit.
+        """
+        return self._child.ask(question, path=self._path, doing=doing, hint=_HINT)
 
     def close(self) -> None:
         self._child.close()

@@ -13,7 +13,7 @@ from edgekd.errors import ModelError
 from edgekd.runtime.runner import Array, Runner
 
 
-class _Host:
+class Host:
     """Holds the one model that this process runs."""
 
     def __init__(self) -> None:
@@ -53,7 +53,7 @@ def run_on_zeros(runner: Runner) -> None:
 
 def main() -> None:
     """Serves the parent until it is gone."""
-    child_process.serve(_Host().answer)
+    child_process.serve(Host().answer)
 
 
 if __name__ == "__main__":

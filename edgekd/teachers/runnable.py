@@ -12,8 +12,9 @@ from edgekd.errors import ModelError, unknown_name
 from edgekd.runtime import Runner
 from edgekd.runtime.selection import split_choice, variant, variants
 from edgekd.teachers import opening
-from edgekd.verify.arithmetic import Arithmetic, arithmetic_of
-from edgekd.verify.identity import Identity, identity_of
+from edgekd.verify import reading
+from edgekd.verify.arithmetic import Arithmetic
+from edgekd.verify.identity import Identity
 from edgekd.verify.records import FLOAT16, FLOAT32, INTEGER
 
 _KERAS_SUFFIXES = frozenset({".keras", ".h5", ".hdf5"})
@@ -98,8 +99,13 @@ def _exported(path: Path, chosen: str | None, signature: str | None) -> Runnable
             options["signature"] = signature
         elif name != "tflite_micro":
             options["by_signature"] = True
-    runner = runtime.open_runner(path, runtime=chosen, **options)
-    return Runnable(runner, str(path), name, arithmetic_of(path, signature=signature), identity_of(path))
+    runner = runtime.open_runner(path, runtime=chosen, probe=reading.PROBE, **options)
+    try:
+        arithmetic, identity = reading.read(path, runner, signature=signature)
+    except BaseException:
+        runner.close()
+        raise
+    return Runnable(runner, str(path), name, arithmetic, identity)
 
 
 def _keras_file(path: Path, chosen: str | None) -> Runnable:

@@ -9,6 +9,7 @@ import numpy as np
 
 from edgekd import flatbuffer
 from edgekd.errors import ModelError
+from edgekd.verify import onnx_files
 from edgekd.verify.activations import Activation
 from edgekd.verify.records import FLOAT16, FLOAT32, INTEGER, WEIGHTS
 
@@ -179,7 +180,7 @@ def _parameters(tensor: Any) -> tuple[str, float, int] | None:
 def _onnx(path: Path) -> Arithmetic:
     import onnx
 
-    graph = onnx.load_model(path, load_external_data=False).graph
+    graph = onnx_files.load(path).graph
     constants = {each.name: each for each in graph.initializer}
     for node in graph.node:
         if node.op_type == "Constant":

@@ -9,8 +9,8 @@ import numpy as np
 
 from edgekd import flatbuffer, provenance
 from edgekd.errors import ModelError
-from edgekd.kernel_values import onnx as onnx_kernels
 from edgekd.kernel_values import tflite as tflite_kernels
+from edgekd.verify import onnx_files
 
 Array = np.ndarray[Any, Any]
 
@@ -83,9 +83,9 @@ def _read(path: Path) -> tuple[bytes | str | None, dict[int, Array]]:
         content = path.read_bytes()
         kernels = tflite_kernels.kernels(flatbuffer.read(content))
         return flatbuffer.metadata_entry(content, provenance.KEY), channels_of(kernels)
-    import onnx
+    from edgekd.kernel_values import onnx as onnx_kernels  # imports onnx
 
-    model = onnx.load_model(path, load_external_data=False)
+    model = onnx_files.load(path)
     recorded = next((entry.value for entry in model.metadata_props if entry.key == provenance.KEY), None)
     return recorded, channels_of(onnx_kernels.kernels(model.graph))
 
