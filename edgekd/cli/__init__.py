@@ -3,7 +3,9 @@
 import os
 import signal
 import sys
+import traceback
 from types import FrameType
+from typing import NoReturn
 
 import click
 
@@ -12,6 +14,9 @@ from edgekd.errors import EdgekdError, printable
 from edgekd.storage import in_words
 
 PACKAGE = "edgekd.cli"
+
+UNFORESEEN = 70
+"""Exit status of an error that nobody foresaw, as EX_SOFTWARE of sysexits.h."""
 
 
 class Verbs(click.Group):
@@ -40,7 +45,7 @@ def edgekd() -> None:
     """Distil a teacher into a small student, export it to TFLite and ONNX, prove and measure the files.
 
     Start with `edgekd run quickstart`. Exit status: 0 done, 1 a gate failed, 2 bad input or usage, 3
-    inconclusive, 130 or 143 stopped by a signal after saving.
+    inconclusive, 70 a mistake in edgekd itself, 130 or 143 stopped by a signal after saving.
     """
 
 
@@ -66,9 +71,7 @@ def main() -> None:
         click.echo(f"edgekd: stopped by {received.name}.", err=True)
         sys.exit(128 + received)
     except EdgekdError as error:
-        if state["debug"]:
-            raise
-        click.echo(f"edgekd: {printable(' '.join(str(error).split()))}", err=True)
+        _say(error, printable(" ".join(str(error).split())), debug=state["debug"])
         sys.exit(error.exit_code)
     except BrokenPipeError:
         # The reader of our output, such as `head`, has left; Python must not complain when it flushes.
@@ -76,9 +79,26 @@ def main() -> None:
         sys.exit(141)
     except OSError as error:
         problem = in_words(error)
-        if state["debug"] or problem is None:
-            raise
-        click.echo(f"edgekd: {problem}", err=True)
+        if problem is None:
+            _unforeseen(error)
+        _say(error, problem, debug=state["debug"])
         sys.exit(2)
+    except Exception as error:
+        _unforeseen(error)  # Python's own status for it is 1, which says that a gate failed
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _say(error: Exception, message: str, *, debug: bool) -> None:
+    if debug:
+        traceback.print_exception(error)
+    else:
+        click.echo(f"edgekd: {message}", err=True)
+
+
+def _unforeseen(error: Exception) -> NoReturn:
+    traceback.print_exception(error)
+    click.echo(
+        "edgekd: this is a mistake in edgekd, not in your input: please report it with the lines above.", err=True
+    )
+    sys.exit(UNFORESEEN)

@@ -1,11 +1,14 @@
 """How much two computations of one network may differ, derived from the number format."""
 
 import dataclasses
+import math
+import numbers
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from edgekd.errors import NonFiniteError, ShapeError
+from edgekd.errors import NonFiniteError, RecipeError, ShapeError
 from edgekd.verify.activations import Activation
 from edgekd.verify.identity import Likeness
 from edgekd.verify.records import FLOAT16, FLOAT32, INTEGER, Tolerance
@@ -51,6 +54,9 @@ class Limits:
         or the measured values.
       only_these_samples: whether a mismatch fraction above the limit fails as it is, since nothing is to be said of
         other samples; else it is inconclusive where too few values were compared to tell.
+
+    Raises:
+      RecipeError: a limit that nothing could fail, or everything: NaN, infinity, below 0, a fraction above 1.
     """
 
     epsilons: float | None = None
@@ -63,6 +69,28 @@ class Limits:
     expect: str = "auto"
     by_interval: bool = False
     only_these_samples: bool = False
+
+    def __post_init__(self) -> None:
+        for name, (low, high) in _RANGES.items():
+            value = getattr(self, name)
+            if value is None:
+                continue
+            number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+            if not (number and math.isfinite(value) and low <= value <= high):
+                least = "" if math.isinf(low) else f" of {low:g} or more" if math.isinf(high) else f" from {low:g} to 1"
+                raise RecipeError(f"{name} is {value!r}: expected a finite number{least}.")
+
+
+_RANGES: Mapping[str, tuple[float, float]] = {
+    "epsilons": (0, math.inf),
+    "max_abs": (0, math.inf),
+    "max_lsb": (0, math.inf),
+    "max_mismatch": (0, 1),
+    "min_sqnr_db": (-math.inf, math.inf),
+    "max_accuracy_drop": (0, 1),
+    "min_agreement": (0, 1),
+}
+"""What each of `Limits` may be."""
 
 
 def derive(

@@ -16,7 +16,7 @@ import ruamel.yaml
 from click.testing import CliRunner
 
 from edgekd import api, architectures, cli, recipe, registry, storage
-from edgekd.errors import EdgekdError, RecipeError
+from edgekd.errors import EdgekdError
 from edgekd.pipeline import RunResult
 from edgekd.pipeline.folder import StageRecord
 from edgekd.records import Summary
@@ -218,8 +218,24 @@ def test_a_damaged_file_is_said_in_words_for_people(
 
 
 def test_debug_shows_the_traceback(edgekd_command: Command) -> None:
-    with pytest.raises(RecipeError):
-        edgekd_command("run", "quickstrat", "--debug")
+    result = edgekd_command("run", "quickstrat", "--debug")
+    assert result.status == 2
+    assert result.err.startswith("Traceback")
+    assert "RecipeError: unknown recipe" in result.err
+
+
+def test_an_unforeseen_error_has_another_status_than_a_gate_that_failed(
+    edgekd_command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("nobody thought of it")
+
+    monkeypatch.setattr("edgekd.registry.load", broken)
+    result = edgekd_command("list", "losses")
+    assert result.status == 70
+    assert result.err.startswith("Traceback")
+    assert "ZeroDivisionError: nobody thought of it" in result.err
+    assert result.err.splitlines()[-1].startswith("edgekd: this is a mistake in edgekd, not in your input")
 
 
 @pytest.mark.parametrize(

@@ -161,6 +161,8 @@ def test_open_sizes_ranges_and_seeds_are_options(edgekd_command, linear):
             "--range 'image=low:high' is not of the form INPUT=LOW:HIGH",
         ),
         (["a.onnx", "a.onnx", "--shape", "image=1xx3"], "--shape 'image=1xx3' is not of the form"),
+        (["a.onnx", "a.onnx", "--max-abs", "nan"], "max_abs is nan: expected a finite number of 0 or more"),
+        (["a.onnx", "a.onnx", "--epsilons", "inf"], "epsilons is inf"),
         (["a.onnx", "a.onnx", "--runtime", "litret"], "unknown runtime 'litret'"),
         (["a.onnx", "a.onnx", "--data", "empty.npz"], "are empty: nothing can be compared"),
         (["a.onnx", "a.onnx", "--data", "absent.npz"], "absent.npz"),

@@ -96,7 +96,7 @@ def test_a_file_that_is_damaged_is_one_error(suffix, tmp_path):
     path = tmp_path / f"damaged{suffix}"
     path.write_bytes(b"\x08\xff\xff\xff" * 9)
     for read in (arithmetic_of, identity_of):
-        with pytest.raises(ModelError, match="is damaged|is not a TFLite model"):
+        with pytest.raises(ModelError, match=r"is damaged|is not a TFLite model"):
             read(path)
 
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from edgekd.errors import NonFiniteError, ShapeError
-from edgekd.verify.tolerances import float_tolerance
+from edgekd.errors import NonFiniteError, RecipeError, ShapeError
+from edgekd.verify.tolerances import Limits, float_tolerance
 
 
 def test_tolerance_is_epsilons_of_the_largest_output():
@@ -33,3 +33,30 @@ def test_no_tolerance_comes_from_zeros_or_nan(reference):
 def test_no_tolerance_comes_from_nothing():
     with pytest.raises(ShapeError, match="empty"):
         float_tolerance(np.zeros(0))
+
+
+@pytest.mark.parametrize(
+    ("limits", "expected"),
+    [
+        *(
+            ({name: np.nan}, "nan: expected a finite number of 0 or more")
+            for name in ("epsilons", "max_abs", "max_lsb")
+        ),
+        ({"max_abs": np.inf}, "max_abs is inf"),
+        ({"epsilons": -1.0}, "epsilons is -1.0"),
+        ({"max_mismatch": np.nan}, "max_mismatch is nan: expected a finite number from 0 to 1"),
+        ({"max_accuracy_drop": 5}, "max_accuracy_drop is 5"),
+        ({"min_agreement": -3}, "min_agreement is -3"),
+        ({"min_agreement": np.nan}, "min_agreement is nan"),
+        ({"min_sqnr_db": -np.inf}, r"min_sqnr_db is -inf: expected a finite number\."),
+        ({"max_lsb": "1"}, "max_lsb is '1'"),
+        ({"max_lsb": True}, "max_lsb is True"),
+    ],
+)
+def test_limits_that_nothing_could_fail_are_refused(limits, expected):
+    with pytest.raises(RecipeError, match=expected):
+        Limits(**limits)
+
+
+def test_limits_at_their_ends_are_limits():
+    Limits(epsilons=0, max_abs=0.0, max_lsb=np.float32(2), max_mismatch=1, min_sqnr_db=-3, min_agreement=0)
