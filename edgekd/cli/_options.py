@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from edgekd.errors import printable, unknown_name
 
@@ -25,6 +26,16 @@ class Choice(click.Choice):  # type: ignore[type-arg]
     def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:  # noqa: ARG002
         """Returns the message that names the choices."""
         return unknown_name("choice", value, map(str, self.choices))
+
+
+def given(context: click.Context) -> dict[str, str]:
+    """Returns the options that stand on the command line: {name of the parameter: option}."""
+    return {
+        str(each.name): each.opts[-1]
+        for each in context.command.params
+        if isinstance(each, click.Option)
+        and context.get_parameter_source(str(each.name)) is ParameterSource.COMMANDLINE
+    }
 
 
 def debug_option(function: Function) -> Function:

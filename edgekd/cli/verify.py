@@ -1,5 +1,6 @@
 """edgekd verify: is the exported file still the model that was trained?"""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,9 @@ from edgekd.cli import _options
 
 if TYPE_CHECKING:  # --help must not wait for it
     from edgekd.verify.records import Verification
+
+
+_OF_STAGES = frozenset({"stages", "runtimes", "as_json", "debug"})
 
 
 @click.command("verify")
@@ -153,15 +157,20 @@ def command(
     """
     if plot is not None and not layers:
         raise click.UsageError("--plot draws what --layers finds: give both.")
+    given = _options.given(click.get_current_context())
     if stages is not None:
         if reference is not None or layers:
             raise click.UsageError("--stages RUN takes the models of the run: give no others.")
+        for name, option in given.items():
+            if name not in _OF_STAGES:
+                raise click.UsageError(f"--stages RUN takes the data and limits of the run: leave out {option}.")
         _stages(stages, runtimes, as_json)
         return
     if reference is None or not (candidates or matrix):
         raise click.UsageError(
             "give a REFERENCE and at least one of CANDIDATES, one file with --matrix --runtime all, or --stages RUN."
         )
+    _require_used(given, data)
     from edgekd.cli import _verification
     from edgekd.pipeline.verification import verify_models
     from edgekd.verify.tolerances import Limits
@@ -196,6 +205,19 @@ def command(
         _verification.print_outcome(found)
     if found.status != "passed":
         raise SystemExit(_options.STATUS[found.status])
+
+
+def _require_used(given: Mapping[str, str], data: str | None) -> None:
+    """Raises where an option was given that nothing here would look at."""
+    for name in ("ranges", "shapes", "seed"):
+        if data is not None and name in given:
+            raise click.UsageError(f"{given[name]} is for made-up samples, and --data gives real ones: leave it out.")
+    named = data is not None and Path(data).suffix.lower() != ".npz" and not Path(data).is_dir()
+    for name in ("options", "split"):
+        if not named and name in given:
+            raise click.UsageError(f"{given[name]} is for a dataset by name, such as --data embedded: leave it out.")
+    if "layer_samples" in given and "layers" not in given:
+        raise click.UsageError("--layer-samples is for --layers: give both.")
 
 
 def _stages(run: Path, runtimes: tuple[str, ...], as_json: bool) -> None:

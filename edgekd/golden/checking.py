@@ -16,11 +16,12 @@ from edgekd.golden import comparing, recording
 from edgekd.golden.causes import causes, differences
 from edgekd.golden.records import ConversionCheck, Finding, Golden, Was
 from edgekd.pipeline import verification
-from edgekd.records import Interval
+from edgekd.records import Interval, TensorSpec
 from edgekd.runtime import predict_arrays
 from edgekd.runtime.selection import split_choice
 from edgekd.teachers.runnable import open_runnable
 from edgekd.verify import comparing as comparing_models
+from edgekd.verify import judging
 from edgekd.verify import metrics as measures
 from edgekd.verify import samples as sampling
 from edgekd.verify.comparing import Subject
@@ -102,6 +103,8 @@ def check_conversion(
     )
     if data is not None and seeded is not None:
         raise RecipeError("data and a number of seeded samples were given: choose one of them.")
+    if data is not None and (ranges or shapes):
+        raise RecipeError("ranges and shapes are those of seeded samples, and data was given: leave them out.")
     golden = Path(golden)
     limits = dataclasses.replace(_limits(golden_limits, _OF_GOLDEN), expect="same")
     compared = _limits(reference_limits, _OF_REFERENCE)
@@ -120,8 +123,6 @@ def check_conversion(
             shapes=shapes,
             limits=dataclasses.replace(compared, max_accuracy_drop=max_accuracy_drop, min_agreement=min_agreement),
         )
-        if max_accuracy_drop is not None and not verified.labelled:
-            raise RecipeError("max_accuracy_drop needs labelled data: give `data`, or only min_agreement.")
     now = _record(str(model), given, before, verified)
 
     was, findings = _against_golden(
@@ -249,7 +250,7 @@ def _record(model: str, given: _Given, before: Golden | None, verified: Verifica
         arrays=[each[:KEPT_SAMPLES] for each in arrays],
         run_on=recording.inputs_of(kept, seed=given.seed).model_copy(update={"ranges": ranges}),
         runtime_name=opened.runtime,
-        metrics=_metrics(samples, arrays, verified),
+        metrics=_metrics(samples, runner.outputs, arrays, verified),
     )
 
 
@@ -266,10 +267,14 @@ def _samples(subject: Subject, given: _Given, before: Golden | None) -> tuple[Sa
     return samples, {spec.name: sampling.range_of(spec, ranges)[:2] for spec in inputs}
 
 
-def _metrics(samples: Samples, arrays: Sequence[Any], verified: Verification | None) -> dict[str, float]:
+def _metrics(
+    samples: Samples, outputs: Sequence[TensorSpec], arrays: Sequence[Any], verified: Verification | None
+) -> dict[str, float]:
     """Returns the fractions that a record keeps; none where there is nothing to compare classes with."""
     found: dict[str, float] = {}
     if samples.labels is not None and len(arrays) == 1 and arrays[0].ndim == 2 and arrays[0].shape[1] > 1:
+        name = outputs[0].name
+        judging.require_classes(samples.labels, arrays[0].shape[1], output=name, dataset=samples.name)
         found["accuracy"] = measures.accuracy(arrays[0].argmax(axis=-1), samples.labels)
     if verified is not None and verified.comparisons[0].agreement is not None:
         found["agreement"] = verified.comparisons[0].agreement.value

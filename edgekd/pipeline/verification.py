@@ -52,6 +52,9 @@ def verify_models(
     """Returns whether each candidate is its reference; see `edgekd.verify_models`, which has the same arguments."""
     if data is not None and seeded is not None:
         raise RecipeError("data and a number of seeded samples were given: choose one of them.")
+    if data is not None and (ranges or shapes):
+        raise RecipeError("ranges and shapes are those of seeded samples, and data was given: leave them out.")
+    _require_used(runtimes, (reference, *candidates) if matrix else candidates)
     sources = _sources(reference, candidates, runtimes, matrix=matrix)
     if signature is not None and not any(_has_signatures(source) for source, _ in sources):
         raise RecipeError(f"signature {signature!r} was chosen, but no model is a TFLite file or a SavedModel.")
@@ -122,6 +125,24 @@ def _in_runtimes(source: Any, runtimes: Sequence[str]) -> list[Any]:
     else:
         able = [name for name in runtimes if name not in known or path.suffix.lower() in known[name].suffixes]
     return [f"{path}@{name}" for name in able] or [source]
+
+
+def _require_used(runtimes: Sequence[str], sources: Sequence[Any]) -> None:
+    """Raises where a runtime was chosen that none of the files is run in."""
+    suffixes = set()
+    for source in sources:
+        if isinstance(source, str | Path):
+            path, chosen = split_choice(str(source))
+            suffixes |= {path.suffix.lower()} & _EXPORTED if chosen is None else set()
+    known = variants()
+    for name in runtimes:
+        if suffixes and (name not in known or suffixes & set(known[name].suffixes)):
+            continue  # a name that is not known is told when a file is opened
+        opens = ", ".join(known[name].suffixes) if name in known else " and ".join(sorted(_EXPORTED))
+        raise RecipeError(
+            f"runtime {name!r} was chosen, and nothing would be run in it: it opens {opens} files, and no candidate is "
+            "one without an @RUNTIME of its own. Leave it out, or choose another."
+        )
 
 
 def _name(source: Any) -> str:

@@ -4,6 +4,8 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
+import numpy as np
+
 from edgekd.errors import ModelError, RecipeError, ShapeError, unknown_name
 from edgekd.runtime import Runner, predict_arrays
 from edgekd.runtime.preprocessing import raw_range
@@ -11,7 +13,7 @@ from edgekd.verify import matching
 from edgekd.verify.arithmetic import Arithmetic
 from edgekd.verify.identity import Identity
 from edgekd.verify.judging import Answers, Output, judge
-from edgekd.verify.records import ModelUse, Verification, worst
+from edgekd.verify.records import INTEGER, ModelUse, Verification, worst
 from edgekd.verify.samples import Samples
 from edgekd.verify.tolerances import Limits
 
@@ -64,7 +66,7 @@ def verify(
 
     Raises:
       ShapeError: fewer than two models, models that do not fit together, or samples that do not fit them.
-      RecipeError: an unknown expectation, or names in `paired` that no model has.
+      RecipeError: an unknown expectation, limits that would judge nothing here, or names in `paired` that no model has.
       ModelError: a model could not be run.
     """
     limits = limits or Limits()
@@ -74,6 +76,7 @@ def verify(
         raise RecipeError(unknown_name("expectation", limits.expect, EXPECTED))
     if reset_every < 1:
         raise RecipeError(f"a state can be reset every 1 or more samples, not every {reset_every}.")
+    _require_judged(subjects, samples, limits)
     _require_names(subjects, paired)
     given = {name: other for name, other in paired.items() if name in _names(subjects[0], "outputs")}
     for subject in subjects[1:]:  # before anything is run
@@ -183,6 +186,29 @@ def _answers(subject: Subject, found: Sequence[object]) -> Answers:
 
 def _names(subject: Subject, what: str) -> list[str]:
     return [spec.name for spec in (subject.runner.inputs if what == "inputs" else subject.runner.outputs)]
+
+
+def _require_judged(subjects: Sequence[Subject], samples: Samples, limits: Limits) -> None:
+    """Raises where a limit was given that nothing here would be held to."""
+    if samples.labels is None:
+        if limits.max_accuracy_drop is not None:
+            raise RecipeError(
+                f"max_accuracy_drop needs labelled data, and {samples.name} have no labels: give data with labels, or "
+                "judge by min_agreement."
+            )
+        if limits.by_interval and limits.min_agreement is None:
+            raise RecipeError(
+                f"by_interval judges accuracy and agreement, and nothing asks for them: {samples.name} have no labels "
+                "and min_agreement was not given."
+            )
+    outputs = [spec for each in subjects for spec in each.runner.outputs]
+    integers = any(each.arithmetic.kind == INTEGER or each.arithmetic.steps for each in subjects)
+    integers = integers or any(spec.scale is not None for spec in outputs)
+    exact = any(np.dtype(spec.dtype).kind in "iub" for spec in outputs)
+    for name in ("max_lsb", "max_mismatch"):
+        used = integers or (name == "max_mismatch" and exact)
+        if getattr(limits, name) is not None and not used:
+            raise RecipeError(f"{name} is for models that compute in integers, and none here does: use max_abs.")
 
 
 def _require_names(subjects: Sequence[Subject], paired: Mapping[str, str]) -> None:

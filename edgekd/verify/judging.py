@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from edgekd.errors import ShapeError, unknown_name
+from edgekd.errors import DataError, ShapeError, unknown_name
 from edgekd.records import Comparison, Gate, Interval, OutputError
 from edgekd.verify import activations, gates, identity, matching, metrics, tolerances
 from edgekd.verify.activations import Activation
@@ -85,6 +85,7 @@ def judge(
 
     Raises:
       ShapeError: different numbers of outputs or different shapes, no samples, or labels where no output gives classes.
+      DataError: labels that are no classes of the output.
       ModelError: an output that is named and not there.
     """
     limits = limits or Limits()
@@ -97,6 +98,8 @@ def judge(
     for first, second in pairs:
         _require_one_shape(first, second, models)
     by_class = _class_output(pairs, classes, labels, reference.label)
+    if by_class is not None and labels is not None:
+        require_classes(labels, pairs[by_class][0].values.shape[1], output=pairs[by_class][0].name, dataset=dataset)
     found = [
         _judge_output(
             first,
@@ -131,6 +134,26 @@ def judge(
         verdicts=verdicts,
         gates=judged,
     )
+
+
+def require_classes(labels: Array, classes: int, *, output: str, dataset: str) -> None:
+    """Raises where labels are none of the classes that an output tells apart.
+
+    Args:
+      labels: [samples] integers.
+      classes: how many there are.
+      output: its name.
+      dataset: what to call the samples.
+
+    Raises:
+      DataError: a label is below 0, or not below `classes`.
+    """
+    wrong = labels[(labels < 0) | (labels >= classes)]
+    if wrong.size:
+        raise DataError(
+            f"{wrong.size} of {labels.size} labels of {dataset} are no class of output {output!r}, such as {wrong[0]}: "
+            f"it tells {classes} apart, 0 to {classes - 1}. Number the labels so, or give samples without them."
+        )
 
 
 def _require_one_shape(first: Output, second: Output, models: tuple[str, str]) -> None:

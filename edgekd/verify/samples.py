@@ -11,7 +11,7 @@ import numpy as np
 
 from edgekd import data
 from edgekd.data.arrays import read_npz
-from edgekd.data.dataset import Split, as_float32
+from edgekd.data.dataset import UNLABELLED, Split, as_float32
 from edgekd.data.sources import image_folder
 from edgekd.errors import DataError, RecipeError, ShapeError, unknown_name
 from edgekd.records import TensorSpec
@@ -93,7 +93,7 @@ def seeded_samples(
 
 
 def split_samples(split: Split, inputs: Sequence[TensorSpec], *, name: str) -> Samples:
-    """Returns the samples of a dataset's split, with their labels, for a model with one input.
+    """Returns the samples of a dataset's split, with their labels unless it has none, for a model with one input.
 
     Raises:
       ShapeError: the model has several inputs.
@@ -102,7 +102,7 @@ def split_samples(split: Split, inputs: Sequence[TensorSpec], *, name: str) -> S
     images, labels = split.read(np.arange(len(split)))
     pixels = split.images.dtype == np.uint8
     origin = "pixel / 255" if pixels else "as stored"
-    known = labels if (labels >= 0).all() else None
+    known = None if (labels == UNLABELLED).all() else labels
     return Samples((images,), known, name, seeded=False, inputs=(_described(spec.name, images, origin=origin),))
 
 

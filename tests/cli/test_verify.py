@@ -167,6 +167,18 @@ def test_open_sizes_ranges_and_seeds_are_options(edgekd_command, linear):
         (["a.onnx", "a.onnx", "--data", "empty.npz"], "are empty: nothing can be compared"),
         (["a.onnx", "a.onnx", "--data", "absent.npz"], "absent.npz"),
         (["a.onnx", "--stages", "runs/x"], "--stages RUN takes the models of the run"),
+        (["--stages", "runs/x", "--max-abs", "1"], "takes the data and limits of the run: leave out --max-abs"),
+        (["a.onnx", "a.onnx", "--data", "some.npz", "--seed", "1"], "--seed is for made-up samples"),
+        (["a.onnx", "a.onnx", "--data", "some.npz", "--range", "image=0:1"], "--range is for made-up samples"),
+        (["a.onnx", "a.onnx", "--data", "some.npz", "--split", "test"], "--split is for a dataset by name"),
+        (["a.onnx", "a.onnx", "--set", "size=3"], "--set is for a dataset by name"),
+        (["a.onnx", "a.onnx", "--layer-samples", "3"], "--layer-samples is for --layers"),
+        (["a.onnx", "a.onnx", "--max-accuracy-drop", "0"], "max_accuracy_drop needs labelled data, and 64 seeded"),
+        (["a.onnx", "a.onnx", "--by-interval"], "by_interval judges accuracy and agreement, and nothing asks"),
+        (["a.onnx", "a.onnx", "--max-lsb", "1"], "max_lsb is for models that compute in integers"),
+        (["a.onnx", "a.onnx", "--runtime", "litert"], "nothing would be run in it: it opens .tflite files"),
+        (["a.onnx", "a.onnx@onnxruntime", "--runtime", "all"], "one without an @RUNTIME of its own"),
+        (["a.onnx", "a.onnx", "--data", "some.npz"], "3 of 4 labels of some.npz are no class of output 'logits'"),
         (["--stages", "."], "holds no finished run"),
         (["wide.onnx", "a.onnx"], "only models with the same output"),
     ],
@@ -174,6 +186,7 @@ def test_open_sizes_ranges_and_seeds_are_options(edgekd_command, linear):
 def test_a_mistake_ends_with_status_2(edgekd_command, models, linear, tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
     np.savez("empty.npz", image=np.zeros((0, 3), np.float32))
+    np.savez("some.npz", image=np.ones((4, 3), np.float32), labels=[99, 1, -1, 2])
     if "wide.onnx" in arguments:
         model = onnx.load(models[0])
         model.graph.output.append(onnx.helper.make_tensor_value_info("weights", onnx.TensorProto.FLOAT, [3, 2]))

@@ -262,6 +262,9 @@ def test_nan_from_a_file_is_a_failure_not_an_error(linear):
         ({"expect": "sam"}, RecipeError, "Did you mean 'same'"),
         ({"max_drop": 1}, RecipeError, "unknown limit 'max_drop'"),
         ({"shapes": {"image": (1, 8, 8, 2)}}, ShapeError, "cannot be"),
+        ({"max_accuracy_drop": 0.0}, RecipeError, "needs labelled data, and 64 seeded samples"),
+        ({"data": "data.npz", "ranges": {"image": (0, 1)}}, RecipeError, "are those of seeded samples"),
+        ({"runtimes": ["litert"]}, RecipeError, "nothing would be run in it"),
     ],
 )
 def test_a_mistake_is_an_error_that_says_what_to_do(kinds, change, error, message):

@@ -135,5 +135,7 @@ def test_a_split_comes_with_its_labels():
     found = split_samples(split, [IMAGE], name="test")
     assert found.arrays[0].max() == 1
     np.testing.assert_array_equal(found.labels, [1, 0])
-    unlabelled = Split(split.images, np.array([1, -1]))
+    unlabelled = Split(split.images, np.array([-1, -1]))
     assert split_samples(unlabelled, [IMAGE], name="test").labels is None
+    partly = Split(split.images, np.array([1, -1]))
+    np.testing.assert_array_equal(split_samples(partly, [IMAGE], name="test").labels, [1, -1], "for judging to refuse")
