@@ -12,7 +12,7 @@ _MOST = 5  # lines of one kind
 def causes(golden: Golden, now: Golden) -> tuple[str, ...]:
     """Returns what changed between two records, the likeliest cause of other outputs first."""
     if golden.sha256 == now.sha256:
-        return (_surroundings(golden, now),)
+        return tuple(_data(golden, now)) or (_surroundings(golden, now),)
     found = [
         *_operators(golden, now),
         *_listed(_scales(golden, now)),
@@ -20,6 +20,7 @@ def causes(golden: Golden, now: Golden) -> tuple[str, ...]:
     ]
     if golden.environment != now.environment:
         found.append(f"besides: {_environments(golden, now)}")
+    found += [f"besides: {each}" for each in _data(golden, now)]
     return tuple(found) or (
         "operators, scales and weights are as they were: their order, wiring or settings changed. `edgekd diff OLD "
         "NEW` tells, with the older file from version control",
@@ -62,12 +63,33 @@ def paired_constants(before: Sequence[Constant], after: Sequence[Constant]) -> l
     return pairs
 
 
+def unpaired_constants(before: Sequence[Constant], after: Sequence[Constant]) -> tuple[list[Constant], list[Constant]]:
+    """Returns the constants that only the older record has, and those that only the newer one has."""
+    pairs = paired_constants(before, after)
+    paired = {id(first) for first, _ in pairs}, {id(second) for _, second in pairs}
+    return [each for each in before if id(each) not in paired[0]], [each for each in after if id(each) not in paired[1]]
+
+
+def has_other_labels(golden: Golden, now: Golden) -> bool:
+    """Returns whether both records are of labelled samples whose labels differ."""
+    labels = golden.run_on.labels_sha256, now.run_on.labels_sha256
+    return None not in labels and labels[0] != labels[1]
+
+
+def _data(golden: Golden, now: Golden) -> list[str]:
+    if golden.run_on.sha256 != now.run_on.sha256:
+        return [f"the samples are other ones: {golden.run_on.name} -> {now.run_on.name}"]
+    return [f"the samples are as they were, and their labels changed: {now.run_on.name}"] * has_other_labels(
+        golden, now
+    )
+
+
 def _surroundings(golden: Golden, now: Golden) -> str:
     if golden.environment != now.environment:
         return f"the file's bytes are as they were: {_environments(golden, now)}"
     return (
-        "the file's bytes, the runtime's version and the kind of machine are as they were: another processor, other "
-        "data or other options"
+        "the file's bytes, the runtime's version and the kind of machine are as they were: another processor or "
+        "other options"
     )
 
 
@@ -101,7 +123,9 @@ def _scales(golden: Golden, now: Golden) -> list[str]:
 
 
 def _weights(golden: Golden, now: Golden) -> list[str]:
-    found = []
+    gone, new = unpaired_constants(golden.constants, now.constants)
+    found = [f"weights {each.name} of {each.operator} were removed" for each in gone]
+    found += [f"weights {each.name} of {each.operator} were added" for each in new]
     for before, after in paired_constants(golden.constants, now.constants):
         changes = []
         if before.dtype != after.dtype:

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from edgekd import bench
+from edgekd import bench, storage
 from edgekd.bench import stats
 from edgekd.bench.samples import RawSamples
 from edgekd.diff import diff_models
@@ -34,6 +34,13 @@ KEPT_SAMPLES = 32
 MAX_SIZE_GROWTH = 0.01
 
 _EXPORTED = (".tflite", ".onnx")
+# By runtime that a file may name: the settings with which latency is measured in it.
+_MEASURED: Mapping[str | None, dict[str, Any]] = {
+    None: {},
+    "litert": {},
+    "litert_builtin": {"delegate": "none"},
+    "onnxruntime": {},
+}
 
 
 def check_conversion(
@@ -74,8 +81,9 @@ def check_conversion(
       min_agreement: the least fraction of samples with the same class as the reference's.
       max_size_bytes: of the file.
       max_size_growth: the fraction by which it may be larger than its golden record says.
-      max_latency_ratio: the file's latency divided by the baseline's, both measured now, interleaved. Where the limit
-        lies inside the 95 % interval, the finding is inconclusive.
+      max_latency_ratio: the file's latency divided by the baseline's, both measured now, interleaved, in the runtime
+        that the file names (LiteRT with or without its delegate, ONNX Runtime). Where the limit lies inside the 95 %
+        interval, the finding is inconclusive.
       baseline: a .tflite or .onnx file; where something changed and it is of the same format, it is also told in what
         the file differs from it.
       golden_limits: `epsilons`, `max_abs`, `max_lsb`, `max_mismatch` of outputs against the golden ones, see
@@ -90,7 +98,7 @@ def check_conversion(
       NonFiniteError: NaN or infinite outputs.
       StorageError: a file that is missing, or a golden record that is damaged.
     """
-    path, _ = split_choice(str(model))
+    path, chosen = split_choice(str(model))
     if path.suffix.lower() not in _EXPORTED:
         raise ModelError(f"{str(model)!r} is no exported file: expected one that ends in {' or '.join(_EXPORTED)}.")
     _require_budgets(
@@ -105,6 +113,12 @@ def check_conversion(
         raise RecipeError("data and a number of seeded samples were given: choose one of them.")
     if data is not None and (ranges or shapes):
         raise RecipeError("ranges and shapes are those of seeded samples, and data was given: leave them out.")
+    settings = dict(bench_settings)
+    if baseline is not None:
+        baseline, of_baseline = split_choice(str(baseline))
+        storage.require_file(baseline, "baseline")
+        if max_latency_ratio is not None:
+            settings |= _bench_runtime(chosen, of_baseline, settings)
     golden = Path(golden)
     limits = dataclasses.replace(_limits(golden_limits, _OF_GOLDEN), expect="same")
     compared = _limits(reference_limits, _OF_REFERENCE)
@@ -126,19 +140,21 @@ def check_conversion(
     now = _record(str(model), given, before, verified)
 
     was, findings = _against_golden(
-        golden, before, now, unreadable, limits=limits, max_size_growth=max_size_growth, regenerate=regenerate
+        golden.name, before, now, unreadable, limits=limits, max_size_growth=max_size_growth, regenerate=regenerate
     )
     because: tuple[str, ...] = ()
     if before is not None and worst([each.status for each in findings]) != "passed":
         because = causes(before, now)
-        if baseline is not None and Path(baseline).suffix.lower() == path.suffix.lower():
-            because += differences(diff_models(Path(baseline), path))
+        if baseline is not None and baseline.suffix.lower() == path.suffix.lower():
+            because += differences(diff_models(baseline, path))
     if max_size_bytes is not None:
         findings.append(_size(now.size_bytes, max_size_bytes))
     if verified is not None:
         findings += _against_reference(verified)
     if max_latency_ratio is not None and baseline is not None:
-        findings.append(_latency(path, Path(baseline), max_latency_ratio, bench_settings))
+        findings.append(_latency(path, baseline, max_latency_ratio, settings))
+    if was != "compared":  # last: what ended in an error has told nobody to look at the record
+        now.write(golden)
     return ConversionCheck(
         file=Path(str(model)).name,
         golden=str(golden),
@@ -192,6 +208,34 @@ def _require_budgets(
         raise RecipeError("bench_settings are for max_latency_ratio, which was not given.")
 
 
+def _bench_runtime(chosen: str | None, of_baseline: str | None, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the settings with which both files are measured in the runtime that was chosen for them.
+
+    Args:
+      chosen: of the file, None without an @RUNTIME.
+      of_baseline: of the baseline, likewise.
+      settings: that were given.
+
+    Raises:
+      RecipeError: two runtimes, or one that latency is not measured in.
+    """
+    if of_baseline is not None and of_baseline != chosen:
+        raise RecipeError(
+            f"the baseline is to be measured in {of_baseline!r} and the file in {chosen or 'its default runtime'!r}: "
+            "latencies are compared in one runtime. Give both the same @RUNTIME, or only the file."
+        )
+    if chosen not in _MEASURED:
+        known = ", ".join(repr(name) for name in _MEASURED if name is not None)
+        raise RecipeError(
+            f"max_latency_ratio cannot measure in {chosen!r}: it measures in {known}. Check latency in a test of its "
+            "own, without @RUNTIME."
+        )
+    wanted = _MEASURED[chosen]
+    if wanted.keys() & settings.keys():
+        raise RecipeError(f"@{chosen} and bench_settings both choose a delegate: leave one of them out.")
+    return wanted
+
+
 def _read(golden: Path, *, regenerate: bool) -> tuple[Golden | None, str]:
     """Returns the record, or None where there is none, and why it cannot be read where it is to be replaced."""
     if not golden.exists():
@@ -208,7 +252,7 @@ def _read(golden: Path, *, regenerate: bool) -> tuple[Golden | None, str]:
 
 
 def _against_golden(
-    path: Path,
+    name: str,
     before: Golden | None,
     now: Golden,
     unreadable: str,
@@ -217,18 +261,16 @@ def _against_golden(
     max_size_growth: float,
     regenerate: bool,
 ) -> tuple[Was, list[Finding]]:
-    """Compares with the record, writes it where there is none or where it is to be, and says what became of it."""
+    """Compares with the record, and says what becomes of it: all but "compared" is to be written."""
     if before is None:
-        now.write(path)
         why = f"was damaged ({unreadable})" if unreadable else "did not exist"
-        message = f"{path.name} {why} and was written: look at it, commit it, and run the test again"
+        message = f"{name} {why} and was written: look at it, commit it, and run the test again"
         return "regenerated" if unreadable else "written", [_golden(message)]
     findings = list(comparing.compare(before, now, limits=limits, max_size_growth=max_size_growth))
     if not regenerate or before == now:
         return "compared", findings
-    now.write(path)
     if worst([each.status for each in findings]) != "passed":
-        findings.append(_golden(f"{path.name} was regenerated: review what changed, and commit it"))
+        findings.append(_golden(f"{name} was regenerated: review what changed, and commit it"))
     return "regenerated", findings
 
 
@@ -240,7 +282,6 @@ def _record(model: str, given: _Given, before: Golden | None, verified: Verifica
         samples, ranges = _samples(subject, given, before)
         arrays = predict_arrays(runner, samples.arrays)
     inspection, constants = recording.read(path)
-    kept = dataclasses.replace(samples, arrays=tuple(each[:KEPT_SAMPLES] for each in samples.arrays))
     return recording.record(
         inspection,
         constants,
@@ -248,7 +289,7 @@ def _record(model: str, given: _Given, before: Golden | None, verified: Verifica
         specs=runner.outputs,
         steps=opened.arithmetic.steps,
         arrays=[each[:KEPT_SAMPLES] for each in arrays],
-        run_on=recording.inputs_of(kept, seed=given.seed).model_copy(update={"ranges": ranges}),
+        run_on=recording.inputs_of(samples, seed=given.seed).model_copy(update={"ranges": ranges}),
         runtime_name=opened.runtime,
         metrics=_metrics(samples, runner.outputs, arrays, verified),
     )

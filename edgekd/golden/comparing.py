@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from edgekd.golden import recording
-from edgekd.golden.causes import paired_constants
+from edgekd.golden.causes import has_other_labels, paired_constants, unpaired_constants
 from edgekd.golden.records import Finding, Golden, Values
 from edgekd.records import TensorSpec
 from edgekd.verify import judging
@@ -35,7 +35,9 @@ def compare(golden: Golden, now: Golden, *, limits: Limits, max_size_growth: flo
         _interface(golden, now),
         _dtypes(golden, now),
         _operators(golden, now),
+        _constants(golden, now),
         _size(golden, now, max_size_growth),
+        *_labels(golden, now),
         *_outputs(golden, now, limits),
         *_metrics(golden, now),
     )
@@ -100,6 +102,14 @@ def _operators(golden: Golden, now: Golden) -> Finding:
     )
 
 
+def _constants(golden: Golden, now: Golden) -> Finding:
+    """Judges which constants there are; what is in them shows in the outputs."""
+    gone, new = unpaired_constants(golden.constants, now.constants)
+    wrong = [f"{each.name} of {each.operator} {list(each.shape)} was removed" for each in gone]
+    wrong += [f"{each.name} of {each.operator} {list(each.shape)} was added" for each in new]
+    return _finding("constants", wrong)
+
+
 def _size(golden: Golden, now: Golden, max_size_growth: float) -> Finding:
     growth = now.size_bytes / golden.size_bytes - 1
     if growth <= max_size_growth:
@@ -111,6 +121,12 @@ def _size(golden: Golden, now: Golden, max_size_growth: float) -> Finding:
             f"{100 * max_size_growth:+g} % is allowed"
         ],
     )
+
+
+def _labels(golden: Golden, now: Golden) -> Iterator[Finding]:
+    if has_other_labels(golden, now):
+        message = f"the labels of {now.run_on.name} are other ones than those that the record's accuracy is of"
+        yield Finding(kind="data", status="failed", message=message)
 
 
 def _outputs(golden: Golden, now: Golden, limits: Limits) -> Iterator[Finding]:
@@ -178,6 +194,8 @@ def _off(distance: Array, tolerance: Tolerance) -> Array:
 
 def _metrics(golden: Golden, now: Golden) -> Iterator[Finding]:
     """Judges fractions by what may flip: as many samples as outputs may be off, and at least one."""
+    if golden.run_on.sha256 != now.run_on.sha256 or has_other_labels(golden, now):
+        return  # which has failed: fractions of other samples say nothing
     before, after = (dict(record.metrics) for record in (golden, now))
     samples = before.pop("samples", 0.0), after.pop("samples", 0.0)
     for name, was in sorted(before.items()):

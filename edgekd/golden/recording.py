@@ -99,17 +99,22 @@ def record(
 
 
 def inputs_of(samples: Samples, *, seed: int) -> Inputs:
-    """Returns the identity of the samples that a file is run on."""
-    digest = hashlib.sha256()
-    for array in samples.arrays:
-        digest.update(f"{array.dtype.str} {array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
+    """Returns the identity of the samples that a file is run on, all of them, and of their labels."""
     return Inputs(
         name=samples.name,
         samples=len(samples.arrays[0]),
-        sha256=digest.hexdigest(),
+        sha256=_sha256(samples.arrays),
+        labels_sha256=None if samples.labels is None else _sha256([samples.labels]),
         seed=seed if samples.seeded else None,
     )
+
+
+def _sha256(arrays: Sequence[Array]) -> str:
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.dtype.str} {array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
 
 
 def answers(golden: Golden, label: str) -> Answers:

@@ -12,7 +12,7 @@ from edgekd.inspect import Signature
 from edgekd.records import Record, TensorSpec
 from edgekd.verify.records import Status
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Literal[1] = 1
 
 
 class Activation(Record):
@@ -42,14 +42,16 @@ class Constant(Record):
 
 
 class Inputs(Record):
-    """What the file was run on: `samples` of `name`, whose bytes have the hash `sha256`.
+    """What the file was run on: `samples` of `name`, whose bytes have the hash `sha256`, and their labels likewise.
 
+    They are all samples, also those whose outputs are not kept; accuracy and agreement are of all of them.
     `seed` and `ranges` (least and largest number of each input) are those of seeded samples.
     """
 
     name: str
     samples: int
     sha256: str
+    labels_sha256: str | None = None
     seed: int | None = None
     ranges: dict[str, tuple[float, float]] = pydantic.Field(default_factory=dict)
 
@@ -79,7 +81,7 @@ class Golden(Record):
     see `edgekd.verify.arithmetic`. `metrics` are fractions, of labelled data or of a comparison with a reference.
     """
 
-    schema_version: int = SCHEMA_VERSION
+    schema_version: Literal[1] = SCHEMA_VERSION
     file: str
     format: str
     sha256: str
@@ -109,7 +111,17 @@ class Finding(Record):
     """One thing that was looked at, and what came out."""
 
     kind: Literal[
-        "golden", "interface", "dtype", "operators", "size", "data", "outputs", "metrics", "reference", "latency"
+        "golden",
+        "interface",
+        "dtype",
+        "operators",
+        "constants",
+        "size",
+        "data",
+        "outputs",
+        "metrics",
+        "reference",
+        "latency",
     ]
     status: Status
     message: str

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgekd.errors import ModelError, NonFiniteError, RecipeError, StorageError
+from edgekd.errors import DataError, ModelError, NonFiniteError, RecipeError, StorageError
 from edgekd.golden.checking import check_conversion
 from edgekd.golden.records import Golden
 
 NAME = "classifier-float32.tflite"
+HERE = Path(__file__).parents[1] / "pytest_plugin" / "example" / "models" / NAME
 
 
 @pytest.fixture
@@ -127,13 +128,79 @@ def test_budgets_on_size_accuracy_and_agreement(
         ({"golden_limits": {"max_lsbs": 1}}, RecipeError, "Did you mean 'max_lsb'"),
         ({"bench_settings": {"processes": 3}}, RecipeError, "are for max_latency_ratio"),
         ({"data": "x.npz", "seeded": 3}, RecipeError, "choose one of them"),
+        ({"data": "x.npz", "ranges": {"window": (0, 1)}}, RecipeError, "are those of seeded samples"),
+        ({"max_latency_ratio": 2.0, "baseline": f"{HERE}@litert_builtin"}, RecipeError, "compared in one runtime"),
+        (
+            {"model": f"{HERE}@tflite_micro", "max_latency_ratio": 2.0, "baseline": HERE},
+            RecipeError,
+            "cannot measure in 'tflite_micro': it measures in 'litert', 'litert_builtin', 'onnxruntime'",
+        ),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(
     models: Path, golden: Path, options: dict[str, Any], error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
-        check_conversion(models / NAME, golden, **options)
+        check_conversion(**{"model": models / NAME, "golden": golden, **options})
+
+
+def test_a_check_that_ends_in_an_error_writes_no_record(models: Path, tmp_path: Path) -> None:
+    path = tmp_path / "record.json"
+    with pytest.raises(StorageError, match=r"absent\.onnx"):
+        check_conversion(models / NAME, path, baseline="absent.onnx", seeded=8)
+    bench = {"processes": 0}
+    with pytest.raises(RecipeError, match="processes"):  # told by what measures, which comes last
+        check_conversion(models / NAME, path, baseline=HERE, max_latency_ratio=2.0, bench_settings=bench, seeded=8)
+    assert not path.exists()
+
+
+def test_latency_is_measured_in_the_runtime_that_the_file_names(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, Any] = {}
+
+    def measure(files: Any, **settings: Any) -> None:
+        asked.update(settings, files=files)
+        raise ModelError("enough is known")
+
+    monkeypatch.setattr("edgekd.golden.checking.bench.measure", measure)
+    with pytest.raises(ModelError, match="enough is known"):
+        check_conversion(
+            f"{models / NAME}@litert_builtin",
+            tmp_path / "record.json",
+            baseline=models / "classifier-int8.tflite",
+            max_latency_ratio=2.0,
+            seeded=8,
+        )
+    assert asked["delegate"] == "none"
+    assert asked["files"] == [models / NAME, models / "classifier-int8.tflite"]
+
+
+def test_all_samples_and_their_labels_are_those_of_the_record(models: Path, tmp_path: Path, make: Any) -> None:
+    x = make["windows"]()[:40]
+    labels = make["activations"](make["kernels"](), x)[-1].argmax(axis=-1)
+    path, data = tmp_path / "record.json", tmp_path / "data.npz"
+    np.savez(data, x=x, y=labels)
+    assert not check_conversion(models / NAME, path, data=data)
+    assert Golden.read(path).run_on.samples == 40
+    np.savez(data, x=np.concatenate([x[:32], x[32:] + 0.5]), y=labels)  # only outputs of the first 32 are kept
+    found = check_conversion(models / NAME, path, data=data)
+    assert {each.kind for each in found.findings if each.status == "failed"} == {"data"}
+    assert found.causes == ("the samples are other ones: data.npz -> data.npz",)
+    np.savez(data, x=x, y=(labels + 1) % 3)
+    found = check_conversion(models / NAME, path, data=data)
+    assert {each.kind for each in found.findings if each.status == "failed"} == {"data"}
+    assert found.causes == ("the samples are as they were, and their labels changed: data.npz",)
+    np.savez(data, x=x, y=labels + 9)
+    with pytest.raises(DataError, match=r"40 of 40 labels of data\.npz are no class of output 'logits'"):
+        check_conversion(models / NAME, path, data=data)
+
+
+def test_records_of_another_schema_are_refused(models: Path, golden: Path) -> None:
+    document = json.loads(golden.read_text(encoding="utf-8"))
+    golden.write_text(json.dumps({**document, "schema_version": 99}), encoding="utf-8")
+    with pytest.raises(StorageError, match=r"is not a golden record .*schema_version"):
+        check_conversion(models / NAME, golden, seeded=8)
 
 
 def test_a_file_whose_outputs_are_not_finite_gets_no_record(make: dict[str, Any], tmp_path: Path) -> None:

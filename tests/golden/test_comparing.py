@@ -103,6 +103,16 @@ def test_operators_size_and_data(float_golden: Golden) -> None:
     assert set(failures(float_golden, float_golden.model_copy(update={"run_on": other}))) == {"data"}
 
 
+def test_constants_may_neither_come_nor_go(float_golden: Golden) -> None:
+    none = float_golden.model_copy(update={"constants": ()})
+    gone, new = failures(float_golden, none)["constants"], failures(none, float_golden)["constants"]
+    first, second = (each.name for each in float_golden.constants)
+    assert gone.message.startswith(f"{first} of FULLY_CONNECTED [16, 8] was removed; {second} of")
+    assert new.message.startswith(f"{first} of FULLY_CONNECTED [16, 8] was added; {second} of")
+    now = none.model_copy(update={"sha256": "other"})
+    assert causes(float_golden, now)[0] == f"weights {first} of FULLY_CONNECTED were removed"
+
+
 def test_metrics_may_fall_by_one_sample(float_golden: Golden) -> None:
     def with_accuracy(value: float) -> Golden:
         return float_golden.model_copy(update={"metrics": {"samples": 200.0, "accuracy": value}})

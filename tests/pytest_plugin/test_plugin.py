@@ -31,6 +31,9 @@ MORE_TESTS = """
         bench = {**BENCH, "processes": 1}
         conversion.check(FLOAT, baseline="models/classifier.onnx", max_latency_ratio=1e6, bench_settings=bench)
 
+    def test_misspelt(conversion):
+        conversion.check(FLOAT, max_size_byte=3000)
+
     @pytest.mark.parametrize("model", ["models/absent.tflite"])
     def test_no_such_file(conversion, model):
         conversion.check(model)
@@ -122,12 +125,14 @@ def test_slow_unknown_and_absent_files_never_pass(pytester: pytest.Pytester, exa
     for name in ("test_too_slow", "test_not_known"):
         (folder / f"{name}-classifier-float32.tflite.json").write_text(json.dumps(kept))
     result = pytester.runpytest_inprocess(*OPTIONS, "--edgekd-inconclusive", "skip", "-rs", "tests/test_more.py")
-    result.assert_outcomes(failed=2, skipped=1)
+    result.assert_outcomes(failed=3, skipped=1)
     text = result.stdout.str()
     assert "at most 1e-06 is allowed" in text
     assert "inconclusive, which is no pass" in text
     assert "1 processes are too few for an interval" in text
     assert "edgekd: model 'models/absent.tflite' does not exist" in text
+    assert "edgekd: unknown option 'max_size_byte'. Did you mean 'max_size_bytes'?" in text
+    assert "Traceback" not in text
     assert "During handling" not in text
     pytester.runpytest_inprocess(*OPTIONS, "tests/test_more.py::test_not_known").assert_outcomes(failed=1)
 
