@@ -253,16 +253,17 @@ class Latency(Record):
     """Percentiles of single-inference latency over all processes, in milliseconds (NumPy's linear definition).
 
     `interval` is the median of process medians with a t-interval on logarithms; None with fewer than three processes.
-    `p99` is None with fewer than 1000 timed runs.
+    `p99` is None with fewer than 1000 timed runs. Where a target gives no samples but statistics of each process, `p50`
+    is the median of process medians, and the other percentiles and the `scaled_mad` are None.
     """
 
     p50: float
-    p90: float
-    p95: float
+    p90: float | None
+    p95: float | None
     p99: float | None
     minimum: float
     mean: float
-    scaled_mad: float
+    scaled_mad: float | None
     interval: Interval | None = None
 
 
@@ -276,6 +277,7 @@ class Measurement(Record):
     in time. `minute_medians_ms` and `throttled` belong to a sustained one; `throttled` is None where it was too short
     to tell. `macs` are the multiply-accumulates of one inference with the file's own batch, None where not known.
     `machine` is the one that measured, wherever it stands; None in records of versions that did not note it.
+    `peak_memory_bytes` is None where the target does not tell.
     """
 
     artifact: str
@@ -289,7 +291,7 @@ class Measurement(Record):
     latency_ms: Latency
     first_inference_ms: float
     load_ms: float
-    peak_memory_bytes: int
+    peak_memory_bytes: int | None
     size_bytes: int
     sha256: str
     macs: int | None = None

@@ -54,7 +54,7 @@ _BENCH_RECORDS = (
     *(Measurement, Latency, LatencyComparison, Machine, history.Trend, Gate, Interval),
     *(roofline.Roofline, roofline.Peak, roofline.Point),
     *(Estimate, Figures, Bounded),
-    *(samples.ProcessSamples, samples.Cold, samples.Block, samples.SystemState, TensorSpec),
+    *(samples.ProcessSamples, samples.Cold, samples.Block, samples.SystemState, TensorSpec, samples.ProcessSummary),
 )
 _PLAIN = {
     type(None): "null",

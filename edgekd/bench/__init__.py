@@ -17,7 +17,7 @@ from edgekd.bench.collecting import MOST_PROCESSES, Collected, Goal
 from edgekd.bench.estimating import ESTIMATES, estimate, is_estimate, takes
 from edgekd.bench.plan import Plan, make_plan
 from edgekd.bench.rounds import OnProgress
-from edgekd.bench.samples import RawSamples
+from edgekd.bench.samples import RawSamples, sampled
 from edgekd.bench.worker import ENGINES
 from edgekd.errors import ModelError, RecipeError
 from edgekd.records import Artifact, LatencyComparison, Measurement
@@ -206,8 +206,10 @@ def _measurement(
     first = processes[0]
     delegate = f" ({first.delegate})" if first.delegate else ""
     latency = stats.summarise(processes)
-    late = [block.late_runs for process in processes for block in process.blocks if block.late_runs is not None]
-    sustained = sustain.judge(first) if plan.mode == "sustained" else None
+    with_samples = sampled(processes)
+    late = [block.late_runs for process in with_samples for block in process.blocks if block.late_runs is not None]
+    sustained = sustain.judge(with_samples[0]) if plan.mode == "sustained" else None
+    memory = [process.peak_memory_bytes for process in processes if process.peak_memory_bytes is not None]
     noise = stats.warnings(processes, logical_cores=first.machine.logical_cores, single=sustained is not None)
     missed = None if goal.of_ratios else goal.missed(latency)
     return Measurement(
@@ -220,16 +222,16 @@ def _measurement(
         mode=plan.mode,
         interval_ms=plan.interval_ms,
         latency_ms=latency,
-        first_inference_ms=statistics.median(process.cold.first_inference_ms for process in processes),
-        load_ms=statistics.median(process.cold.ready_ms for process in processes),
-        peak_memory_bytes=max(process.peak_memory_bytes for process in processes),
+        first_inference_ms=statistics.median(process.first_inference_ms for process in processes),
+        load_ms=statistics.median(process.ready_ms for process in processes),
+        peak_memory_bytes=max(memory, default=None),
         size_bytes=size_bytes,
         sha256=raw.sha256,
         macs=macs,
         operators=first.operators,
         delegated_operators=first.delegated_operators,
         processes=len(processes),
-        num_runs=sum(len(block.samples_ns) for process in processes for block in process.blocks),
+        num_runs=sum(process.num_runs for process in processes),
         warmup_runs=sum(process.warmup_runs for process in processes),
         late_runs=sum(late) if late else None,
         minute_medians_ms=() if sustained is None else sustained.minute_medians_ms,

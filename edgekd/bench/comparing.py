@@ -13,7 +13,7 @@ import numpy.typing as npt
 from scipy import special
 
 from edgekd.bench import stats
-from edgekd.bench.samples import ProcessSamples
+from edgekd.bench.samples import Process
 from edgekd.errors import DataError
 from edgekd.records import LatencyComparison, LatencyVerdict
 
@@ -23,7 +23,7 @@ CONFIDENCE = 0.95
 
 def compare(
     names: Sequence[str],
-    models: Sequence[Sequence[ProcessSamples]],
+    models: Sequence[Sequence[Process]],
     *,
     target: str,
     num_threads: int,

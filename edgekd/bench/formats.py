@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgekd.bench import stats
-from edgekd.bench.samples import RawSamples
+from edgekd.bench.samples import Process, RawSamples, sampled
 from edgekd.records import LatencyComparison, Measurement
 
 MS_PER_SECOND = 1e3
@@ -120,8 +120,7 @@ def to_google_benchmark(measurements: Sequence[Measurement], samples: Sequence[R
         real = stats.process_medians_ms(raw.processes)
         cpu = np.array([_cpu_ms(process) for process in raw.processes])
         for index, process in enumerate(raw.processes):
-            runs = sum(len(block.samples_ns) for block in process.blocks)
-            times = {"iterations": runs, "real_time": float(real[index]), "cpu_time": float(cpu[index])}
+            times = {"iterations": process.num_runs, "real_time": float(real[index]), "cpu_time": float(cpu[index])}
             benchmarks.append({"name": name, **common, "run_type": "iteration", "repetition_index": index, **times})
         aggregates: dict[str, Callable[[npt.NDArray[np.float64]], np.floating]] = {
             "mean": np.mean,
@@ -142,13 +141,13 @@ def to_google_benchmark(measurements: Sequence[Measurement], samples: Sequence[R
                 }
             )
     machine = samples[0].processes[0].machine
-    context = {
+    context: dict[str, Any] = {
         "date": _now().isoformat(timespec="seconds"),
         "host_name": machine.cpu,
         "executable": f"edgekd bench {version}",
         "num_cpus": machine.logical_cores,
         "cpu_scaling_enabled": None,
-        "load_avg": [samples[0].processes[0].system_before.load_1min],
+        "load_avg": [each.system_before.load_1min for each in sampled(samples[0].processes)[:1]],
         "library_build_type": "release",
     }
     return json.dumps({"context": context, "benchmarks": benchmarks}, indent=2) + "\n"
@@ -176,7 +175,10 @@ def to_pytest_benchmark(measurements: Sequence[Measurement], samples: Sequence[R
                 "params": None,
                 "param": None,
                 "extra_info": measurement.model_dump(mode="json"),
-                "options": {"timer": "perf_counter_ns", "warmup": True},
+                "options": {
+                    "timer": "perf_counter_ns" if sampled(raw.processes) else raw.processes[0].runtime,
+                    "warmup": True,
+                },
                 "stats": _seconds_stats(seconds),
             }
         )
@@ -219,10 +221,15 @@ def _seconds_stats(seconds: Any) -> dict[str, Any]:
     }
 
 
-def _cpu_ms(process: Any) -> float:
-    blocks = [block for block in process.blocks if block.cpu_ns is not None]
-    runs = sum(len(block.samples_ns) for block in blocks)
-    return sum(block.cpu_ns for block in blocks) / runs / 1e6 if runs else 0.0
+def _cpu_ms(process: Process) -> float:
+    told = [
+        (block.cpu_ns, len(block.samples_ns))
+        for each in sampled([process])
+        for block in each.blocks
+        if block.cpu_ns is not None
+    ]
+    runs = sum(count for _, count in told)
+    return sum(nanoseconds for nanoseconds, _ in told) / runs / 1e6 if runs else 0.0
 
 
 def _name(measurement: Measurement) -> str:

@@ -15,10 +15,10 @@ import numpy as np
 
 from edgekd.bench.connection import Connection
 from edgekd.bench.plan import Plan
-from edgekd.bench.samples import ProcessSamples
+from edgekd.bench.samples import Process
 from edgekd.errors import RecipeError
 
-Round = tuple[ProcessSamples, ...]
+Round = tuple[Process, ...]
 """What one fresh process of each model measured, in the order of the models."""
 
 OnProgress = Callable[[int, int, str], None]
@@ -48,10 +48,7 @@ def run(
       RecipeError: no model, or one twice.
       ModelError: a model cannot be measured; the message has the runtime's own words.
     """
-    if not paths or len(set(paths)) < len(paths):
-        raise RecipeError(
-            f"received {len(paths)} models, {len(set(paths))} of them different: name at least one, once."
-        )
+    check(paths)
     if plan.minutes is not None:
         yield _sustained_round(paths, plan.minutes, start, on_progress)
         return
@@ -65,16 +62,24 @@ def run(
     for _ in range(plan.processes):
         with contextlib.ExitStack() as alive:
             workers = {}
-            for path in _shuffled(paths, generator):
+            for path in shuffled(paths, generator):
                 workers[path] = alive.enter_context(start(path))
                 workers[path].ask("warm-up")
                 report(path, "warmed up")
             for _ in range(plan.blocks):
-                for path in _shuffled(paths, generator):
+                for path in shuffled(paths, generator):
                     workers[path].ask("block")
                     report(path, "measured")
             measured = tuple(workers[path].finish() for path in paths)
         yield measured
+
+
+def check(paths: Sequence[Path]) -> None:
+    """Raises RecipeError unless there is a model, and none twice."""
+    if not paths or len(set(paths)) < len(paths):
+        raise RecipeError(
+            f"received {len(paths)} models, {len(set(paths))} of them different: name at least one, once."
+        )
 
 
 def _sustained_round(
@@ -98,5 +103,6 @@ def _sustained_round(
     return tuple(measured)
 
 
-def _shuffled(things: Sequence[_Thing], generator: np.random.Generator) -> list[_Thing]:
+def shuffled(things: Sequence[_Thing], generator: np.random.Generator) -> list[_Thing]:
+    """Returns things in random order."""
     return [things[index] for index in generator.permutation(len(things))]

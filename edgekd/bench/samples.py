@@ -1,5 +1,6 @@
 """Raw measurements as records: what a worker prints and what is kept beside a Measurement."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import pydantic
@@ -80,9 +81,69 @@ class ProcessSamples(Record):
     system_after: SystemState
 
     @property
+    def first_inference_ms(self) -> float:
+        """Milliseconds of the first inference."""
+        return self.cold.first_inference_ms
+
+    @property
+    def ready_ms(self) -> float:
+        """Milliseconds until the model could be called."""
+        return self.cold.ready_ms
+
+    @property
+    def num_runs(self) -> int:
+        """How many inferences were timed."""
+        return sum(len(block.samples_ns) for block in self.blocks)
+
+    @property
     def blocks_ms(self) -> tuple[tuple[float, ...], ...]:
         """The samples of each block in milliseconds."""
         return tuple(tuple(sample / 1e6 for sample in block.samples_ns) for block in self.blocks)
+
+
+class ProcessSummary(Record):
+    """What a program that is not edgekd's says of one of its processes: statistics of its own, and no samples.
+
+    Times are the program's, of `num_runs` inferences after the warm-up, and no finer than `resolution_ms`. What it does
+    not say is None, and `output` is all that it printed. `runtime_version` tells builds of the program apart.
+    """
+
+    schema_version: Literal[1]
+    runtime: str
+    runtime_version: str
+    delegate: str | None
+    operators: int | None = None
+    delegated_operators: int | None = None
+    num_threads: int
+    num_runs: int = pydantic.Field(ge=1)
+    warmup_runs: int
+    median_ms: float
+    mean_ms: float
+    minimum_ms: float
+    maximum_ms: float
+    p5_ms: float
+    p95_ms: float
+    resolution_ms: float
+    first_inference_ms: float
+    ready_ms: float
+    peak_memory_bytes: int | None
+    machine: Machine
+    command: str
+    output: str
+
+
+Process = ProcessSamples | ProcessSummary
+"""What is known of one process of one model. All processes of a measurement are of one kind."""
+
+
+def sampled(processes: Sequence[Process]) -> tuple[ProcessSamples, ...]:
+    """Returns the processes that kept their samples: all of a measurement, or none."""
+    return tuple(each for each in processes if isinstance(each, ProcessSamples))
+
+
+def summarised(processes: Sequence[Process]) -> tuple[ProcessSummary, ...]:
+    """Returns the processes of which only statistics are known: all of a measurement, or none."""
+    return tuple(each for each in processes if isinstance(each, ProcessSummary))
 
 
 class RawSamples(Record):
@@ -96,4 +157,4 @@ class RawSamples(Record):
     batch: int | None = None
     settings: dict[str, bool | int | float | str | tuple[int, ...] | None]
     ended: Ended = "processes"
-    processes: tuple[ProcessSamples, ...] = pydantic.Field(min_length=1)
+    processes: tuple[Process, ...] = pydantic.Field(min_length=1)

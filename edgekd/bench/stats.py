@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats as scipy_stats
 
-from edgekd.bench.samples import ProcessSamples
+from edgekd.bench.samples import Process, ProcessSamples, ProcessSummary, sampled, summarised
 from edgekd.errors import DataError
 from edgekd.records import Interval, Latency
 
@@ -95,9 +95,7 @@ def log_interval(medians: Samples, *, confidence: float = 0.95) -> Interval | No
     )
 
 
-def ratio_interval(
-    new: Sequence[ProcessSamples], old: Sequence[ProcessSamples], *, confidence: float = 0.95
-) -> Interval | None:
+def ratio_interval(new: Sequence[Process], old: Sequence[Process], *, confidence: float = 0.95) -> Interval | None:
     """Returns how many times as long the newer of two models takes, with a t-interval, or None for too few processes.
 
     The unit is a round: one fresh process of each model, whose blocks were interleaved. With d the differences of the
@@ -214,7 +212,7 @@ def _extrema(
     return grid, peaks, density
 
 
-def log_ratios(new: Sequence[ProcessSamples], old: Sequence[ProcessSamples]) -> npt.NDArray[np.float64]:
+def log_ratios(new: Sequence[Process], old: Sequence[Process]) -> npt.NDArray[np.float64]:
     """Returns the differences of two models' log medians, [rounds]; see `ratio_interval`.
 
     Raises:
@@ -248,13 +246,27 @@ def drift(block_medians: Samples) -> float | None:
     return float(slope * (len(values) - 1) / np.median(values))
 
 
-def summarise(processes: Sequence[ProcessSamples]) -> Latency:
+def summarise(processes: Sequence[Process]) -> Latency:
     """Returns the percentiles over all processes' timed inferences, in milliseconds, and the interval of p50.
 
     `p50` and `interval.value` differ a little: the first pools all inferences, the second is the median of process
-    medians.
+    medians. Where processes gave statistics and no samples, nothing can be pooled: `p50` is the median of medians, the
+    mean weighs each process by its runs, and what only samples tell is None.
     """
-    pooled = pooled_ms(processes)
+    medians = process_medians_ms(processes)
+    summaries = summarised(processes)
+    if summaries:
+        return Latency(
+            p50=float(np.median(medians)),
+            p90=None,
+            p95=None,
+            p99=None,
+            minimum=min(each.minimum_ms for each in summaries),
+            mean=float(np.average([each.mean_ms for each in summaries], weights=[each.num_runs for each in summaries])),
+            scaled_mad=None,
+            interval=log_interval(medians),
+        )
+    pooled = pooled_ms(sampled(processes))
     return Latency(
         p50=percentile(pooled, 50),
         p90=percentile(pooled, 90),
@@ -263,7 +275,7 @@ def summarise(processes: Sequence[ProcessSamples]) -> Latency:
         minimum=float(pooled.min()),
         mean=float(pooled.mean()),
         scaled_mad=scaled_mad(pooled),
-        interval=log_interval(process_medians_ms(processes)),
+        interval=log_interval(medians),
     )
 
 
@@ -272,12 +284,18 @@ def pooled_ms(processes: Sequence[ProcessSamples]) -> npt.NDArray[np.float64]:
     return _checked([sample for process in processes for block in process.blocks_ms for sample in block])
 
 
-def process_medians_ms(processes: Sequence[ProcessSamples]) -> npt.NDArray[np.float64]:
+def process_medians_ms(processes: Sequence[Process]) -> npt.NDArray[np.float64]:
     """Returns each process' median inference, in milliseconds."""
-    return _checked([float(np.median(np.concatenate(process.blocks_ms))) for process in processes])
+    return _checked([_median_ms(process) for process in processes])
 
 
-def warnings(processes: Sequence[ProcessSamples], *, logical_cores: int, single: bool = False) -> tuple[str, ...]:
+def _median_ms(process: Process) -> float:
+    if isinstance(process, ProcessSummary):
+        return process.median_ms
+    return float(np.median(np.concatenate(process.blocks_ms)))
+
+
+def warnings(processes: Sequence[Process], *, logical_cores: int, single: bool = False) -> tuple[str, ...]:
     """Returns plain sentences on what makes a measurement doubtful, each with its cause and what to do.
 
     Args:
@@ -285,23 +303,30 @@ def warnings(processes: Sequence[ProcessSamples], *, logical_cores: int, single:
       logical_cores: of the machine that measured.
       single: whether one process is all that was asked for.
     """
-    found = [
-        None if single else _few_processes(processes),
-        _few_runs(processes),
-        _scatter(processes),
-        _spread(processes),
-        _drift(processes),
-        _modes(processes),
-        _unsteady(processes),
-        _timer(processes),
-        _load(processes, logical_cores),
-        _steal(processes),
-        _outliers(processes),
-    ]
+    few = None if single else _few_processes(processes)
+    summaries, with_samples = summarised(processes), sampled(processes)
+    if summaries:
+        medians = process_medians_ms(summaries)
+        found = [few, _spread(summaries), _drift(medians, "process"), _resolution(summaries)]
+    else:
+        blocks = [float(np.median(block)) for process in with_samples for block in process.blocks_ms]
+        found = [
+            few,
+            _few_runs(with_samples),
+            _scatter(with_samples),
+            _spread(with_samples),
+            _drift(blocks, "block"),
+            _modes(with_samples),
+            _unsteady(with_samples),
+            _timer(with_samples),
+            _load(with_samples, logical_cores),
+            _steal(with_samples),
+            _outliers(with_samples),
+        ]
     return tuple(sentence for sentence in found if sentence is not None)
 
 
-def _few_processes(processes: Sequence[ProcessSamples]) -> str | None:
+def _few_processes(processes: Sequence[Process]) -> str | None:
     if len(processes) >= MIN_PROCESSES:
         return None
     return (
@@ -328,7 +353,7 @@ def _scatter(processes: Sequence[ProcessSamples]) -> str | None:
     )
 
 
-def _spread(processes: Sequence[ProcessSamples]) -> str | None:
+def _spread(processes: Sequence[Process]) -> str | None:
     medians = process_medians_ms(processes)
     spread = float((medians.max() - medians.min()) / np.median(medians))
     if spread <= MAX_SPREAD:
@@ -339,13 +364,13 @@ def _spread(processes: Sequence[ProcessSamples]) -> str | None:
     )
 
 
-def _drift(processes: Sequence[ProcessSamples]) -> str | None:
-    change = drift([float(np.median(block)) for process in processes for block in process.blocks_ms])
+def _drift(medians: Samples, of: str) -> str | None:
+    change = drift(medians)
     if change is None or abs(change) <= MAX_DRIFT:
         return None
     way = "slower" if change > 0 else "faster"
     return (
-        f"The model became {abs(change):.1%} {way} from the first block to the last (limit {MAX_DRIFT:.0%}): the "
+        f"The model became {abs(change):.1%} {way} from the first {of} to the last (limit {MAX_DRIFT:.0%}): the "
         "processor heats up or its clock rate changes. Let it cool, fix the clock rate and measure again."
     )
 
@@ -382,6 +407,17 @@ def _timer(processes: Sequence[ProcessSamples]) -> str | None:
     return (
         f"Reading the clock takes {share:.0%} of one inference (limit {MAX_TIMER:.0%}): the model is too short to time "
         "run by run. Use loop_ns_per_run of the raw samples."
+    )
+
+
+def _resolution(processes: Sequence[ProcessSummary]) -> str | None:
+    step = max(process.resolution_ms for process in processes)
+    share = step / float(np.median(process_medians_ms(processes)))
+    if share <= MAX_TIMER:
+        return None
+    return (
+        f"The program that measured counts time in steps of {step * 1e3:g} us, {share:.0%} of one inference (limit "
+        f"{MAX_TIMER:.0%}): the model is too short for it. Intervals narrower than a step mean nothing."
     )
 
 

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats as scipy_stats
 
 from edgekd.bench import stats
-from edgekd.bench.samples import ProcessSamples
+from edgekd.bench.samples import ProcessSamples, ProcessSummary
 from edgekd.errors import DataError
 
 RUNS = 100  # of one block: five processes of four blocks have enough for every percentile
@@ -54,6 +54,32 @@ def process(blocks_ms, *, timer_ns=50.0, steady=True, load=0.5, steal=(0, 0), to
             "system_before": state(0),
             "system_after": state(1),
         }
+    )
+
+
+def summary(median_ms, *, mean_ms=None, minimum_ms=None, num_runs=50) -> ProcessSummary:
+    """What a program without samples says of one process."""
+    return ProcessSummary(
+        schema_version=1,
+        runtime="benchmark_model",
+        runtime_version="0",
+        delegate=None,
+        num_threads=1,
+        num_runs=num_runs,
+        warmup_runs=1,
+        median_ms=median_ms,
+        mean_ms=mean_ms or median_ms,
+        minimum_ms=minimum_ms or median_ms,
+        maximum_ms=2 * median_ms,
+        p5_ms=median_ms,
+        p95_ms=median_ms,
+        resolution_ms=0.001,
+        first_inference_ms=2.0,
+        ready_ms=1.5,
+        peak_memory_bytes=None,
+        machine={"system": "Android", "architecture": "aarch64", "cpu": "x", "logical_cores": 8, "memory_bytes": 1},
+        command="",
+        output="",
     )
 
 
@@ -260,3 +286,39 @@ def test_two_groups_are_warned_about():
     levels = np.where(np.arange(40).reshape(10, 4) % 3 == 0, 1.3, 1.0)
     text = " ".join(stats.warnings(quiet_processes(10, levels=levels), logical_cores=2))
     assert "two groups, around 1 ms and around 1.3 ms (35% of them)" in text
+
+
+def test_statistics_of_processes_without_samples_invent_nothing():
+    medians = [1.0, 1.2, 1.1]
+    found = stats.summarise(
+        [
+            summary(median, mean_ms=2 * median, minimum_ms=median / 2, num_runs=runs)
+            for median, runs in zip(medians, (10, 20, 70), strict=True)
+        ]
+    )
+    logs = np.log(medians)
+    low, high = scipy_stats.t.interval(0.95, 2, logs.mean(), scipy_stats.sem(logs))
+    assert (found.p50, found.minimum) == (1.1, 0.5)
+    assert found.mean == pytest.approx(2 * (0.1 * 1.0 + 0.2 * 1.2 + 0.7 * 1.1))
+    assert (found.interval.value, found.interval.low, found.interval.high) == pytest.approx(
+        (1.1, np.exp(low), np.exp(high))
+    )
+    assert (found.p90, found.p95, found.p99, found.scaled_mad) == (None, None, None, None)
+
+
+def test_ratios_need_no_samples():
+    new, old = [summary(each) for each in (2.0, 2.2, 2.1)], [summary(each) for each in (1.0, 1.1, 1.05)]
+    assert stats.ratio_interval(new, old).value == pytest.approx(2.0)
+
+
+def test_processes_without_samples_are_warned_about_by_what_is_known():
+    assert stats.warnings([summary(1.0)] * 5, logical_cores=8) == ()
+    assert "Process medians spread by 20.0%" in only(
+        stats.warnings([summary(each) for each in (0.9, 1.0, 1.1)], logical_cores=8)
+    )
+    drifting = [summary(each) for each in np.linspace(1.0, 1.09, 10)]
+    assert "slower from the first process to the last" in only(stats.warnings(drifting, logical_cores=8))
+    assert only(stats.warnings([summary(0.01)] * 3, logical_cores=8)).startswith(
+        "The program that measured counts time in steps of 1 us, 10% of one inference (limit 5%)"
+    )
+    assert "too few for an interval" in only(stats.warnings([summary(1.0)], logical_cores=8))

@@ -167,6 +167,20 @@ def test_nothing_measured_is_said_and_never_none_or_zero(unmeasured):
     assert "No file was compared in this run." in page.text
 
 
+def test_a_target_without_samples_leaves_its_cells_unmeasured(summary):
+    unknown = {"p90": None, "p95": None, "p99": None, "scaled_mad": None}
+    measurements = tuple(
+        each.model_copy(update={"latency_ms": each.latency_ms.model_copy(update=unknown), "peak_memory_bytes": None})
+        for each in summary.measurements
+    )
+    told = summary.model_copy(update={"measurements": measurements})
+    count = len(measurements)
+    text = Page(html_report.render(told)).text
+    assert text.count("not measured") - Page(html_report.render(summary)).text.count("not measured") >= 4 * count
+    assert "None" not in text
+    assert "None" not in markdown.render(told)
+
+
 def test_a_run_without_anything_still_gives_pages(summary):
     empty = summary.model_copy(
         update={
