@@ -30,6 +30,7 @@ _PEAK = re.compile(rf"^Overall peak memory footprint \(MB\) via periodic monitor
 _APPLIED = re.compile(r"^Explicitly applied (?P<name>\w+) delegate")
 _NOT_APPLIED = re.compile(r"^Though (?P<name>\w+) delegate is explicitly applied, the model graph will not be executed")
 _BY_DEFAULT = "Created TensorFlow Lite XNNPACK delegate for CPU"
+_UNKNOWN = re.compile(r"^Unconsumed cmdline flags:\s*(?P<flags>.+)$")
 _LAST_WORDS = "Benchmarking failed."
 
 
@@ -99,10 +100,17 @@ def read(output: str, *, subject: str) -> Findings:
       subject: the model and where it ran, for messages.
 
     Raises:
-      TargetError: it is not the output of such a program, or of one that is too old to print medians.
+      TargetError: it is not the output of such a program, or of one that is too old to print medians or does not know
+        an option.
       ModelError: the delegate that was asked for takes no operator, or an inference is too short for its clock.
     """
     lines = [_SEVERITY.sub("", line.strip()) for line in output.splitlines()]
+    unknown = _matched(_UNKNOWN, lines)
+    if unknown:
+        raise TargetError(
+            f"measuring {subject}: this benchmark_model does not know {unknown[0]['flags'].strip()}, and would measure "
+            "something else: leave that setting out, or take another build."
+        )
     refused = _matched(_NOT_APPLIED, lines)
     if refused:
         raise ModelError(
@@ -118,8 +126,8 @@ def read(output: str, *, subject: str) -> Findings:
     warmup, runs = statistics
     if runs["percentiles"] is None:
         raise TargetError(
-            f"measuring {subject}: this benchmark_model prints no median ({runs[0].strip()}), as those before 2024 do: "
-            "take a newer one."
+            f"measuring {subject}: this benchmark_model prints no median ({runs[0].strip()}), as those of TensorFlow "
+            "2.15 do: take a newer one."
         )
     times = {name: float(runs[name] or runs["last"]) / 1e3 for name in ("avg", "min", "max", "p5", "median", "p95")}
     if not times["median"] > 0:

@@ -338,6 +338,16 @@ def test_a_caller_that_is_gone_leaves_nothing_behind(phone, monkeypatch):
         time.sleep(0.01)
 
 
+def test_a_phone_that_is_unplugged_is_reported(phone, binary, dense_tflite):
+    def unplug(done, total, text):
+        phone.serial = "another"
+
+    with pytest.raises(
+        TargetError, match=r"the connection to adb://8A1X0Y2Z broke \(.*not found\): check that it is pl"
+    ):
+        measured(phone, [dense_tflite], binary, on_progress=unplug, plan={"processes": 2})
+
+
 def test_a_server_that_ends_is_reported_and_not_started_again(phone, binary, dense_tflite):
     def end(done, total, text):
         phone.shutdown()
