@@ -12,7 +12,6 @@ import shlex
 import socket
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import adbutils
 from adbutils.errors import AdbTimeout
@@ -137,7 +136,14 @@ class Device:
 
 
 class _Client(adbutils.AdbClient):
-    """Speaks with the server that runs; the library's own would start one, from a program that it brings along."""
+    """Speaks with the server that runs, and closes what it opened.
+
+    The library's own would start a server, from a program that it brings along, and forgets connections on errors.
+    """
+
+    def __init__(self, host: str, port: int, *, timeout: float | None) -> None:
+        super().__init__(host, port, socket_timeout=timeout)
+        self._opened: list[adbutils.AdbConnection] = []
 
     def make_connection(self, timeout: float | None = None) -> adbutils.AdbConnection:
         try:
@@ -148,7 +154,14 @@ class _Client(adbutils.AdbClient):
                 "start-server` (Android SDK Platform-Tools, Debian: adb), or name another by ANDROID_ADB_SERVER_HOST "
                 "and ANDROID_ADB_SERVER_PORT."
             ) from error
-        return super().make_connection(timeout)
+        connection = super().make_connection(timeout)
+        self._opened = [*(each for each in self._opened if not each.closed), connection]
+        return connection
+
+    def close(self) -> None:
+        """Closes the connections that are still open."""
+        for each in self._opened:
+            each.close()
 
 
 @contextlib.contextmanager
@@ -163,30 +176,37 @@ def connected(serial: str) -> Iterator[Device]:
       TargetError: there is no adb server or no such device, or it lets nobody in, or is too old.
       StorageError: no folder can be made there.
     """
-    _check_state(_client(timeout=_COMMAND_SECONDS), serial)
+    with contextlib.closing(_client(timeout=_COMMAND_SECONDS)) as client:
+        _check_state(client, serial)
     # Without a timeout of its own: the library pushes with `send`, which then may take a part only.
-    device = _client(timeout=None).device(serial)
-    name = f"adb://{serial}"
+    with contextlib.closing(_client(timeout=None)) as client:
+        device = client.device(serial)
+        name = f"adb://{serial}"
+        keeper = _keeper(device, name)
+        folder = None
+        try:
+            folder = _folder(keeper, name)
+            yield Device(device, folder, serial)
+        finally:
+            _leave(keeper, name, folder)
+
+
+def _keeper(device: adbutils.AdbDevice, name: str) -> adbutils.AdbConnection:
+    """Returns a connection to the device for the shell that holds the folder."""
     try:
         features = device.get_features().split(",")
         if "shell_v2" not in features:
             raise TargetError(f"{name} does not tell how a command ended (no shell_v2): expected Android 7 or newer.")
-        keeper = device.open_transport(timeout=_COMMAND_SECONDS)
+        return device.open_transport(timeout=_COMMAND_SECONDS)
     except (adbutils.AdbError, OSError, EOFError) as error:
         raise TargetError(_broken(name, error)) from error
-    folder = None
-    try:
-        folder = _folder(keeper, name)
-        yield Device(device, folder, serial)
-    finally:
-        _leave(keeper, name, folder)
 
 
 def _client(*, timeout: float | None) -> _Client:
     given = os.environ.get("ANDROID_ADB_SERVER_PORT", "5037")
     if not given.isdigit() or not 0 < int(given) < 1 << 16:
         raise RecipeError(f"ANDROID_ADB_SERVER_PORT is {given!r}: expected a port, such as 5037.")
-    return _Client(os.environ.get("ANDROID_ADB_SERVER_HOST", "127.0.0.1"), int(given), socket_timeout=timeout)
+    return _Client(os.environ.get("ANDROID_ADB_SERVER_HOST", "127.0.0.1"), int(given), timeout=timeout)
 
 
 def _check_state(client: _Client, serial: str) -> None:
@@ -208,7 +228,7 @@ def _check_state(client: _Client, serial: str) -> None:
         raise TargetError(f"adb://{serial} is in the state {state!r}: {why}.")
 
 
-def _folder(keeper: Any, name: str) -> str:
+def _folder(keeper: adbutils.AdbConnection, name: str) -> str:
     """Returns the folder that the keeper has made."""
     said: list[bytes] = []
     try:
@@ -228,12 +248,12 @@ def _folder(keeper: Any, name: str) -> str:
     return line.removeprefix(_MARK)
 
 
-def _packet(connection: Any) -> tuple[int, bytes]:
+def _packet(connection: adbutils.AdbConnection) -> tuple[int, bytes]:
     header = connection.read_exact(5)
     return header[0], connection.read_exact(int.from_bytes(header[1:], "little"))
 
 
-def _leave(keeper: Any, name: str, folder: str | None) -> None:
+def _leave(keeper: adbutils.AdbConnection, name: str, folder: str | None) -> None:
     """Closes the keeper's input, and gives it the time to end what runs there and to remove the folder."""
     gone = False
     try:
