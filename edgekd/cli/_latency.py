@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from edgekd.bench.history import Trend
-from edgekd.bench.profiling.records import Profile
+from edgekd.bench.profiling.records import OperatorTime, Profile
 from edgekd.bench.report import BenchReport
 from edgekd.bench.roofline import Roofline
 from edgekd.cli import _options, _tables
@@ -88,11 +88,7 @@ def print_profile(found: Profile) -> None:
         (
             each.operator,
             each.place,
-            f"{each.time_us.value:.1f}",
-            formatting.NOT_MEASURED
-            if not each.time_us.confidence
-            else f"{each.time_us.low:.1f} to {each.time_us.high:.1f}",
-            formatting.percent(each.share),
+            *_time_cells(each),
         )
         for each in sorted(found.operators, key=lambda each: -each.time_us.value)
     ]
@@ -104,6 +100,15 @@ def print_profile(found: Profile) -> None:
     _options.say(
         total if found.adds_up else f"{total}: the rest is the profiler's own time, so that the shares mislead"
     )
+
+
+def _time_cells(timed: OperatorTime) -> tuple[str, str, str]:
+    """Returns an operator's time, its interval and its share; what is less than a microsecond is not known."""
+    time = timed.time_us
+    if time.value < 1:
+        return "< 1", "", f"< {1 / time.value * timed.share:.1%}" if time.value else ""
+    interval = f"{time.low:.1f} to {time.high:.1f}" if time.confidence else formatting.NOT_MEASURED
+    return f"{time.value:.1f}", interval, formatting.percent(timed.share)
 
 
 def _print_measurements(measurements: Sequence[Measurement]) -> None:
@@ -179,14 +184,15 @@ def _print_trend(trend: Trend) -> None:
         return
     when = trend.previous.time.strftime("%Y-%m-%d %H:%M")
     before = formatting.milliseconds(trend.previous.measurement.latency_ms.p50)
+    unknown = ", no ratio: one of the two has fewer than three processes"
     file = ", another file" if trend.changed_file else ""
     ratio = (
-        ""
+        unknown
         if trend.ratio is None
         else (f", ratio {trend.ratio.value:.3f} ({trend.ratio.low:.3f} to {trend.ratio.high:.3f})")
     )
     change = "" if trend.change is None else f"; over {trend.entries} entries it changed by {trend.change:+.1%}"
-    _options.say(f"history: {name}: {before} ms on {when} UTC{file}{ratio}{change}")
+    _options.say(f"history: {name}: before {before} ms on {when} UTC{file}{ratio}{change}")
 
 
 def _notes(measurement: Measurement) -> list[str]:

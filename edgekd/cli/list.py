@@ -8,7 +8,6 @@ import click
 
 from edgekd import quantize, registry
 from edgekd.cli import _options
-from edgekd.recipe import TARGET_ENTRIES, TARGETS
 
 # Each kind's package, and the function whose keyword arguments are the plug-in's options: `{}` is the plug-in's name.
 KINDS = {
@@ -42,6 +41,8 @@ def command(kind: str, as_json: bool) -> None:
     elif kind == "schemes":
         rows = {each.name: {**dataclasses.asdict(each), "options": {}} for each in quantize.all_schemes()}
     elif kind == "targets":
+        from edgekd.recipe import TARGET_ENTRIES
+
         rows = {name: row for package, entry in TARGET_ENTRIES.items() for name, row in _targets(package, entry)}
     else:
         package, entry = KINDS[kind]
@@ -66,8 +67,8 @@ def _targets(package: str, entry: str) -> Iterator[tuple[str, dict[str, object]]
         plugin = registry.describe(package, name, entry=entry)
         row = _row(plugin)
         row = {key: value for key, value in row.items() if key not in ("modules", "programs")}
-        kind = "measures" if package == TARGETS else "reckons; nothing is measured"
-        yield name, {**row, "kind": kind, "missing": availability.missing(plugin)}
+        kind = "measures" if entry == "measure" else "reckons; nothing is measured"
+        yield name.replace("_", "-"), {**row, "kind": kind, "missing": availability.missing(plugin)}
 
 
 def _row(plugin: registry.Plugin) -> dict[str, object]:

@@ -1,22 +1,26 @@
 """What may explain that a file is not its golden record any more: pure functions of two records."""
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 
 from edgekd.diff import Difference
-from edgekd.golden.records import Constant, Golden
+from edgekd.golden.records import Activation, Constant, Golden
 
 _MOST = 5  # lines of one kind
+_ROUNDING = 1e-5  # relative, of float32 scales that were computed twice
 
 
 def causes(golden: Golden, now: Golden) -> tuple[str, ...]:
     """Returns what changed between two records, the likeliest cause of other outputs first."""
     if golden.sha256 == now.sha256:
         return tuple(_data(golden, now)) or (_surroundings(golden, now),)
+    of_other_dtype, others = _weights(golden, now)
     found = [
         *_operators(golden, now),
+        *_listed(of_other_dtype),
         *_listed(_scales(golden, now)),
-        *_listed(_weights(golden, now)),
+        *_listed(others),
     ]
     if golden.environment != now.environment:
         found.append(f"besides: {_environments(golden, now)}")
@@ -118,14 +122,22 @@ def _scales(golden: Golden, now: Golden) -> list[str]:
         f"scale of {each.name} {was[each.name].scale:.6g} -> {each.scale:.6g}, zero point "
         f"{was[each.name].zero_point} -> {each.zero_point}"
         for each in now.activations
-        if each.name in was and was[each.name] != each
+        if each.name in was and not _is_alike(was[each.name], each)
     ]
 
 
-def _weights(golden: Golden, now: Golden) -> list[str]:
+def _is_alike(before: Activation, after: Activation) -> bool:
+    """Whether two scales are the same but for the rounding of another computation, and so are the rest."""
+    alike = math.isclose(before.scale, after.scale, rel_tol=_ROUNDING)
+    return alike and before.model_copy(update={"scale": after.scale}) == after
+
+
+def _weights(golden: Golden, now: Golden) -> tuple[list[str], list[str]]:
+    """Returns the constants whose dtype changed, which explains most, and those whose numbers did."""
     gone, new = unpaired_constants(golden.constants, now.constants)
-    found = [f"weights {each.name} of {each.operator} were removed" for each in gone]
-    found += [f"weights {each.name} of {each.operator} were added" for each in new]
+    others = [f"weights {each.name} of {each.operator} were removed" for each in gone]
+    others += [f"weights {each.name} of {each.operator} were added" for each in new]
+    of_other_dtype: list[str] = []
     for before, after in paired_constants(golden.constants, now.constants):
         changes = []
         if before.dtype != after.dtype:
@@ -133,13 +145,16 @@ def _weights(golden: Golden, now: Golden) -> list[str]:
         if before.shape != after.shape:
             changes.append(f"shape {list(before.shape)} -> {list(after.shape)}")
         if before.sha256 != after.sha256:
-            norms = "" if before.norm is None or after.norm is None else f", norm {before.norm:.6g} -> {after.norm:.6g}"
+            # Integers mean something else with another scale: their norms cannot be compared.
+            comparable = before.scales_sha256 == after.scales_sha256 and None not in (before.norm, after.norm)
+            norms = f", norm {before.norm:.6g} -> {after.norm:.6g}" if comparable else ""
             changes.append(f"other numbers{norms}")
         if before.scales_sha256 != after.scales_sha256:
             changes.append(f"other scales, largest {before.largest_scale} -> {after.largest_scale}")
         if changes:
-            found.append(f"weights {after.name} of {after.operator}: {'; '.join(changes)}")
-    return found
+            lines = others if before.dtype == after.dtype else of_other_dtype
+            lines.append(f"weights {after.name} of {after.operator}: {'; '.join(changes)}")
+    return of_other_dtype, others
 
 
 def _listed(lines: Sequence[str]) -> list[str]:

@@ -7,6 +7,7 @@ import pytest
 from edgekd.bench import profiling
 from edgekd.bench.profiling import _summary, plot
 from edgekd.errors import ModelError, RecipeError, StorageError
+from edgekd.records import Interval
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +60,14 @@ def test_the_whole_and_its_parts_are_of_the_same_runs():
     found = _summary.summarised("r", operators, wholes, times, plain_us=9.0)
     assert found["whole_us"] == pytest.approx(10.5)  # of the faster half: 10 and 11
     assert [each["mean_us"] for each in found["operators"]] == pytest.approx([4.0, 5.5])
+
+
+def test_less_than_a_microsecond_is_no_zero():
+    from edgekd.cli import _latency
+
+    time = Interval(value=0.25, low=0.0, high=0.5)
+    timed = profiling.OperatorTime(number=0, operator="Add", place="3", in_delegate=True, time_us=time, share=0.005)
+    assert _latency._time_cells(timed) == ("< 1", "", "< 2.0%")
 
 
 def test_what_cannot_be_profiled_is_said(tmp_path, dense_tflite):

@@ -143,6 +143,17 @@ def test_scales_and_weights_and_surroundings_are_causes(int8_golden: Golden) -> 
     scale, weights = causes(int8_golden, now)
     assert scale == f"scale of hidden {int8_golden.activations[1].scale:.6g} -> 0.5, zero point -128 -> 3"
     assert weights.startswith("weights kernel1 of FULLY_CONNECTED: other numbers, norm")
+    rounded = hidden.model_copy(update={"scale": int8_golden.activations[1].scale * (1 + 1e-7), "zero_point": -128})
+    four_bits = kernel.model_copy(update={"dtype": "int4", "scales_sha256": "1"})
+    narrower = now.model_copy(
+        update={
+            "activations": (int8_golden.activations[0], rounded, int8_golden.activations[2]),
+            "constants": (int8_golden.constants[1].model_copy(update={"sha256": "1"}), four_bits),
+        }
+    )
+    first, second = causes(int8_golden, narrower)
+    assert first.startswith("weights kernel1 of FULLY_CONNECTED: int8 -> int4; other numbers; other scales")
+    assert "other numbers, norm" in second
     older = int8_golden.model_copy(update={"environment": {**int8_golden.environment, "ai-edge-litert": "2.0.0"}})
     (cause,) = causes(older, int8_golden)
     assert cause.startswith("the file's bytes are as they were: ai-edge-litert 2.0.0 -> ")

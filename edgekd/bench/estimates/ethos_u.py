@@ -60,6 +60,11 @@ def estimate(
         raise ModelError(f"Vela cannot compile {path.name!r} for {accelerator}: {compiled.refusal}")
     found = compiled.summary
     left_over = tuple(f"{each.operator} {each.output}" for each in compiled.left_over)
+    if not round(float(found["nn_macs"])) and left_over:
+        raise ModelError(
+            f"{accelerator} runs no operator of {path.name!r} that computes: all {len(left_over)} are left to the CPU "
+            f"({', '.join(left_over[:3])}{', ...' if len(left_over) > 3 else ''}). Export it as int8."
+        )
     notes = []
     if left_over:
         notes.append("What the CPU takes for its operators is not part of the time and of the cycles.")

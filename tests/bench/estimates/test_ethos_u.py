@@ -36,10 +36,9 @@ def test_a_configuration_changes_the_figures(dense, int8_tflite):
     assert other.cycles != dense.cycles
 
 
-def test_what_stays_on_the_cpu_is_listed_and_not_timed(dense_tflite):
-    found = ethos_u.estimate(dense_tflite)
-    assert found.cpu_operators == ("FULLY_CONNECTED y",)
-    assert "not part of the time" in found.notes[0]
+def test_a_file_of_which_the_npu_computes_nothing_is_refused(dense_tflite):
+    with pytest.raises(ModelError, match=r"all 1 are left to the CPU \(FULLY_CONNECTED y\)\. Export it as int8"):
+        ethos_u.estimate(dense_tflite)
 
 
 @pytest.mark.parametrize(
