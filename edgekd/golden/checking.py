@@ -288,6 +288,7 @@ def _record(model: str, given: _Given, before: Golden | None, verified: Verifica
         arithmetic=opened.arithmetic.kind,
         specs=runner.outputs,
         steps=opened.arithmetic.steps,
+        activations=opened.arithmetic.activations,
         arrays=[each[:KEPT_SAMPLES] for each in arrays],
         run_on=recording.inputs_of(samples, seed=given.seed).model_copy(update={"ranges": ranges}),
         runtime_name=opened.runtime,

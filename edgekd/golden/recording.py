@@ -17,6 +17,7 @@ from edgekd.errors import ModelError, NonFiniteError
 from edgekd.golden.records import Activation, Constant, Golden, Inputs, Values
 from edgekd.inspect import Inspection
 from edgekd.records import TensorSpec
+from edgekd.verify.activations import Activation as SteepFunction
 from edgekd.verify.judging import Answers, Output
 from edgekd.verify.samples import Samples
 
@@ -49,6 +50,7 @@ def record(
     arithmetic: str,
     specs: Sequence[TensorSpec],
     steps: Mapping[str, float],
+    activations: Mapping[str, SteepFunction],
     arrays: Sequence[Array],
     run_on: Inputs,
     runtime_name: str,
@@ -62,6 +64,7 @@ def record(
       arithmetic: how it computes.
       specs: its outputs, as its runner has them.
       steps: of outputs that come from integers without being some, by name.
+      activations: of outputs that come out of a steep function of integers, by name.
       arrays: for each output, [samples, ...] real numbers, or integers that stand for themselves.
       run_on: the samples.
       runtime_name: what ran it.
@@ -94,7 +97,10 @@ def record(
         constants=tuple(constants),
         metrics=dict(metrics),
         run_on=run_on,
-        values=tuple(_values(spec, array, steps.get(spec.name)) for spec, array in zip(specs, arrays, strict=True)),
+        values=tuple(
+            _values(spec, array, steps.get(spec.name), activations.get(spec.name))
+            for spec, array in zip(specs, arrays, strict=True)
+        ),
     )
 
 
@@ -122,8 +128,14 @@ def answers(golden: Golden, label: str) -> Answers:
     return Answers(
         label=label,
         arithmetic=golden.arithmetic,
-        outputs=tuple(Output(each.name, real_numbers(each), each.step) for each in golden.values),
+        outputs=tuple(Output(each.name, real_numbers(each), each.step, _activation(each)) for each in golden.values),
     )
+
+
+def _activation(values: Values) -> SteepFunction | None:
+    if values.activation is None or values.activation_step is None:
+        return None
+    return SteepFunction(values.activation, values.activation_step)
 
 
 def real_numbers(values: Values) -> Array:
@@ -135,7 +147,7 @@ def real_numbers(values: Values) -> Array:
     return np.array(values.rows, values.dtype)
 
 
-def _values(spec: TensorSpec, array: Array, step: float | None) -> Values:
+def _values(spec: TensorSpec, array: Array, step: float | None, activation: SteepFunction | None) -> Values:
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         bad = int(np.count_nonzero(~np.isfinite(array)))
         raise NonFiniteError(
@@ -155,6 +167,8 @@ def _values(spec: TensorSpec, array: Array, step: float | None) -> Values:
         shape=array.shape[1:],
         every=every,
         step=spec.scale if spec.scale is not None else step,
+        activation=None if activation is None else activation.function,
+        activation_step=None if activation is None else activation.step,
         scale=spec.scale,
         zero_point=spec.zero_point if spec.scale is not None else None,
         dtype=dtype,

@@ -61,13 +61,16 @@ class Values(Record):
 
     Of an output with a scale the integers are kept, of a float one the shortest decimals that give the same float32. A
     row has every `every`-th element of the flattened sample, whose shape is `shape`. `step` is the distance of
-    neighbouring real numbers where they come from integers.
+    neighbouring real numbers where they come from integers. `activation` is the steep function of integers that the
+    output comes out of (logistic, tanh or softmax), if it does, and `activation_step` the step of these.
     """
 
     name: str
     shape: tuple[int, ...]
     every: int
     step: float | None
+    activation: str | None = None
+    activation_step: float | None = None
     scale: float | None = None
     zero_point: int | None = None
     dtype: str

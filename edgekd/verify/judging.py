@@ -233,7 +233,7 @@ def _judge_output(
         judged_by_class=is_class,
         limits=limits,
         likeness=likeness,
-        activation=second.activation or first.activation,
+        activation=_activation(first, second),
     )
     error = _errors(first.values, second)
     reason = _excess(tolerance, error)
@@ -242,12 +242,18 @@ def _judge_output(
         undecided = "" if reason or decided or error.max_abs == 0 else _undecided(likeness)
         status: Status = "failed" if reason else "inconclusive" if undecided else "passed"
         return verdict(status, tolerance, reason or undecided), error
-    mismatch = _mismatch(_beyond(first.values, second.values, tolerance), together)
+    mismatch = _mismatch(are_beyond(first.values, second.values, tolerance), together)
     if reason:
         return verdict("failed", tolerance, reason, mismatch), error
     what = f"of the values are off by more than {tolerance.max_lsb:g} LSB (up to {error.max_lsb:.4g})"
     status, reason = _too_many(mismatch, tolerance, limits, what, "may be")
     return verdict(status, tolerance, reason, mismatch), error
+
+
+def _activation(first: Output, second: Output) -> Activation | None:
+    """Returns the steep function that outputs come out of, with the smaller step: a wrong file may enlarge its own."""
+    known = [each.activation for each in (first, second) if each.activation is not None]
+    return min(known, key=lambda each: each.step, default=None)
 
 
 def _likeness(reference: Answers, candidate: Answers) -> identity.Likeness:
@@ -264,8 +270,17 @@ def _undecided(likeness: identity.Likeness) -> str:
     )
 
 
-def _beyond(expected: Array, received: Array, tolerance: Tolerance) -> Array:
-    """Returns which elements are further off than steps of the output, and of what it is made of, explain."""
+def are_beyond(expected: Array, received: Array, tolerance: Tolerance) -> Array:
+    """Returns which elements are further off than steps of the output, and of what it is made of, explain.
+
+    Args:
+      expected: the reference's output, any shape.
+      received: the candidate's.
+      tolerance: of kind `integer`.
+
+    Returns:
+      Booleans of that shape.
+    """
     step, steps = tolerance.step or 0.0, tolerance.max_lsb or 0.0
     found = metrics.are_beyond_lsb(expected, received, scale=step, steps=steps)
     if tolerance.activation is None or tolerance.activation_step is None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 from edgekd.errors import DataError, ModelError, NonFiniteError, RecipeError, StorageError
@@ -219,3 +220,35 @@ def test_a_damaged_record_and_a_file_that_is_no_export_are_refused(models: Path,
         check_conversion(models / NAME, path)
     with pytest.raises(ModelError, match="is no exported file"):
         check_conversion(models / "model.keras", path)
+
+
+def with_a_sigmoid(path: Path, moved: float) -> Path:
+    """Writes p = logistic(x + moved) in integers: x in steps of 0.25, p in steps of 1/256."""
+    node, value, kind = onnx.helper.make_node, onnx.helper.make_tensor_value_info, onnx.TensorProto.FLOAT
+    numbers = {"step": np.float32(0.25), "zero": np.int8(0), "moved": np.float32(moved)}
+    numbers |= {"step_p": np.float32(1 / 256), "zero_p": np.int8(-128)}
+    nodes = [
+        node("Add", ["x", "moved"], ["y"]),
+        node("QuantizeLinear", ["y", "step", "zero"], ["q"]),
+        node("DequantizeLinear", ["q", "step", "zero"], ["z"]),
+        node("Sigmoid", ["z"], ["s"]),
+        node("QuantizeLinear", ["s", "step_p", "zero_p"], ["r"]),
+        node("DequantizeLinear", ["r", "step_p", "zero_p"], ["p"]),
+    ]
+    constants = [onnx.numpy_helper.from_array(each, name) for name, each in numbers.items()]
+    graph = onnx.helper.make_graph(nodes, "g", [value("x", kind, [1, 3])], [value("p", kind, [1, 3])], constants)
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8), path)
+    return path
+
+
+def test_the_steps_before_a_sigmoid_are_kept_and_allowed(tmp_path: Path) -> None:
+    model, path = with_a_sigmoid(tmp_path / "sigmoid.onnx", 0.0), tmp_path / "record.json"
+    check_conversion(model, path, seeded=8)
+    (kept,) = Golden.read(path).values
+    assert (kept.activation, kept.activation_step, kept.step) == ("logistic", 0.25, 1 / 256)
+    found = check_conversion(with_a_sigmoid(model, 0.25), path, seeded=8)
+    assert [each.message.partition(";")[0] for each in found.findings if each.kind == "outputs"] == [
+        "output 'p': 0 of 24 values off"
+    ]
+    far = check_conversion(with_a_sigmoid(model, 0.75), path, seeded=8)
+    assert "24 of 24 values are off" in next(each.message for each in far.findings if each.kind == "outputs")

@@ -8,7 +8,7 @@ import pytest
 from edgekd.golden import comparing
 from edgekd.golden.causes import causes
 from edgekd.golden.checking import judged_ratio
-from edgekd.golden.records import Finding, Golden
+from edgekd.golden.records import Finding, Golden, Values
 from edgekd.records import Interval
 from edgekd.verify.tolerances import Limits
 
@@ -60,6 +60,37 @@ def test_integers_may_be_off_by_one_step(int8_golden: Golden) -> None:
     assert "1 of 24 values are off" in found.message
     assert "(2 LSB), most at [2, 0]" in found.message
     assert failures(int8_golden, off_by(2), max_mismatch=0.05) == {}
+
+
+def of_a_sigmoid(golden: Golden, integer: int, *, step: float | None = 0.2) -> Golden:
+    """Every value of p = logistic(z) is that integer, in steps of 1/256 from -128 on; those of z have another step."""
+    values = Values(
+        name="p",
+        shape=(3,),
+        every=1,
+        step=1 / 256,
+        activation=None if step is None else "logistic",
+        activation_step=step,
+        scale=1 / 256,
+        zero_point=-128,
+        dtype="int8",
+        rows=((integer,) * 3,) * 8,
+    )
+    return golden.model_copy(update={"values": (values,)})
+
+
+def test_outputs_of_a_sigmoid_may_be_off_by_a_step_before_it(int8_golden: Golden) -> None:
+    # logistic(0) is 0.5, the integer 0; logistic(0.2) is 0.54983, 12.8 steps further.
+    golden = of_a_sigmoid(int8_golden, 0)
+    now = of_a_sigmoid(int8_golden, 13)
+    assert failures(golden, now) == {}
+    found = comparing.compare(golden, now, limits=Limits(expect="same"), max_size_growth=0.01)
+    (outputs,) = [each for each in found if each.kind == "outputs"]
+    assert outputs.message.startswith("output 'p': 0 of 24 values off; tolerance: one network")
+    assert "or as many of the scale 0.2 before its logistic" in outputs.message
+    assert "24 of 24 values are off" in failures(golden, of_a_sigmoid(int8_golden, 16))["outputs"].message
+    assert "outputs" in failures(golden, of_a_sigmoid(int8_golden, 16, step=5.0)), "what the file says now"
+    assert "outputs" in failures(of_a_sigmoid(int8_golden, 0, step=None), now)
 
 
 @pytest.mark.parametrize(

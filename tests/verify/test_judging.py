@@ -1,5 +1,7 @@
 """A verdict follows from a tolerance that says where it comes from; expected numbers are by hand."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -130,6 +132,9 @@ def test_a_step_before_a_steep_function_may_be_many_after_it():
     assert "or as many of the scale 0.2 before its logistic" in found.verdicts[0].tolerance.origin
     assert status(0.4).status == "failed"
     assert status(0.4, limits=Limits(max_lsb=2.0))
+    first = answers("a", outputs(0), arithmetic="integer")
+    loose = dataclasses.replace(outputs(0.4), activation=Activation("logistic", 2.0))
+    assert judge(first, answers("b", loose, arithmetic="integer"), dataset="made up").status == "failed"
 
 
 def of_weights(label, weights, values, *, scheme="int8", arithmetic="integer", step=0.5):
