@@ -81,6 +81,7 @@ def verify(
     given = {name: other for name, other in paired.items() if name in _names(subjects[0], "outputs")}
     for subject in subjects[1:]:  # before anything is run
         models = (subjects[0].label, subject.label)
+        _inputs(subjects[0], subject, paired)
         matching.pair(
             *(_names(each, "outputs") for each in (subjects[0], subject)), what="output", models=models, given=given
         )
@@ -161,7 +162,7 @@ def _inputs(reference: Subject, candidate: Subject, paired: Mapping[str, str]) -
         _names(candidate, "inputs"),
         what="input",
         models=(reference.label, candidate.label),
-        given={name: other for name, other in paired.items() if name in names and other in _names(candidate, "inputs")},
+        given={name: other for name, other in paired.items() if name in names},
     )
     return [order.index(at) for at in range(len(order))], rule
 

@@ -252,6 +252,12 @@ BARE = """
             edgekd.main(arguments, standalone_mode=False, obj={})
         except SystemExit as ended:
             assert not ended.code, (arguments, ended.code)
+
+    from edgekd.golden.checking import check_conversion
+
+    model, golden = sys.argv[1:]
+    assert check_conversion(model, golden, seeded=2).golden_was == "written"
+    assert check_conversion(model, golden, seeded=2)
     try:
         import keras
     except ModuleNotFoundError:
@@ -272,10 +278,11 @@ def test_tflite_and_onnx_files_need_no_tensorflow(models, tmp_path):
         ["verify", str(tflite), f"{tflite}@litert_builtin", f"{tflite}@tflite_micro", *real, "--json"],
         ["inspect", str(reference)],
         ["inspect", str(tflite), "--json"],
+        ["diff", str(reference), str(same), "--exit-code"],
     ]
     folders = [str(tmp_path / "bare"), str(Path(edgekd.__file__).parents[1])]
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(BARE)],
+        [sys.executable, "-c", textwrap.dedent(BARE), str(tflite), str(tmp_path / "golden.json")],
         input=json.dumps(commands),
         capture_output=True,
         text=True,

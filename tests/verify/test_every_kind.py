@@ -216,6 +216,9 @@ def test_inputs_are_paired_by_name_or_as_given(programs, tmp_path):
     assert (wrong.models[1].inputs_by, wrong.pairs[0].outputs_by) == ("by position", "by position")
     names = {"x": "in0", "a": "in1", "z": "out0", "b": "out1"}
     assert edgekd.verify_models(programs / "two.tflite", [other], signature="one", paired=names)
+    for of in ({"x": "in0", "a": "in1"}, {"z": "out0", "b": "out1"}):  # inputs and outputs alike
+        with pytest.raises(ModelError, match=r"unknown (input|output) of 'same\.onnx': '(in|out)[01]'"):
+            edgekd.verify_models(programs / "two.tflite", [other, same], signature="one", paired=of)
     with pytest.raises(ModelError, match="unknown input or output of the candidates: 'in2'"):
         edgekd.verify_models(programs / "two.tflite", [other], signature="one", paired={**names, "x": "in2"})
     with pytest.raises(ShapeError, match=r"2 input\(s\) .* 1 \(x\)"):
