@@ -536,7 +536,7 @@ def small_networks(folder: Path) -> dict[str, list[Path]]:
 def page(result: Result) -> str:
     """Returns the result as a table, then the failures."""
     outcomes = sorted({outcome for counts in result.counts.values() for outcome in counts})
-    lines = [" | ".join(["", "way".ljust(15), *outcomes])]
+    lines = [" | ".join([" " * 6, "way".ljust(15), *outcomes])]
     for (name, way), counts in result.counts.items():
         cells = (str(counts[outcome]).rjust(len(outcome)) for outcome in outcomes)
         lines.append(" | ".join([name.ljust(6), way.ljust(15), *cells]))
