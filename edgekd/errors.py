@@ -154,14 +154,21 @@ def unknown_names(kind: str, received: Iterable[object], known: Iterable[str]) -
         return unknown_name(kind, names[0], choices)
     told = []
     for name in names:
-        near = difflib.get_close_matches(str(name), choices, n=1, cutoff=_CUTOFF)
-        told.append(f"{name!r} (did you mean {near[0]!r}?)" if near else repr(name))
+        near = _nearest(name, choices)
+        told.append(f"{name!r} (did you mean {near!r}?)" if near else repr(name))
     return f"unknown {kind} {', '.join(told)}. Known: {', '.join(choices) or 'none'}."
 
 
 def unknown_name(kind: str, received: object, known: Iterable[str]) -> str:
     """Returns the message for a name that is not among the known ones, with the nearest suggested."""
     choices = sorted(known)
-    near = difflib.get_close_matches(str(received), choices, n=1, cutoff=_CUTOFF)
-    suggestion = f" Did you mean {near[0]!r}?" if near else ""
+    near = _nearest(received, choices)
+    suggestion = f" Did you mean {near!r}?" if near else ""
     return f"unknown {kind} {received!r}.{suggestion} Known: {', '.join(choices) or 'none'}."
+
+
+def _nearest(received: object, choices: list[str]) -> str | None:
+    """Returns the one that is most like it, or else the only one whose first word it is."""
+    alike = difflib.get_close_matches(str(received), choices, n=1, cutoff=_CUTOFF)
+    begun = [each for each in choices if each.startswith(f"{received}_")]
+    return alike[0] if alike else begun[0] if len(begun) == 1 else None

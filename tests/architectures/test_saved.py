@@ -160,7 +160,7 @@ def test_a_flipped_byte_in_the_weights_is_noticed(saved):
     content = bytearray(saved.read_bytes())
     content[content.index(b"\x89HDF") + 3000] ^= 1
     saved.write_bytes(content)
-    with pytest.raises(ModelError, match="Bad CRC-32"):
+    with pytest.raises(ModelError, match="its contents are damaged"):
         architectures.load_model(saved)
 
 
@@ -209,5 +209,5 @@ def test_an_archive_without_a_model_is_refused(tmp_path):
     with zipfile.ZipFile(content, "w") as archive:
         archive.writestr("notes.txt", "nothing here")
     (tmp_path / "notes.keras").write_bytes(content.getvalue())
-    with pytest.raises(ModelError, match=r"no item named 'config.json'"):
+    with pytest.raises(ModelError, match="its contents are damaged"):
         architectures.load_model(tmp_path / "notes.keras")
