@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import os
+import signal
 import socket
 import time
 
@@ -314,8 +315,12 @@ def test_a_folder_that_cannot_be_made_is_reported(phone, binary, dense_tflite):
 
 def test_an_interruption_while_a_process_runs_leaves_nothing_behind(phone, tmp_path, dense_tflite):
     text = f"#!/bin/sh\ntrap '' HUP\nkill -INT {os.getpid()}\nsleep 5\n"
-    with pytest.raises(KeyboardInterrupt):
-        measured(phone, [dense_tflite], program(tmp_path, text))
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # workers of pytest-xdist ignore the signal
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            measured(phone, [dense_tflite], program(tmp_path, text))
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert phone.is_clean()
 
 
