@@ -1,32 +1,16 @@
 """Profiles as one self-contained HTML page: bars within bars, as wide as their time."""
 
-import html
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from edgekd import storage
+from edgekd import plot_page
 from edgekd.bench.profiling.records import Profile
 
 
 def write_plot(profiles: Sequence[Profile], path: Path) -> None:
     """Writes a page with one graph for each profile; it needs no network, and the same profiles give the same bytes."""
-    import plotly.io  # half a second that a table does not need
-
-    parts = [
-        f"<h2>{html.escape(_title(each))}</h2>"
-        + plotly.io.to_html(
-            figure(each),
-            full_html=False,
-            include_plotlyjs=number == 0,
-            validate=False,
-            div_id=f"profile-{number}",
-            config={"displaylogo": False},
-        )
-        for number, each in enumerate(profiles)
-    ]
-    head = '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>edgekd bench --profile</title></head>'
-    storage.write_text(path, f'{head}<body style="font-family:system-ui,sans-serif">{"".join(parts)}</body></html>\n')
+    plot_page.write("edgekd bench --profile", [(_title(each), figure(each)) for each in profiles], path)
 
 
 def figure(profile: Profile) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import html
 from pathlib import Path
 from typing import Any
 
-from edgekd import storage
+from edgekd import plot_page
 from edgekd.verify.layers.records import LayerComparison, LayerRow
 
 _GOOD, _BAD, _UNKNOWN, _CUMULATIVE = "#3b82f6", "#dc2626", "#78849a", "#d97706"
@@ -16,22 +16,7 @@ def write_plot(comparisons: tuple[LayerComparison, ...], path: Path) -> None:
 
     It needs no network, and the same comparisons give the same bytes.
     """
-    import plotly.io  # half a second that a table does not need
-
-    parts = [
-        f"<h2>{html.escape(_title(each))}</h2>"
-        + plotly.io.to_html(
-            figure(each),
-            full_html=False,
-            include_plotlyjs=number == 0,
-            validate=False,
-            div_id=f"comparison-{number}",
-            config={"displaylogo": False},
-        )
-        for number, each in enumerate(comparisons)
-    ]
-    head = '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>edgekd verify --layers</title></head>'
-    storage.write_text(path, f'{head}<body style="font-family:system-ui,sans-serif">{"".join(parts)}</body></html>\n')
+    plot_page.write("edgekd verify --layers", [(_title(each), figure(each)) for each in comparisons], path)
 
 
 def figure(comparison: LayerComparison) -> dict[str, Any]:
