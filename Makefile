@@ -3,13 +3,15 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help setup quickstart test test-times check clean
+.PHONY: help setup quickstart test test-times check docs docs-links clean
 
 help:
 	@echo "make quickstart   the main job on the embedded data: runs/quickstart/report.html"
 	@echo "make test         the tests"
 	@echo "make test-times   the tests, and which files of them cost most processor time"
 	@echo "make check        format, lint, types, import layers and tests: the gate for a commit"
+	@echo "make docs         the documentation as a site: build/docs/index.html"
+	@echo "make docs-links   the same, and whether links to other sites still lead somewhere"
 	@echo "make setup        only the virtual environment in .venv, for developing"
 
 quickstart: $(VENV)/.installed
@@ -26,6 +28,16 @@ test-times: setup
 check: setup
 	tools/check
 
+# Strict: a warning, such as a link that leads nowhere, is an error.
+SPHINX := $(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet docs
+
+docs: $(VENV)/.installed-for-docs
+	$(SPHINX) build/docs
+	@echo "documentation: build/docs/index.html"
+
+docs-links: docs
+	$(SPHINX) --builder linkcheck build/docs-links
+
 setup: $(VENV)/.installed-for-tests
 
 $(BIN)/python:
@@ -37,6 +49,10 @@ $(VENV)/.installed: $(BIN)/python setup.cfg pyproject.toml constraints.txt
 
 $(VENV)/.installed-for-tests: $(VENV)/.installed
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt --editable ".[test]"
+	@touch $@
+
+$(VENV)/.installed-for-docs: $(VENV)/.installed
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt --editable ".[docs]"
 	@touch $@
 
 clean:

@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[1]
 GUIDES = {
     name: (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
     for name in (
+        "index",
         "distillation",
         "export",
         "quantisation",
