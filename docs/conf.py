@@ -14,6 +14,7 @@ default_role = "code"
 add_module_names = False
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
+smartquotes = False  # they would change code in docstrings
 
 # Nothing is fetched while reading: furo brings its own style and no fonts; the search index is a script.
 html_theme = "furo"

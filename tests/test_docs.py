@@ -74,7 +74,9 @@ def check(document: dict[str, Any]) -> None:
     preflight.check(checked, load_data(checked.data), stages={STUDENT_DISTILLED})
 
 
-@pytest.mark.parametrize("name", ["make_loss_table", "make_schema_pages"])
+@pytest.mark.parametrize(
+    "name", ["make_loss_table", "make_schema_pages", "make_command_page", "make_recipe_page", "make_plugin_pages"]
+)
 def test_generated_pages_are_those_of_their_sources(name: str) -> None:
     tool = runpy.run_path(str(ROOT / "tools" / f"{name}.py"))
     pages = tool["pages"]() if "pages" in tool else {tool["PAGE"]: tool["page"]()}

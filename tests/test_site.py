@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+import edgekd
+
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 
@@ -42,6 +44,11 @@ def test_every_page_is_part_of_the_site(site: Path) -> None:
     pages = {path.relative_to(DOCS).with_suffix(".html") for path in DOCS.rglob("*.md")}
     assert len(pages) > 20
     assert {page for page in pages if not (site / page).is_file()} == set()
+
+
+def test_every_public_name_of_python_is_described(site: Path) -> None:
+    page = (site / "reference" / "python.html").read_text(encoding="utf-8")
+    assert {name for name in edgekd.__all__ if f'id="edgekd.{name}"' not in page} == set()
 
 
 def test_reading_it_fetches_nothing_from_a_network(site: Path) -> None:

@@ -24,7 +24,7 @@ class Verbs(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         """Returns the verbs' names."""
-        return list(registry.discover(PACKAGE))
+        return [*registry.discover(PACKAGE)]  # `list` is a verb's module here, once that is imported
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         """Imports one verb."""

@@ -8,11 +8,14 @@ from edgekd.recipe.section import SOURCES, NonNegative, NonNegativeFloat, OpenFr
 
 
 class Augment(Section):
-    """Random views of training images: shifts up to `shift` pixels, horizontal flips, square cut-outs of a side."""
+    """Random views of training images. All are functions of (seed, view, sample) and keep no state."""
 
     shift: NonNegative = 0
+    """Up to how many pixels an image is moved, up or down and left or right; what comes in is zero."""
     flip: bool = False
+    """Whether half of the views are mirrored, left to right."""
     cutout: NonNegative = 0
+    """Side, in pixels, of a square that is blanked at a random place; 0 for none."""
 
 
 class Unlabelled(Section):
@@ -21,7 +24,9 @@ class Unlabelled(Section):
     PLUGIN_ARGUMENTS = True
 
     dataset: str
+    """As `data.dataset`, such as `image_folder:DIR`."""
     limit: Positive | None = None
+    """At most so many of its images; by default all."""
 
     @pydantic.model_validator(mode="before")
     @classmethod
@@ -35,25 +40,33 @@ class Unlabelled(Section):
 
 
 class Data(Section):
-    """Where samples come from and how they are batched. Further keys are the source's own options.
-
-    `mixup` is the α of Beta(α, α), 0 for none. `unlabelled` is a second source, such as image_folder:DIR, of
-    images that only a teacher can teach on.
-    """
+    """Where samples come from and how they are batched. Further keys are the source's own options."""
 
     PLUGIN_ARGUMENTS = True
 
     dataset: str = "embedded"
+    """The source, and behind a colon what it reads: `embedded`, `tfds:NAME`, `idx:DIR`, `image_folder:DIR`,
+    `npz:FILE`, `synthetic`."""
     batch_size: Positive = 128
+    """Samples in a step, over all workers."""
     augment: Augment = pydantic.Field(default_factory=Augment)
+    """Random views of training images."""
     mixup: NonNegativeFloat = 0.0
+    """α of Beta(α, α), from which the shares of two samples that are blended are drawn; 0 for none."""
     unlabelled: Unlabelled | None = None
+    """A second source, of images that only a teacher can teach on."""
     validation_fraction: OpenFraction = 0.1
+    """Share of the training data that selects epochs, where the source has no validation split."""
     test_fraction: OpenFraction = 0.2
+    """Share of the data that is kept for the end, where the source has no test split."""
     split_seed: NonNegative = 0
+    """Decides which samples those are, and which ones a limit keeps, whatever the seed of the training."""
     train_limit: Positive | None = None
+    """At most so many training samples, each class with its share; by default all."""
     validation_limit: Positive | None = None
+    """The same for validation samples."""
     test_limit: Positive | None = None
+    """The same for test samples."""
 
     @property
     def source(self) -> str:

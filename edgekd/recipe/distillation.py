@@ -31,6 +31,7 @@ class Adapter(Section):
     PLUGIN_ARGUMENTS = True
 
     adapter: str
+    """A name of `edgekd list adapters`, or `none`."""
 
     @pydantic.model_validator(mode="before")
     @classmethod
@@ -47,18 +48,19 @@ class Adapter(Section):
 
 
 class Loss(Section):
-    """One weighted distillation term. Further keys are the loss's own hyper-parameters.
-
-    `adapter` is the loss's own unless another is named, or `none`. `weight`, and every hyper-parameter that is a float,
-    may be a schedule such as {schedule: linear, from: 0, to: 1, end_epoch: 20}.
-    """
+    """One weighted distillation term. Further keys are the loss's own hyper-parameters."""
 
     PLUGIN_ARGUMENTS = True
 
     loss: str
+    """A name of `edgekd list losses`."""
     weight: Scheduled = 1.0
+    """What the loss is multiplied with: a number, or a schedule such as `{schedule: linear, from: 0, to: 1,
+    end_epoch: 20}`. So may every hyper-parameter that is one float."""
     taps: Items[TapPair] = ()
+    """Pairs of layers whose outputs are compared, `[student's, teacher's]`; none where logits are."""
     adapter: Adapter | None = None
+    """The trainable helper between taps and loss; by default the loss's own."""
 
     @pydantic.model_validator(mode="before")
     @classmethod
@@ -113,15 +115,14 @@ class Loss(Section):
 
 
 class Ensemble(Section):
-    """How several teachers become one: the mean of their soft targets or of their logits.
-
-    `temperature` is where soft targets are averaged; by default the one that the losses on logits have in common.
-    `weights` are one for each teacher, equal by default.
-    """
+    """How several teachers become one: the mean of their soft targets or of their logits."""
 
     combine: Literal["soft_targets", "logits"] = "soft_targets"
+    """What of the teachers is averaged."""
     weights: Items[NonNegativeFloat] = ()
+    """One for each teacher; equal by default."""
     temperature: PositiveFloat | None = None
+    """Where soft targets are averaged; by default the one that the losses on logits have in common."""
 
     @pydantic.model_validator(mode="after")
     def _check_weights(self) -> Self:
@@ -131,17 +132,17 @@ class Ensemble(Section):
 
 
 class Cache(Section):
-    """Keeps the teacher's outputs on disk, to be shared by all runs with the same teacher, data and views.
-
-    `views` is how many augmented views of each image there are: epoch e shows view e modulo `views`; as many as epochs
-    by default. `fill: false` uses what is there: the teacher is opened and tried, but not run on the data. `folder` is
-    where caches are kept; by default the user's cache folder, see `edgekd cache --help`.
-    """
+    """Keeps the teacher's outputs on disk, to be shared by all runs with the same teacher, data and views."""
 
     views: Positive | None = None
+    """How many augmented views of each image there are: epoch e shows view e modulo `views`; by default as many
+    as epochs."""
     dtype: Literal["float16", "float32"] = "float16"
+    """How outputs are stored."""
     fill: bool = True
+    """`false` uses what is there: the teacher is opened and tried, but not run on the data."""
     folder: str | None = None
+    """Where caches are kept; by default the user's cache folder, see `edgekd cache --help`."""
 
 
 def default_objective(way: str) -> dict[str, Any]:
@@ -160,24 +161,33 @@ def default_objective(way: str) -> dict[str, Any]:
 
 
 class Distill(Section):
-    """The student's objective, labels_weight * cross-entropy + the sum of weight * loss, and who teaches.
-
-    What is not given of the objective depends on the way, see `default_objective`.
-
-    - offline: a teacher, or several (an ensemble), trained before or given.
-    - online: the student and its `peers` learn together, each taught by the others (deep mutual learning).
-    - self: `exits` are taps where a classifier is added while training, taught by the network's own logits.
-    - born_again: `generations` of the same network, each taught by the one before; the first by the student on labels.
-    """
+    """The student's objective, labels_weight * cross-entropy + the sum of weight * loss, and who teaches."""
 
     way: Literal["offline", "online", "self", "born_again"] = "offline"
+    """Who teaches.
+
+    `offline`: teachers that were trained before or are given. `online`: the student and its peers, each other.
+    `self`: the network's own logits, early exits. `born_again`: each generation of the same network the next.
+    """
     labels_weight: Scheduled
+    """Weight of the cross-entropy with the labels, a number or a schedule: 0.1 by default, 1 where `way` is
+    `online`, 0.7 where it is `self`."""
     losses: Items[Loss]
+    """The terms.
+
+    By default soft logits at temperature 4 with weight 0.9; temperature and weight 1 where `way` is `online`;
+    temperature 3, weight 0.3 and `feature_mse` on `features` with 0.03 where it is `self`.
+    """
     ensemble: Ensemble = pydantic.Field(default_factory=Ensemble)
+    """How several teachers become one."""
     cache: Cache | None = None
+    """Keeps the teacher's outputs on disk; `{}` has the defaults, without it the teacher runs at every step."""
     peers: Items[Peer] = ()
+    """With `online`: the networks beside the student."""
     exits: Items[str] = ()
+    """With `self`: taps where a classifier is added while training."""
     generations: Positive = 1
+    """With `born_again`: how many networks are taught, one after the other; the first by the student on labels."""
 
     @pydantic.model_validator(mode="before")
     @classmethod

@@ -27,22 +27,34 @@ def _listed(received: Any) -> Any:
 
 
 class Recipe(Section):
-    """A whole run. `teacher` is one network, or a list of them: an ensemble; some ways to teach have none."""
+    """A whole run."""
 
     name: Annotated[str, pydantic.Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]*$")] = "unnamed"
+    """Names the run's folder and record."""
     seed: NonNegative = 0
+    """Decides initial weights, order and views."""
     data: Data = pydantic.Field(default_factory=Data)
+    """Where samples come from."""
     teacher: Annotated[Items[Teacher], pydantic.BeforeValidator(_listed)] = ()
+    """One network, or a list of them: an ensemble. Only `distill.way: offline` has one."""
     student: Network
+    """The network that is wanted."""
     distill: Distill = pydantic.Field(default_factory=lambda: Distill.model_validate({}))
+    """The student's objective, and who teaches."""
     sparsify: Sparsify | None = None
+    """Makes the distilled student sparse."""
     quantize: Quantize | None = None
+    """Makes an int8 student, before it is written to files."""
     export: Items[Export] = pydantic.Field(
         default_factory=lambda: (Export(format="tflite", scheme="float32"), Export(format="tflite", scheme="int8"))
     )
+    """The files to write; by default TFLite in float32 and int8."""
     calibration: Calibration = pydantic.Field(default_factory=Calibration)
+    """Of int8 files."""
     verify: Verify = pydantic.Field(default_factory=Verify)
+    """Gates: every exported file must hold them, or the command ends with exit status 1."""
     bench: Bench = pydantic.Field(default_factory=Bench)
+    """What to measure the files on."""
 
     @pydantic.model_validator(mode="after")
     def _check_exports(self) -> Self:

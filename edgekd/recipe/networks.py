@@ -20,28 +20,40 @@ from edgekd.recipe.section import (
 
 
 class Training(Section):
-    """How one network is trained.
-
-    `weight_decay` is decoupled and spares biases and normalisation. The gradients of `accumulation_steps` steps are
-    averaged before the weights move. In mixed precision the weights stay float32. `xla` compiles the step with XLA.
-    """
+    """How one network is trained."""
 
     epochs: Positive = 10
+    """Passes through the training data. The weights of the epoch with the best validation accuracy are kept."""
     optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
+    """`sgd` has momentum; weight decay is decoupled in all three."""
     learning_rate: PositiveFloat = 0.1
+    """The highest one; the schedule begins there."""
     momentum: Fraction = 0.9
+    """Of `sgd`."""
     nesterov: bool = True
+    """Whether the momentum of `sgd` looks ahead."""
     weight_decay: NonNegativeFloat = 5e-4
+    """Decoupled; biases and normalisation are spared."""
     schedule: Literal["cosine", "step", "constant"] = "cosine"
+    """How the learning rate falls: along a cosine to zero, in steps, or not at all."""
     warmup_epochs: NonNegativeFloat = 0.0
+    """Epochs, also parts of one, in which the learning rate rises from zero."""
     step_epochs: Items[Positive] = ()
+    """With the schedule `step`: the epochs at which the learning rate drops."""
     step_factor: PositiveFloat = 0.1
+    """With the schedule `step`: by which factor it drops."""
     label_smoothing: Annotated[float, pydantic.Field(ge=0.0, lt=1.0)] = 0.0
+    """Share of each label that is spread over all classes."""
     clip_norm: PositiveFloat | None = None
+    """The largest norm of all gradients together; by default there is none."""
     early_stopping: Positive | None = None
+    """Ends the training after so many epochs without a better validation accuracy; by default it never does."""
     accumulation_steps: Positive = 1
+    """The gradients of so many batches are averaged before the weights move."""
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
+    """What is computed in during the training; the weights stay float32."""
     xla: bool = False
+    """Whether the step is compiled by XLA."""
 
     @pydantic.model_validator(mode="after")
     def _check_schedule(self) -> Self:
@@ -67,7 +79,12 @@ class Network(Training):
     PLUGIN_ARGUMENTS = True
 
     architecture: str | None = None
+    """A name of `edgekd list architectures`, or `package.module:function` of your own.
+
+    One of this and `model` is given.
+    """
     model: str | None = None
+    """The path of a saved Keras model to train on."""
 
     @pydantic.model_validator(mode="after")
     def _check_architecture(self) -> Self:
@@ -91,11 +108,13 @@ class Teacher(Network):
     """A network to train on labels, or `model`, one that exists and is used as it is.
 
     That is a Keras or tf_keras file, a SavedModel folder, a .tflite or .onnx file, or package.module:function, whose
-    arguments are further keys. `outputs` and `layout` say how to read a model that is not Keras'.
+    arguments are further keys.
     """
 
     outputs: Literal["logits", "probabilities"] = "logits"
+    """What a given teacher's outputs are."""
     layout: Literal["channels_last", "channels_first"] = "channels_last"
+    """How a given teacher wants its images."""
 
     @pydantic.model_validator(mode="after")
     def _check_use(self) -> Self:
@@ -123,6 +142,7 @@ class Peer(Section):
     PLUGIN_ARGUMENTS = True
 
     architecture: str
+    """As of the student."""
 
     @pydantic.model_validator(mode="after")
     def _check_architecture(self) -> Self:

@@ -27,21 +27,24 @@ _UNMIXED = {"float16"}  # TensorFlow's converter writes it, and no operator alon
 
 
 class Export(Section):
-    """One file to write. Further keys are the format's own options.
-
-    `preprocessing` says what becomes of the Rescaling and Normalization that the student begins with: `inside` the
-    graph, `outside` it (the file's metadata says what the caller computes), or `fold` (into the first layer's weights,
-    or the scale of an integer input).
-    """
+    """One file to write. Further keys are the format's own options."""
 
     PLUGIN_ARGUMENTS = True
 
     format: str
+    """`tflite` or `onnx`."""
     scheme: str = "float32"
+    """A name of `edgekd list schemes`."""
     batch: Positive | Literal["dynamic"] = 1
+    """Samples of one run of the file; `dynamic` leaves it open."""
     input_dtype: Dtype = "float32"
+    """What the file takes; integers only where the scheme computes in integers."""
     output_dtype: Dtype = "float32"
+    """What it gives."""
     preprocessing: Literal["inside", "outside", "fold"] = "inside"
+    """What becomes of the Rescaling and Normalization that the student begins with: they stay `inside` the
+    graph, are left `outside` (the file's metadata says what the caller computes), or `fold` into the first
+    layer's weights or the scale of an integer input."""
 
     @pydantic.model_validator(mode="after")
     def _check_format(self) -> Self:
@@ -93,28 +96,28 @@ class Export(Section):
 
 
 class Calibration(Section):
-    """How many training images set the ranges of quantised activations."""
+    """How int8 files are calibrated."""
 
     samples: Positive = 512
+    """How many training images set the ranges of quantised activations."""
 
 
 class Verify(Section):
-    """Gates: every exported file must hold them, or the command ends with exit status 1.
-
-    `max_accuracy_drop` is the distilled student's test accuracy minus the file's; `min_agreement` is the least fraction
-    of test images on which the file predicts the same class as the float student: the distilled one, or the sparse one
-    that `sparsify` makes of it. With `quantize`, an int8 file must also be the int8 student that
-    it is made from: of its outputs at most `max_beyond_one_lsb` may be off by more than one step of its own output.
-    """
+    """Gates: every exported file must hold them, or the command ends with exit status 1."""
 
     max_accuracy_drop: Fraction = 0.01
+    """The distilled student's test accuracy minus the file's is at most this."""
     min_agreement: Fraction = 0.98
+    """At least this fraction of test images has the same class as of the float student: the distilled one, or
+    the sparse one."""
     max_beyond_one_lsb: Fraction = 0.001
+    """With `quantize`: at most this fraction of an int8 file's outputs is more than one step off the int8 student's."""
     min_agreement_with_int8_student: Fraction = 0.995
+    """With `quantize`: at least this fraction of test images has the same class as of the int8 student."""
 
 
 class Bench(Section):
-    """What to measure exported files on, and how often; an empty list of targets measures nothing.
+    """What to measure exported files on, and how often.
 
     Further keys are settings of the targets, such as `min_warmup_seconds`; each target takes those that it has.
     """
@@ -122,8 +125,11 @@ class Bench(Section):
     PLUGIN_ARGUMENTS = True
 
     targets: Items[str] = ("local",)
+    """Names of `edgekd list targets`; an empty list measures nothing."""
     threads: Items[Positive] = (1,)
+    """Numbers of threads, each measured on its own."""
     processes: Positive = 5
+    """Fresh processes for each file: the unit of the intervals."""
 
     @pydantic.model_validator(mode="after")
     def _check_targets(self) -> Self:

@@ -19,17 +19,18 @@ from edgekd.recipe.section import (
 
 
 class Aware(Training):
-    """Quantisation-aware training, from the distilled student on: the same teacher and losses go on teaching.
-
-    From the share `freeze_after` of the steps on, batch normalisation and moving averages of ranges stay as they are.
-    `ranges: learned` trains the ranges with the weights.
-    """
+    """Quantisation-aware training, from the distilled student on: the same teacher and losses go on teaching."""
 
     epochs: Positive = 2
+    """As of every training."""
     learning_rate: PositiveFloat = 0.01
+    """As of every training; lower, since it goes on from a trained network."""
     ranges: Literal["moving_average", "learned"] = "moving_average"
+    """Whether the ranges of activations follow the batches or are trained with the weights."""
     range_momentum: OpenFraction = 0.99
+    """How slowly `moving_average` follows."""
     freeze_after: Fraction = 0.5
+    """From this share of the steps on, batch normalisation and moving averages stay as they are."""
 
     @pydantic.model_validator(mode="after")
     def _check_precision(self) -> Self:
@@ -41,18 +42,18 @@ class Aware(Training):
 
 
 class Quantize(Section):
-    """The int8 student. Without `aware` its ranges are calibrated and nothing is trained.
-
-    `exclude` names layers that stay in float. `calibration` names how ranges are found from training images; further
-    keys are its settings.
-    """
+    """The int8 student. Further keys are settings of the calibration."""
 
     PLUGIN_ARGUMENTS = True
 
     scheme: Literal["int8"] = "int8"
+    """Of the student that is made."""
     aware: Aware | None = None
+    """Quantisation-aware training; `{}` has the defaults, without it nothing is trained."""
     exclude: Items[str] = ()
+    """Layers that stay in float."""
     calibration: str = "min_max"
+    """How ranges are found from training images: a name of `edgekd list calibrations`."""
 
     @pydantic.model_validator(mode="after")
     def _check_calibration(self) -> Self:

@@ -38,7 +38,10 @@ TapPair = Annotated[tuple[str, str], pydantic.Strict(False)]
 
 
 class Section(pydantic.BaseModel):
-    """Base of the recipe's sections. `PLUGIN_ARGUMENTS` says that further keys belong to a plug-in."""
+    """Base of the recipe's sections. `PLUGIN_ARGUMENTS` says that further keys belong to a plug-in.
+
+    The text below a key says what it means: tools/make_reference_pages.py makes a page of all.
+    """
 
     model_config = pydantic.ConfigDict(
         frozen=True, extra="allow", allow_inf_nan=False, strict=True, protected_namespaces=()

@@ -22,15 +22,16 @@ UNSTRUCTURED = "unstructured"
 
 
 class Ramp(Section):
-    """When they go: between the shares `begin` and `end` of the training's steps, many at first and few at the end.
-
-    The share that is gone rises from `initial` as a polynomial of degree 3, in `updates` steps.
-    """
+    """When weights or channels go: many at first and few at the end."""
 
     begin: NonNegativeFloat = 0.0
+    """Share of the training's steps at which it begins."""
     end: NonNegativeFloat = 0.75
+    """Share of the steps at which it ends."""
     updates: Positive = 20
+    """In how many steps the share rises, as a polynomial of degree 3."""
     initial: Fraction = 0.0
+    """What is gone at the beginning."""
 
     @pydantic.model_validator(mode="after")
     def _check_order(self) -> Self:
@@ -48,15 +49,14 @@ class Ramp(Section):
 
 
 class Prune(Section):
-    """Weights that become zero, those of least magnitude first.
-
-    `pattern` is unstructured, then `sparsity` is the share of each kernel that becomes zero; or n:m such as 2:4, which
-    keeps n of every m neighbouring input channels.
-    """
+    """Weights that become zero, those of least magnitude first."""
 
     pattern: str = UNSTRUCTURED
+    """`unstructured`, or n:m such as `2:4`, which keeps n of every m neighbouring input channels."""
     sparsity: OpenFraction | None = None
+    """Share of each kernel that becomes zero; with `unstructured` only."""
     ramp: Ramp = pydantic.Field(default_factory=Ramp)
+    """When they go."""
 
     @pydantic.model_validator(mode="after")
     def _check_pattern(self) -> Self:
@@ -95,39 +95,47 @@ class Prune(Section):
 
 
 class Cluster(Section):
-    """Kernels of few distinct values, which are trained. `initial` is where k-means starts."""
+    """Kernels of few distinct values, which are trained."""
 
     clusters: Annotated[int, pydantic.Field(ge=2)] = 16
+    """How many distinct values a kernel keeps."""
     initial: Literal["linear", "density", "kmeans++"] = "linear"
+    """Where k-means starts."""
 
 
 class Shrink(Section):
-    """Whole channels that are removed, the least important first: a smaller and faster network.
-
-    `amount` is the share `of` multiply-accumulates, parameters or channels to save at least. Without a `ramp` the
-    channels go before the training; with one (`ramp: {}` has its defaults) they fade out while it goes on.
-    """
+    """Whole channels that are removed, the least important first: a smaller and faster network."""
 
     amount: OpenFraction
+    """The share to save at least."""
     of: Literal["macs", "parameters", "channels"] = "macs"
+    """Of what."""
     scope: Literal["layer", "global"] = "layer"
+    """Whether each layer loses the same share, or the least important channels of all layers go."""
     importance: Literal["l1", "l2", "bn_gamma"] = "l2"
+    """What a channel is judged by."""
     divisor: Positive = 8
+    """Channels that are left are a multiple of this, where that is possible."""
     ramp: Ramp | None = None
+    """Without one the channels go before the training; with one (`{}` has its defaults) they fade out while it
+    goes on."""
 
 
 class Sparsify(Training):
-    """The sparse student: the distilled one pruned, clustered or shrunk, and taught on by the same teacher and losses.
-
-    `exclude` names layers that stay as they are.
-    """
+    """The sparse student: the distilled one pruned, clustered or shrunk, and taught on by the same teacher."""
 
     epochs: Positive = 4
+    """As of every training."""
     learning_rate: PositiveFloat = 0.01
+    """As of every training; lower, since it goes on from a trained network."""
     prune: Prune | None = None
+    """Weights that become zero. One of this, `cluster` and `shrink` is given."""
     cluster: Cluster | None = None
+    """Kernels of few distinct values."""
     shrink: Shrink | None = None
+    """Channels that are removed."""
     exclude: Items[str] = ()
+    """Layers that stay as they are."""
 
     @pydantic.model_validator(mode="after")
     def _check_way(self) -> Self:
