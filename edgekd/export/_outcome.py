@@ -11,6 +11,7 @@ from edgekd.quantize import Scheme
 
 _CONVERSIONS = frozenset({"QUANTIZE", "DEQUANTIZE"})
 _READ_NO_VALUES = frozenset({"SHAPE"})
+_TAKE_APART = frozenset({"SPLIT", "SPLIT_V", "UNPACK"})  # all have integer kernels
 _INTEGERS = {8: schema.TensorType.INT8, 4: schema.TensorType.INT4}
 
 
@@ -36,6 +37,22 @@ def float_operators(model: Any, scheme: Scheme) -> tuple[str, ...]:
         if affected and name not in _CONVERSIONS | _READ_NO_VALUES:
             found.append(f"{name} {flatbuffer.output_name(operator, graph)}")
     return tuple(found)
+
+
+def left_in_float_by_chance(model: Any) -> bool:
+    """Returns whether an operator of a `ModelT` computes in float that takes a tensor apart and has an unread output.
+
+    See `edgekd.export._tflite_converter`, whose quantiser should have given it integers.
+    """
+    return any(
+        name in _TAKE_APART and _has_unread_output(operator, graph) and any(map(_is_float, _inputs(operator, graph)))
+        for name, operator, graph in _operators(model)
+    )
+
+
+def _has_unread_output(operator: Any, graph: Any) -> bool:
+    read = {*graph.outputs, *(index for each in graph.operators if each.inputs is not None for index in each.inputs)}
+    return any(index not in read for index in operator.outputs)
 
 
 def check(model: Any, scheme: Scheme, *, allow_float_operators: bool) -> None:

@@ -24,6 +24,7 @@ _INTEGER_OPERATORS = {
     16: tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8,
 }
 _LARGEST_FLOAT16 = float(np.finfo(np.float16).max)
+_TRIES = 8  # of which each goes wrong with a probability of about 0.15
 
 
 def convert(
@@ -75,16 +76,7 @@ def convert(
         converter.target_spec.supported_ops = {*converter.target_spec.supported_ops, tf.lite.OpsSet.TFLITE_BUILTINS}
     if allow_select_tf_ops:
         converter.target_spec.supported_ops = {*converter.target_spec.supported_ops, tf.lite.OpsSet.SELECT_TF_OPS}
-    with captured_stderr(), warnings.catch_warnings():
-        # The calibrator supplies the statistics that this warning misses.
-        warnings.filterwarnings("ignore", message="Statistics for quantized inputs were expected")
-        try:
-            content = converter.convert()
-        except ConverterError as error:
-            raise _explained(error, scheme) from error
-        except (RuntimeError, ValueError) as error:
-            raise _why_not(error, scheme) from error
-    model = flatbuffer.read(content)
+    model = _converted(converter, scheme)
     if _holds_ranges(function):
         model = _float_parts.without_marks(model)
     content = flatbuffer.with_signature_names(flatbuffer.pack(_with_signature(model, function)))
@@ -110,6 +102,28 @@ def convert(
     if scheme.weight_bits == 16:
         _check_float16_range(model)
     return flatbuffer.pack(model)
+
+
+def _converted(converter: Any, scheme: Scheme) -> Any:
+    """Returns what the converter makes of the function, as a `ModelT`.
+
+    Its quantiser goes through a graph in the order of memory addresses. Where an operator that takes a tensor apart
+    has an output that nobody reads, such as the forget gate of an LSTM's first step, that order decides whether the
+    operator gets its range or stays in float. So it is asked again.
+    """
+    for _ in range(_TRIES if converter.representative_dataset is not None else 1):
+        with captured_stderr(), warnings.catch_warnings():
+            # The calibrator supplies the statistics that this warning misses.
+            warnings.filterwarnings("ignore", message="Statistics for quantized inputs were expected")
+            try:
+                model = flatbuffer.read(converter.convert())
+            except ConverterError as error:
+                raise _explained(error, scheme) from error
+            except (RuntimeError, ValueError) as error:
+                raise _why_not(error, scheme) from error
+        if not _outcome.left_in_float_by_chance(model):
+            break
+    return model
 
 
 def _holds_ranges(function: Any) -> bool:

@@ -5,6 +5,7 @@ import warnings
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
 from edgekd import flatbuffer
@@ -182,3 +183,46 @@ def test_batch_normalisation_runs_in_inference_mode(build_model, images, tmp_pat
     with open_runner(tmp_path / "model.tflite") as runner:
         received = predict(runner, images)
     np.testing.assert_allclose(received, trained(images, training=False), atol=1e-5)
+
+
+@pytest.fixture
+def by_chance(images, tmp_path, monkeypatch):
+    """Returns a function that exports a recurrent network as int8, where the first tries are to go wrong.
+
+    A try that goes wrong is the converter's own file in float. It returns how many tries there were.
+    """
+    keras.utils.set_random_seed(0)
+    image = keras.Input((8, 8, 3), name="image")
+    x = keras.layers.LSTM(2, unroll=True, name="lstm")(keras.layers.Reshape((4, 48), name="rows")(image))
+    model = keras.Model(image, keras.layers.Dense(3, name="logits")(x))
+    export(model, tmp_path / "float.tflite")
+    convert = tf.lite.TFLiteConverter.convert
+    tries = []
+
+    def export_with(wrong):
+        def chance(converter):
+            tries.append(converter)
+            return (tmp_path / "float.tflite").read_bytes() if len(tries) <= wrong else convert(converter)
+
+        monkeypatch.setattr(tf.lite.TFLiteConverter, "convert", chance)
+        export(model, tmp_path / "int8.tflite", scheme="int8", calibration=images)
+        return len(tries)
+
+    return export_with
+
+
+def test_what_the_converter_leaves_in_float_by_chance_is_converted_again(by_chance, tmp_path):
+    assert by_chance(2) >= 3
+    content = flatbuffer.read((tmp_path / "int8.tflite").read_bytes())
+    (graph,) = content.subgraphs
+    assert {flatbuffer.type_name(tensor.type) for tensor in graph.tensors} == {"float32", "int8", "int32"}
+    outside = {*graph.inputs, *graph.outputs}
+    assert all(
+        flatbuffer.type_name(tensor.type) != "float32" or index in outside for index, tensor in enumerate(graph.tensors)
+    )
+
+
+def test_what_stays_in_float_however_often_it_is_converted_is_refused(by_chance, tmp_path):
+    with pytest.raises(ModelError, match=r"SPLIT lstm/"):
+        by_chance(100)
+    assert not (tmp_path / "int8.tflite").exists()

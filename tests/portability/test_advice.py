@@ -121,7 +121,7 @@ CASES = {
 
 @pytest.mark.parametrize("case", CASES)
 def test_the_advice_is_given_and_what_it_advises_converts(case, build):
-    keras.utils.set_random_seed(0)  # some weights make a recurrent layer's ranges too small for integers
+    keras.utils.set_random_seed(0)
     target, scheme, offender, operator, words, advised = CASES[case]
     found = portability.check_model(build(offender), targets=(target,), schemes=(scheme,)).findings
     (about,) = [each for each in found if each.operator == operator]
