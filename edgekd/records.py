@@ -239,6 +239,54 @@ class Comparison(Record):
     outputs: tuple[OutputError, ...]
 
 
+class StageRow(Record):
+    """One network of a run, or one of its files in one runtime, on the test split.
+
+    `before` names the row that it came from, to which agreement, accuracy drop and SQNR refer. `sqnr_db` is None where
+    there is none before, and where the outputs are equal (`identical`).
+    """
+
+    name: str
+    kind: Literal["network", "file"]
+    runtime: str
+    accuracy: Interval
+    before: str | None = None
+    accuracy_drop: Interval | None = None
+    agreement: Interval | None = None
+    sqnr_db: float | None = None
+    identical: bool = False
+
+
+class OperatorError(Record):
+    """How far what one operator of a file gives is from what the network's own gives.
+
+    `sqnr_db` is that of both run from the model's inputs, `local_sqnr_db` that of this operator alone on the same
+    numbers; each is None where the two are equal (`identical`, of the first) or could not be compared. `excess` is the
+    local error in units of what rounding explains, None where nothing was compared locally; `passed` is None there too.
+    """
+
+    operator: str
+    tensor: str
+    sqnr_db: float | None
+    local_sqnr_db: float | None
+    identical: bool
+    excess: float | None
+    passed: bool | None
+
+
+class LayerErrors(Record):
+    """A file beside the network that it was made from, operator by operator, in the network's order.
+
+    `reason` says why they could not be compared so; then there are no rows.
+    """
+
+    reference: str
+    candidate: str
+    samples: int
+    rows: tuple[OperatorError, ...] = ()
+    reason: str | None = None
+
+
 class Machine(Record):
     """What a model ran on: the system's and the processor's names as that machine gives them."""
 
@@ -472,7 +520,10 @@ class Summary(Record):
     """Everything a run found: what the report shows and what other programs read.
 
     `environment` is where the summary was made; `earlier_environments` has the stages that were done elsewhere or with
-    other versions, and are kept. `taught` says in words how the student was taught.
+    other versions, and are kept. `taught` says in words how the student was taught. `gains` has the accuracy of each
+    later student minus that of the student on labels, paired over the test samples. `stages` are networks and files,
+    each beside the one that it came from, and `layers` files operator by operator, where the recipe asks for it.
+    `predictions_path` is the file of `edgekd.predictions`, from the run's folder on.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -490,6 +541,10 @@ class Summary(Record):
     measurements: tuple[Measurement, ...]
     estimates: tuple[Estimate, ...] = ()
     gates: tuple[Gate, ...]
+    gains: dict[str, Interval] = pydantic.Field(default_factory=dict)
+    stages: tuple[StageRow, ...] = ()
+    layers: tuple[LayerErrors, ...] = ()
+    predictions_path: str | None = None
     seconds: dict[str, float]
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 # Debian's package dataset-fashion-mnist puts the four official files here.
 _FASHION_MNIST = Path(os.environ.get("EDGEKD_FASHION_MNIST_DIR", "/usr/share/datasets/fashion-mnist"))
 _SSHD = "/usr/sbin/sshd"
+_CHROMIUM = "/usr/bin/chromium"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +41,7 @@ class _Debian:
 
 _DEBIAN = {
     "fashion_mnist": _Debian("dataset-fashion-mnist", _FASHION_MNIST.is_dir(), str(_FASHION_MNIST)),
+    "chromium": _Debian("chromium", Path(_CHROMIUM).is_file(), _CHROMIUM),
     "sshd": _Debian("openssh-server", Path(_SSHD).is_file() and shutil.which("ssh") is not None, _SSHD),
 }
 
@@ -89,6 +91,13 @@ def sshd_program() -> str:
     """OpenSSH's server; there is a client too."""
     assert _DEBIAN["sshd"].present, f"{_SSHD} or ssh is missing: apt-get install openssh-server openssh-client"
     return _SSHD
+
+
+@pytest.fixture(scope="session")
+def chromium_program() -> str:
+    """The browser."""
+    assert _DEBIAN["chromium"].present, f"{_CHROMIUM} is missing: apt-get install chromium"
+    return _CHROMIUM
 
 
 MadeOnce = Callable[[str], contextlib.AbstractContextManager[tuple[Path, bool]]]
@@ -165,7 +174,7 @@ TINY_RECIPE: dict[str, Any] = {
         {"format": "onnx", "scheme": "float32"},
     ],
     "calibration": {"samples": 50},
-    "verify": {"max_accuracy_drop": 1.0, "min_agreement": 0.5},
+    "verify": {"max_accuracy_drop": 1.0, "min_agreement": 0.5, "layer_samples": 4},
     "bench": {"processes": 1, "min_warmup_seconds": 0.05, "max_warmup_seconds": 0.1},
 }
 

@@ -28,6 +28,7 @@ from edgekd.records import (
     Measurement,
     OutputError,
     Record,
+    StageRow,
     TensorSpec,
 )
 from edgekd.storage import write_text
@@ -40,7 +41,7 @@ _VERIFY = "`edgekd verify ... --json` prints one `Verification`, with `--layers`
 _VERIFY += "`edgekd verify --stages RUN --json` one `StageTable`."
 _VERIFY_RECORDS = (
     *(records.Verification, layers.LayeredVerification, records.StageTable),
-    *(records.InputData, records.ModelUse, records.Pair, records.Verdict, records.Tolerance, records.StageRow),
+    *(records.InputData, records.ModelUse, records.Pair, records.Verdict, records.Tolerance, StageRow),
     *(Comparison, OutputError, Gate, Interval),
     *(layers.LayerComparison, layers.LayerRow, layers.LayerError, layers.LayersNotCompared),
 )

@@ -1,6 +1,20 @@
 """The record of each stage: what it hands to the next one, besides files."""
 
-from edgekd.records import Artifact, Comparison, EpochRecord, Estimate, Gate, Interval, Measurement, ModelRecord, Record
+import pydantic
+
+from edgekd.records import (
+    Artifact,
+    Comparison,
+    EpochRecord,
+    Estimate,
+    Gate,
+    Interval,
+    LayerErrors,
+    Measurement,
+    ModelRecord,
+    Record,
+    StageRow,
+)
 
 
 class TrainingResult(Record):
@@ -18,11 +32,18 @@ class ExportResult(Record):
 
 
 class VerifyResult(Record):
-    """Test accuracies of the Keras models by role, each file against the Keras student, and the gates."""
+    """Test accuracies of the Keras models by role, each file against the Keras student, and the gates.
+
+    `gains`, `stages` and `layers` are those of the summary; `predictions` is the name of the file beside this record.
+    """
 
     accuracies: dict[str, Interval]
     comparisons: tuple[Comparison, ...]
     gates: tuple[Gate, ...]
+    gains: dict[str, Interval] = pydantic.Field(default_factory=dict)
+    stages: tuple[StageRow, ...] = ()
+    layers: tuple[LayerErrors, ...] = ()
+    predictions: str | None = None
 
 
 class BenchResult(Record):

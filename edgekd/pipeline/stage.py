@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # importing it would import TensorFlow
 
 RECORD_FILE = "record.json"
 MODEL_FILE = "model.keras"
+PREDICTIONS_FILE = "predictions.npz"
 CHECKPOINT_FILES = "checkpoint*.npz"
 
 TEACHER = "teacher"
@@ -23,6 +24,7 @@ STUDENT_LABELS = "student_labels"
 STUDENT_DISTILLED = "student_distilled"
 STUDENT_SPARSE = "student_sparse"
 STUDENT_QUANTIZED = "student_quantized"
+LATER_STUDENTS = (STUDENT_DISTILLED, STUDENT_SPARSE, STUDENT_QUANTIZED)
 EXPORT = "export"
 VERIFY = "verify"
 BENCH = "bench"

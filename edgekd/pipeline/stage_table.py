@@ -1,6 +1,5 @@
 """Where a run lost accuracy: each of its networks and files on the test split, against what it was made from."""
 
-import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -8,35 +7,21 @@ import numpy as np
 
 from edgekd import recipe as recipes
 from edgekd.data.dataset import Dataset
-from edgekd.errors import DataError, NonFiniteError, StorageError
+from edgekd.errors import DataError, StorageError
 from edgekd.pipeline.execution import load_data
-from edgekd.pipeline.stage import (
-    STUDENT_DISTILLED,
-    STUDENT_LABELS,
-    STUDENT_QUANTIZED,
-    STUDENT_SPARSE,
-    TEACHER,
-    teacher_names,
-)
+from edgekd.pipeline.network_rows import network_row
+from edgekd.pipeline.stage import teacher_names
 from edgekd.pipeline.summary import SUMMARY_FILE
 from edgekd.recipe import RECIPE_FILE, Recipe
-from edgekd.records import Artifact, ModelRecord, Summary
+from edgekd.records import Artifact, ModelRecord, StageRow, Summary
 from edgekd.runtime import predict
 from edgekd.runtime.native_output import import_quietly
 from edgekd.runtime.selection import variants
 from edgekd.teachers.runnable import open_runnable
-from edgekd.verify import metrics
-from edgekd.verify.records import StageRow, StageTable
+from edgekd.verify.records import StageTable
+from edgekd.verify.stages import stage_row
 
 EVERY_RUNTIME = "all"
-
-# The networks that each is compared with: the first that there is.
-_MADE_OF = {
-    STUDENT_LABELS: (TEACHER,),
-    STUDENT_DISTILLED: (TEACHER, STUDENT_LABELS),
-    STUDENT_SPARSE: (STUDENT_DISTILLED,),
-    STUDENT_QUANTIZED: (STUDENT_SPARSE, STUDENT_DISTILLED),
-}
 
 
 def stage_table(run: Path, *, runtimes: Sequence[str] = ()) -> StageTable:
@@ -70,7 +55,7 @@ def stage_table(run: Path, *, runtimes: Sequence[str] = ()) -> StageTable:
     outputs: dict[str, np.ndarray] = {}
     for role, model in summary.models.items():
         outputs[role] = _network_outputs(run, recipe, data, role, model)
-        rows.append(_row(role, "network", _runner_of(model), outputs, _before(role, outputs), data))
+        rows.append(network_row(model, outputs, data.test.labels))
     images, _ = data.test.read(np.arange(len(data.test)))
     for artifact in summary.artifacts:
         before = artifact.source
@@ -78,7 +63,16 @@ def stage_table(run: Path, *, runtimes: Sequence[str] = ()) -> StageTable:
             opened = open_runnable(run / artifact.path, runtime_name=runtime)
             with opened.runner as runner:
                 outputs[name] = predict(runner, images)
-            rows.append(_row(name, "file", opened.runtime, outputs, before, data))
+            rows.append(
+                stage_row(
+                    name,
+                    outputs[name],
+                    data.test.labels,
+                    kind="file",
+                    runtime=opened.runtime,
+                    before=(before, outputs[before]),
+                )
+            )
             before = name if before == artifact.source else before
     return StageTable(run=str(run), dataset=f"{data.name} test", samples=len(data.test), rows=tuple(rows))
 
@@ -95,16 +89,6 @@ def _network_outputs(run: Path, recipe: Recipe, data: Dataset, role: str, model:
     return Predictor(architectures.load_model(run / model.path)).logits(data.test)
 
 
-def _runner_of(model: ModelRecord) -> str:
-    return model.architecture.rpartition("run by ")[2] if model.foreign else "keras"
-
-
-def _before(role: str, earlier: dict[str, np.ndarray]) -> str | None:
-    """Returns which of the earlier networks this one came from."""
-    chosen = _MADE_OF.get(role, () if role.startswith(TEACHER) else (TEACHER,))
-    return next((name for name in chosen if name in earlier), None)
-
-
 def _ways(run: Path, artifact: Artifact, runtimes: Sequence[str]) -> Iterator[tuple[str, str | None]]:
     suffix = (run / artifact.path).suffix.lower()
     known = variants()
@@ -114,28 +98,3 @@ def _ways(run: Path, artifact: Artifact, runtimes: Sequence[str]) -> Iterator[tu
         yield artifact.name, None
     for name in chosen:
         yield f"{artifact.name}@{name}", name
-
-
-def _row(
-    name: str, kind: str, runtime: str, outputs: dict[str, np.ndarray], before: str | None, data: Dataset
-) -> StageRow:
-    logits, labels = outputs[name], data.test.labels
-    if not np.isfinite(logits).all():
-        raise NonFiniteError(f"{name!r} gives NaN or infinity on the test split: something before it is broken.")
-    classes = logits.argmax(axis=-1)
-    row = StageRow.model_validate(
-        {"name": name, "kind": kind, "runtime": runtime, "accuracy": metrics.accuracy_interval(classes, labels)}
-    )
-    if before is None:
-        return row
-    earlier = outputs[before].argmax(axis=-1)
-    ratio = metrics.sqnr_db(outputs[before], logits)
-    return row.model_copy(
-        update={
-            "before": before,
-            "accuracy_drop": metrics.paired_drop_interval(earlier, classes, labels),
-            "agreement": metrics.accuracy_interval(classes, earlier),
-            "sqnr_db": None if math.isinf(ratio) else ratio,
-            "identical": math.isinf(ratio),
-        }
-    )

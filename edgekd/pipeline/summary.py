@@ -53,6 +53,10 @@ def summarise(folder: RunFolder, recipe: Recipe, data: Dataset, stages: tuple[st
         measurements=benched.measurements if benched else (),
         estimates=benched.estimates if benched else (),
         gates=verified.gates if verified else (),
+        gains=verified.gains if verified else {},
+        stages=verified.stages if verified else (),
+        layers=verified.layers if verified else (),
+        predictions_path=f"{VERIFY}/{verified.predictions}" if verified and verified.predictions else None,
         seconds={name: record.seconds for name, record in records.items()},
     )
 

@@ -1,6 +1,6 @@
 """The verify stage: the one place that reads the test split."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +9,11 @@ import numpy as np
 from edgekd.pipeline.results import ExportResult, TrainingResult, VerifyResult
 from edgekd.pipeline.stage import (
     EXPORT,
+    LATER_STUDENTS,
+    PREDICTIONS_FILE,
     RECORD_FILE,
     STUDENT_DISTILLED,
+    STUDENT_LABELS,
     STUDENT_QUANTIZED,
     STUDENT_SPARSE,
     VERIFY,
@@ -21,7 +24,7 @@ from edgekd.pipeline.stage import (
     teacher_names,
 )
 from edgekd.recipe import Recipe
-from edgekd.records import Artifact, Comparison, Gate
+from edgekd.records import Artifact, Comparison, Gate, Interval, ModelRecord
 
 
 def _settings(recipe: Recipe) -> Any:
@@ -30,13 +33,16 @@ def _settings(recipe: Recipe) -> Any:
 
 def _verify(work: Work) -> list[Path]:
     from edgekd import runtime
-    from edgekd.verify import comparison, gates, metrics
+    from edgekd.pipeline import network_rows, operator_errors, predicting
+    from edgekd.verify import comparison, gates, metrics, stages
 
     test = work.data.test
-    logits, steps = _logits(work)
+    models, logits, steps = _networks(work)
     accuracies = {
         role: metrics.accuracy_interval(outputs.argmax(axis=-1), test.labels) for role, outputs in logits.items()
     }
+    rows = [network_rows.network_row(model, logits, test.labels) for model in models]
+    classes = {role: outputs.argmax(axis=-1) for role, outputs in logits.items()}
     images, labels = test.read(np.arange(len(test)))
     artifacts = ExportResult.read(work.run / EXPORT / RECORD_FILE).artifacts
     comparisons: list[Comparison] = []
@@ -45,34 +51,55 @@ def _verify(work: Work) -> list[Path]:
         work.progress.item(position, len(artifacts), artifact.name)
         # A file is judged twice: what sparsity and integers cost, and whether it is the network that it was made from.
         references = dict.fromkeys((STUDENT_DISTILLED, float_student(work.recipe), artifact.source))
-        with runtime.open_runner(work.run / artifact.path, check=False) as runner:
-            comparisons += [
-                comparison.compare(
-                    logits[reference],
-                    runner,
-                    images,
-                    labels,
-                    names=(reference, artifact.name),
-                    dataset=f"{work.data.name} test",
-                    step=steps.get(reference),
-                )
-                for reference in references
-            ]
+        path = work.run / artifact.path
+        with runtime.open_runner(path, check=False) as runner:
+            outputs = runtime.predict(runner, images)
+            (specification,) = runner.outputs
+        comparisons += [
+            comparison.compare_outputs(
+                logits[reference],
+                outputs,
+                labels,
+                output=specification,
+                names=(reference, artifact.name),
+                dataset=f"{work.data.name} test",
+                step=steps.get(reference),
+            )
+            for reference in references
+        ]
+        before = (artifact.source, logits[artifact.source])
+        engine = runtime.engine_of(path)
+        rows.append(stages.stage_row(artifact.name, outputs, labels, kind="file", runtime=engine, before=before))
+        classes[artifact.name] = outputs.argmax(axis=-1)
         if artifact.source == STUDENT_QUANTIZED:
             found_gates += gates.same_network_gates(
                 comparisons[-1],
                 max_beyond_one_lsb=work.recipe.verify.max_beyond_one_lsb if STUDENT_QUANTIZED in steps else None,
                 min_agreement=work.recipe.verify.min_agreement_with_int8_student,
             )
+    predicting.predictions(test, classes, artifacts).write(work.folder / PREDICTIONS_FILE)
     result = VerifyResult(
         accuracies=accuracies,
         comparisons=tuple(comparisons),
         gates=(*_accuracy_gates(work.recipe, artifacts, comparisons), *found_gates, *_sparsity_gates(work, artifacts))
         if work.recipe.export
         else (),
+        gains=_gains(classes, labels, [model.role for model in models]),
+        stages=tuple(rows),
+        layers=operator_errors.of_files(work, artifacts, images),
+        predictions=PREDICTIONS_FILE,
     )
     result.write(work.folder / RECORD_FILE)
-    return [work.folder / RECORD_FILE]
+    return [work.folder / RECORD_FILE, work.folder / PREDICTIONS_FILE]
+
+
+def _gains(classes: Mapping[str, np.ndarray], labels: np.ndarray, found: Sequence[str]) -> dict[str, Interval]:
+    """Returns the accuracy of each later student minus that of the student on labels."""
+    from edgekd.verify import metrics
+
+    later = [role for role in LATER_STUDENTS if role in found and STUDENT_LABELS in found]
+    # What the student on labels loses, seen from the later one, is what that one has gained.
+    return {role: metrics.paired_drop_interval(classes[role], classes[STUDENT_LABELS], labels) for role in later}
 
 
 def _accuracy_gates(
@@ -115,17 +142,19 @@ def _sparsity_gates(work: Work, artifacts: Sequence[Artifact]) -> tuple[Gate, ..
     return tuple(gate(artifact, kernels) for artifact in artifacts)
 
 
-def _logits(work: Work) -> tuple[dict[str, np.ndarray], dict[str, float]]:
-    """Returns the test logits of every network of the run, by role, and the steps between those of integer networks."""
+def _networks(work: Work) -> tuple[list[ModelRecord], dict[str, np.ndarray], dict[str, float]]:
+    """Returns every network of the run, test logits by role, and the steps between those of integer networks."""
     from edgekd import architectures
     from edgekd.distill.evaluate import Predictor
     from edgekd.pipeline import foreign
     from edgekd.quantize import aware
 
+    models: list[ModelRecord] = []
     found, steps = {}, {}
     for role in roles(work.recipe):
         result = TrainingResult.read(work.run / role / RECORD_FILE)
         for record in (result.model, *result.companions):
+            models.append(record)
             if record.foreign:
                 section = work.recipe.teacher[teacher_names(work.recipe).index(role)]
                 teacher = foreign.open_section(section, work.data)
@@ -137,7 +166,7 @@ def _logits(work: Work) -> tuple[dict[str, np.ndarray], dict[str, float]]:
                 step = aware.output_scale(model)
                 if step is not None:
                     steps[record.role] = step
-    return found, steps
+    return models, found, steps
 
 
 def stage(recipe: Recipe) -> Stage:

@@ -16,6 +16,7 @@ from edgekd.recipe.section import (
     Dtype,
     Fraction,
     Items,
+    NonNegative,
     Positive,
     Section,
     check_described,
@@ -114,6 +115,9 @@ class Verify(Section):
     """With `quantize`: at most this fraction of an int8 file's outputs is more than one step off the int8 student's."""
     min_agreement_with_int8_student: Fraction = 0.995
     """With `quantize`: at least this fraction of test images has the same class as of the int8 student."""
+    layer_samples: NonNegative = 0
+    """With 1 or more, each file is compared with its network operator by operator, on so many test images, for the
+    report. No gate depends on it."""
 
 
 class Bench(Section):

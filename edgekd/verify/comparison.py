@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from edgekd.errors import ShapeError
-from edgekd.records import Comparison, Interval, OutputError
+from edgekd.records import Comparison, Interval, OutputError, TensorSpec
 from edgekd.runtime import Runner, predict
 from edgekd.verify import metrics
 
@@ -47,11 +47,41 @@ def compare(
     if len(images) == 0:
         raise ShapeError(f"there are no samples to compare {names[0]!r} and {names[1]!r} on.")
     expected = reference if isinstance(reference, np.ndarray) else predict(reference, images, batch_size=batch_size)
-    if len(expected) != len(images):
-        raise ShapeError(f"the reference {names[0]!r} has {len(expected)} outputs for {len(images)} samples.")
     received = predict(candidate, images, batch_size=batch_size)
-    error = _output_error(expected, received, candidate, step)
-    record = Comparison(reference=names[0], candidate=names[1], samples=len(images), dataset=dataset, outputs=(error,))
+    (output,) = candidate.outputs
+    return compare_outputs(expected, received, labels, output=output, names=names, dataset=dataset, step=step)
+
+
+def compare_outputs(
+    expected: Array,
+    received: Array,
+    labels: Array | None = None,
+    *,
+    output: TensorSpec,
+    names: tuple[str, str],
+    dataset: str,
+    step: float | None = None,
+) -> Comparison:
+    """Returns how far outputs of a candidate are from the reference's; see `compare`.
+
+    Args:
+      expected: [samples, ...] float, the reference's.
+      received: [samples, ...] float, the candidate's, dequantised.
+      labels: [samples] integer classes, or None.
+      output: the candidate's output.
+      names: what to call the reference and the candidate in the record.
+      dataset: what to call the samples in the record.
+      step: the size of a quantisation step of the outputs, where they are given as floats; else `output` tells it.
+
+    Raises:
+      ShapeError: no samples, or shapes that do not fit together.
+      NonFiniteError: NaN or infinity in either's outputs.
+    """
+    samples = len(received)
+    if len(expected) != samples:
+        raise ShapeError(f"the reference {names[0]!r} has {len(expected)} outputs for {samples} samples.")
+    error = _output_error(expected, received, output, step)
+    record = Comparison(reference=names[0], candidate=names[1], samples=samples, dataset=dataset, outputs=(error,))
     if expected.ndim == 2 and expected.shape[1] > 1:
         return record.model_copy(update=_by_class(expected, received, labels))
     if labels is not None:
@@ -59,12 +89,11 @@ def compare(
     return record
 
 
-def _output_error(expected: Array, received: Array, candidate: Runner, step: float | None) -> OutputError:
-    (spec,) = candidate.outputs
-    scale = spec.scale if step is None else step
+def _output_error(expected: Array, received: Array, output: TensorSpec, step: float | None) -> OutputError:
+    scale = output.scale if step is None else step
     ratio_db = metrics.sqnr_db(expected, received)
     return OutputError(
-        output=spec.name,
+        output=output.name,
         elements=expected.size,
         max_abs=metrics.max_abs(expected, received),
         relative_l2=metrics.relative_l2(expected, received),

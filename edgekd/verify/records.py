@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from edgekd.records import Comparison, Gate, Interval, Record
+from edgekd.records import Comparison, Gate, Interval, Record, StageRow
 
 SCHEMA_VERSION = 1
 
@@ -124,24 +124,6 @@ class Verification(Record):
 
     def __bool__(self) -> bool:
         return self.status == "passed"
-
-
-class StageRow(Record):
-    """One network of a run, or one of its files in one runtime, on the test split.
-
-    `before` names the row that it came from, to which agreement, accuracy drop and SQNR refer. `sqnr_db` is None where
-    there is none before, and where the outputs are equal (`identical`).
-    """
-
-    name: str
-    kind: Literal["network", "file"]
-    runtime: str
-    accuracy: Interval
-    before: str | None = None
-    accuracy_drop: Interval | None = None
-    agreement: Interval | None = None
-    sqnr_db: float | None = None
-    identical: bool = False
 
 
 class StageTable(Record):
