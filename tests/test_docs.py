@@ -30,6 +30,7 @@ GUIDES = {
         "ci",
         "bench",
         "bench-targets",
+        "report",
     )
 }
 

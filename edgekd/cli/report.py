@@ -1,4 +1,4 @@
-"""edgekd report: the report of a run, from its summary."""
+"""edgekd report: the report of one run, or of several side by side, from their summaries."""
 
 from pathlib import Path
 
@@ -6,24 +6,52 @@ import click
 
 from edgekd.cli import _options
 
+_FORMATS = ("html", "markdown", "json")
+_SEVERAL = Path("runs") / "report"
+
 
 @click.command("report")
-@click.argument("run", type=click.Path(path_type=Path))
-@_options.out_option
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help=f"Folder of the report.  [default: the run's own; {_SEVERAL} for several]",
+)
+@click.option(
+    "--format",
+    "formats",
+    type=_options.Choice(_FORMATS),
+    multiple=True,
+    default=_FORMATS[:2],
+    show_default=True,
+    help="What to write; repeatable.",
+)
 @_options.json_option
 @_options.debug_option
-def command(run: Path, out: Path | None, as_json: bool) -> None:
-    """Write report.html and report.md anew from RUN's summary.json (the folder, or the file)."""
+def command(runs: tuple[Path, ...], out: Path | None, formats: tuple[str, ...], as_json: bool) -> None:
+    """Write the report of a run anew, or of several side by side.
+
+    RUN is a run's folder, or its summary.json. The files are report.html, report.md and report.json; --json prints what
+    the last one holds.
+    """
     from edgekd import report
     from edgekd.cli import _tables
-    from edgekd.records import Summary
+    from edgekd.report import document
+    from edgekd.report.runs import read
 
-    summary_file = run / "summary.json" if run.is_dir() else run
-    summary = Summary.read(summary_file)
-    html, markdown = report.write(summary, out or summary_file.parent)
+    found = read(runs)
+    folder = out or (_SEVERAL if len(runs) > 1 else _folder(runs[0]))
+    paths = report.write(found, folder, formats=tuple(dict.fromkeys(formats)))
     if as_json:
-        _options.print_json(summary)
-    else:
-        report.table.print_to_terminal(summary)
-        _tables.print_sparsity(summary)
-        click.echo(f"report: {html} and {markdown}")
+        _options.print_json(document.document(found))
+        return
+    for run in found:
+        if len(found) > 1:
+            _options.say(run.label)
+        report.table.print_to_terminal(run.summary)
+        _tables.print_sparsity(run.summary)
+    click.echo(f"report: {' and '.join(map(str, paths))}")
+
+
+def _folder(run: Path) -> Path:
+    return run if run.is_dir() else run.parent

@@ -25,6 +25,7 @@ from edgekd.pipeline.stage import CHECKPOINT_FILES, EXPORT, Stage, Work, roles
 from edgekd.pipeline.summary import SUMMARY_FILE, summarise
 from edgekd.recipe import RECIPE_FILE, Data, Recipe
 from edgekd.records import Summary
+from edgekd.report import runs
 from edgekd.runtime.native_output import import_quietly
 from edgekd.storage import write_text
 
@@ -125,7 +126,7 @@ def run(
                 checkpoint.unlink()
         summary = summarise(folder, recipe, dataset, _done(folder, recipe, keys, chosen))
         if worked or not _is_shown(summary, out):
-            report.write(summary, out)
+            report.write([runs.opened(summary, out)], out)
             summary.write(out / SUMMARY_FILE)
     return RunResult(summary=summary, folder=out, worked=tuple(worked))
 

@@ -25,14 +25,15 @@ class Verdict:
     text: str
 
 
-def verdict(summary: Summary) -> Verdict:
-    """Returns the verdict on the gates; without any gate nothing has passed."""
-    failed = sum(not gate.passed for gate in summary.gates)
-    if not summary.gates:
+def verdict(*summaries: Summary) -> Verdict:
+    """Returns the verdict on the gates of some runs; without any gate nothing has passed."""
+    gates = [gate for summary in summaries for gate in summary.gates]
+    failed = sum(not gate.passed for gate in gates)
+    if not gates:
         return Verdict("unchecked", "No gate was checked")
     if failed:
-        return Verdict("failed", f"{failed} of {formatting.counted(len(summary.gates), 'gate')} failed")
-    return Verdict("passed", "The gate held" if len(summary.gates) == 1 else f"All {len(summary.gates)} gates held")
+        return Verdict("failed", f"{failed} of {formatting.counted(len(gates), 'gate')} failed")
+    return Verdict("passed", "The gate held" if len(gates) == 1 else f"All {len(gates)} gates held")
 
 
 def facts(summary: Summary) -> tuple[Fact, ...]:

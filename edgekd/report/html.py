@@ -1,6 +1,8 @@
 """The report as one self-contained HTML page: no network, light and dark, wide and narrow, and it prints."""
 
+import dataclasses
 import functools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,49 +10,190 @@ import jinja2
 from plotly.offline import get_plotlyjs
 
 from edgekd.records import Summary, TensorSpec
-from edgekd.report import anatomy, estimates, exactness, formatting, headline, plots, provenance, sparsity, table
+from edgekd.report import (
+    anatomy,
+    confusion,
+    disagreements,
+    estimates,
+    exactness,
+    formatting,
+    headline,
+    layers,
+    methods,
+    plots,
+    provenance,
+    sparsity,
+    stages,
+    table,
+    tradeoff,
+)
+from edgekd.report.figure import Figure
+from edgekd.report.runs import ReportedRun
 from edgekd.report.terms import TERMS
 
+MOST_DETAILED = 6
+"""Of how many runs the details are shown: of more, the page would grow beyond what is sent by mail."""
+
+_MOST_IMAGES = 36  # of all runs together, but four of each
 _FOLDER = Path(__file__).parent
+_DROP = "Vertical bars of files are the 95 % interval of the difference to the distilled student."
+_CAPTIONS = {
+    "latency": f"Upper left is better: faster and more accurate. {_DROP} Horizontal ones are that of p50. Lines are "
+    "networks in Keras, whose latency was not measured.",
+    "size": f"Upper left is better: smaller and more accurate. {_DROP} Hollow points are networks in Keras, with "
+    "intervals of their own, at four bytes for each parameter.",
+    "memory": f"Upper left is better. {_DROP} Memory is the largest amount of activations that live at once, as "
+    "reckoned from the file. Lines are networks in Keras.",
+}
+_FORMATS = {"keras": "Keras networks", **table.FORMATS}
 
 
-def render(summary: Summary) -> str:
-    """Returns the page; the same summary gives the same bytes."""
+@dataclasses.dataclass(frozen=True, eq=False)
+class _View:
+    """One run as the template shows it in detail; `prefix` begins the ids of its elements."""
+
+    run: ReportedRun
+    prefix: str
+    figures: dict[str, Figure]
+    disagreements: disagreements.Disagreements | None
+
+    @property
+    def summary(self) -> Summary:
+        return self.run.summary
+
+    @property
+    def label(self) -> str:
+        return self.run.label
+
+    @property
+    def loss_roles(self) -> list[str]:
+        return [role for role, curve in self.summary.curves.items() if curve]
+
+    @property
+    def longest_seconds(self) -> float:
+        return max(self.summary.seconds.values(), default=0.0)
+
+    @property
+    def total_seconds(self) -> float:
+        return sum(self.summary.seconds.values())
+
+
+def render(runs: Sequence[ReportedRun]) -> str:
+    """Returns the page of one run, or of several side by side; the same runs give the same bytes."""
+    several = len(runs) > 1
+    views = [_view(run, f"run-{number}-" if several else "", len(runs)) for number, run in enumerate(runs, start=1)]
+    detailed = views if len(runs) <= MOST_DETAILED else []
+    found = methods.methods(runs)
+    shared = _shared_figures(runs, found)
+    figures = shared | {key: figure for view in detailed for key, figure in view.figures.items()}
     return _template().render(
-        summary=summary,
-        verdict=headline.verdict(summary),
-        facts=headline.facts(summary),
-        rows=table.rows(summary),
-        figures=_figures(summary),
-        loss_roles=[role for role, curve in summary.curves.items() if curve],
-        sparsity_headers=sparsity.HEADERS,
-        sparsity_rows=sparsity.rows(summary),
-        estimates=estimates,
-        exactness_headers=exactness.HEADERS,
-        exactness_rows=exactness.rows(summary),
-        anatomy_headers=anatomy.HEADERS,
-        anatomy_rows=anatomy.rows(summary),
-        provenance=provenance.entries(summary),
+        title=f"{len(runs)} runs side by side" if several else runs[0].summary.name,
+        several=several,
+        runs=views,
+        detailed=detailed,
+        verdict=headline.verdict(*(run.summary for run in runs)),
+        notes=_notes(runs),
+        sections=_sections(views[0]),
+        choices=_choices(runs),
+        costs=tradeoff.COSTS,
+        captions=_CAPTIONS,
+        fronts=_fronts(runs),
+        absent=_absent(shared),
+        method_rows=methods.rows(found),
+        figures=figures,
         terms=TERMS,
-        longest_seconds=max(summary.seconds.values(), default=0.0),
-        total_seconds=sum(summary.seconds.values()),
         style=(_FOLDER / "page.css").read_text(encoding="utf-8"),
         script=(_FOLDER / "page.js").read_text(encoding="utf-8"),
         plotly=get_plotlyjs(),
     )
 
 
-def _figures(summary: Summary) -> dict[str, plots.Figure]:
-    """Returns the figures by the id of the element that each is drawn into."""
+def _view(run: ReportedRun, prefix: str, number_of_runs: int) -> _View:
+    most = max(4, _MOST_IMAGES // number_of_runs)
+    return _View(run, prefix, _figures(run, prefix), disagreements.disagreements(run, most=most))
+
+
+def _shared_figures(runs: Sequence[ReportedRun], found: Sequence[methods.Method]) -> dict[str, Figure]:
+    """Returns the figures in which all runs are, by the id of the element that each is drawn into."""
+    graphs = {f"plot-{cost.key}": tradeoff.graph(runs, cost) for cost in tradeoff.COSTS}
+    return _known({**graphs, "plot-methods": methods.graph(found)})
+
+
+def _figures(run: ReportedRun, prefix: str) -> dict[str, Figure]:
+    """Returns the figures of one run's details by the id of the element that each is drawn into."""
+    summary = run.summary
     found = {
-        "plot-size": plots.accuracy_by_size(summary),
-        "plot-latency": plots.accuracy_by_latency(summary),
+        "plot-confusion": confusion.graph(run),
+        "plot-stages": stages.graph(summary),
+        "plot-layers": layers.graph(summary),
         "plot-size-by-operator": plots.size_by_operator(summary),
-        "plot-memory": plots.memory_by_operator(summary),
+        "plot-memory-by-operator": plots.memory_by_operator(summary),
         "plot-accuracy": plots.accuracy_by_epoch(summary),
         **{f"plot-loss-{role}": plots.loss_by_epoch(curve, role) for role, curve in summary.curves.items()},
     }
-    return {key: figure for key, figure in found.items() if figure is not None}
+    return _known({f"{prefix}{key}": figure for key, figure in found.items()})
+
+
+def _known(figures: dict[str, Figure | None]) -> dict[str, Figure]:
+    return {key: figure for key, figure in figures.items() if figure is not None}
+
+
+def _absent(figures: dict[str, Figure]) -> str:
+    """Returns a sentence on the graphs that are missing for want of data; empty where none is."""
+    missing = [cost.key for cost in tradeoff.COSTS if f"plot-{cost.key}" not in figures]
+    if not missing:
+        return ""
+    return f"No graph of accuracy against {' or '.join(missing)}: that was not measured."
+
+
+def _fronts(runs: Sequence[ReportedRun]) -> list[tuple[str, str]]:
+    """Returns what each cost is called, and the files that no other one beats in accuracy and that cost."""
+    found = {cost.key: tradeoff.best(tradeoff.points(runs, cost)) for cost in tradeoff.COSTS}
+    return [(key, tradeoff.in_words(runs, kept)) for key, kept in found.items() if kept]
+
+
+def _notes(runs: Sequence[ReportedRun]) -> list[str]:
+    """Returns what makes numbers of several runs hard to compare."""
+    found = []
+    if len({run.summary.data.fingerprint for run in runs}) > 1:
+        found.append("These runs have different data: their accuracies cannot be compared.")
+    machines = {measurement.machine for run in runs for measurement in run.summary.measurements}
+    if len(machines) > 1:
+        found.append("Latencies were measured on different machines.")
+    if len({run.summary.seed for run in runs}) > 1:
+        found.append("These runs have different seeds.")
+    return found
+
+
+def _sections(view: _View) -> list[tuple[str, str]]:
+    summary = view.summary
+    found = [
+        ("sparsity", "Sparsity", bool(sparsity.rows(summary))),
+        ("gates", "Gates", True),
+        ("training", "Training", True),
+        ("predictions", "Predictions", True),
+        ("stages", "Stages", bool(summary.stages)),
+        ("latency", "Latency", True),
+        ("estimates", "Estimates", bool(summary.estimates)),
+        ("exactness", "Exactness", True),
+        ("layers", "Layers", True),
+        ("anatomy", "Size and memory", bool(anatomy.rows(summary))),
+        ("provenance", "Provenance", True),
+    ]
+    return [(id_, name) for id_, name, shown in found if shown]
+
+
+def _choices(runs: Sequence[ReportedRun]) -> list[tuple[str, str, list[tuple[str, str]]]]:
+    """Returns what the filter offers: a key, its title, and its values with their names; none of a single value."""
+    artifacts = [artifact for run in runs for artifact in run.summary.artifacts]
+    formats = dict.fromkeys(["keras", *(artifact.format for artifact in artifacts)])
+    schemes = dict.fromkeys(artifact.scheme for artifact in artifacts)
+    found = [
+        ("run", "Run", [(str(number), run.label) for number, run in enumerate(runs)]),
+        ("format", "Format", [(name, _FORMATS.get(name, name)) for name in formats]),
+        ("scheme", "Scheme of files", [(name, name) for name in schemes]),
+    ]
+    return [each for each in found if len(each[2]) > 1]
 
 
 @functools.cache
@@ -62,6 +205,7 @@ def _template() -> jinja2.Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": True, "separators": (",", ":")}
     filters: dict[str, Any] = {
         name: getattr(formatting, name)
         for name in (
@@ -79,8 +223,27 @@ def _template() -> jinja2.Template:
             "counted",
         )
     }
-    environment.filters.update(filters, title_of=table.title, kind_of_file=table.kind_of_file, tensor=_tensor)
-    environment.globals["NOT_MEASURED"] = formatting.NOT_MEASURED
+    environment.filters.update(
+        filters,
+        title_of=table.title,
+        title_in=table.title_of,
+        kind_of_file=table.kind_of_file,
+        tensor=_tensor,
+    )
+    environment.globals.update(
+        NOT_MEASURED=formatting.NOT_MEASURED,
+        anatomy=anatomy,
+        confusion=confusion,
+        estimates=estimates,
+        exactness=exactness,
+        headline=headline,
+        layers=layers,
+        methods=methods,
+        provenance=provenance,
+        sparsity=sparsity,
+        stages=stages,
+        table=table,
+    )
     return environment.get_template("page.html.j2")
 
 

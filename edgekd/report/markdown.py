@@ -3,8 +3,25 @@
 from collections.abc import Iterable, Sequence
 
 from edgekd.records import Summary
-from edgekd.report import anatomy, estimates, exactness, formatting, headline, latency, provenance, sparsity, table
+from edgekd.report import (
+    anatomy,
+    confusion,
+    disagreements,
+    estimates,
+    exactness,
+    formatting,
+    headline,
+    latency,
+    layers,
+    methods,
+    provenance,
+    sparsity,
+    stages,
+    table,
+    tradeoff,
+)
 from edgekd.report.formatting import NOT_MEASURED
+from edgekd.report.runs import ReportedRun
 from edgekd.report.terms import TERMS
 
 _ESCAPED = str.maketrans(
@@ -24,32 +41,92 @@ _ESCAPED = str.maketrans(
 )
 
 
-def render(summary: Summary) -> str:
-    """Returns the report; the same summary gives the same text."""
-    sections = [
-        _head(summary),
-        _results(summary),
+def render(runs: Sequence[ReportedRun]) -> str:
+    """Returns the report of one run, or of several side by side; the same runs give the same text."""
+    found = methods.methods(runs)
+    if len(runs) == 1:
+        sections = [_head(runs[0]), _results(runs[0].summary), _fronts(runs), _methods(found), *_details(runs[0])]
+    else:
+        sections = [_together(runs), _fronts(runs), _methods(found)]
+        for run in runs:
+            sections += [_head(run), *_details(run)]
+    return "\n\n".join(section for section in (*sections, _terms()) if section) + "\n"
+
+
+def _details(run: ReportedRun) -> list[str]:
+    summary = run.summary
+    return [
         _sparsity(summary),
         _gates(summary),
         _training(summary),
+        _predictions(run),
+        _stages(summary),
         _latency(summary),
         _estimates(summary),
         _exactness(summary),
+        _layers(summary),
         _anatomy(summary),
         _seconds(summary),
         _files(summary),
         _provenance(summary),
-        _terms(),
     ]
-    return "\n\n".join(section for section in sections if section) + "\n"
 
 
-def _head(summary: Summary) -> str:
+def _head(run: ReportedRun) -> str:
+    summary = run.summary
     facts = [
         f"- {fact.name}: **{_text(fact.value)}**" + (f" ({_text(fact.note)})" if fact.note else "")
         for fact in headline.facts(summary)
     ]
-    return "\n".join([f"# {_text(summary.name)}", "", f"**{headline.verdict(summary).text}.**", "", *facts])
+    return "\n".join([f"# {_text(run.label)}", "", f"**{headline.verdict(summary).text}.**", "", *facts])
+
+
+def _together(runs: Sequence[ReportedRun]) -> str:
+    verdict = headline.verdict(*(run.summary for run in runs))
+    body = [(run.label, *table.cells(row)) for run in runs for row in table.rows(run.summary)]
+    results = f"## Results\n\n{_table(('Run', *table.HEADERS), body)}"
+    return f"# {len(runs)} runs side by side\n\n**{verdict.text}.**\n\n{results}"
+
+
+def _fronts(runs: Sequence[ReportedRun]) -> str:
+    """Names the files that no other beats in accuracy and a cost."""
+    lines = []
+    for cost in tradeoff.COSTS:
+        kept = tradeoff.best(tradeoff.points(runs, cost))
+        if kept:
+            lines.append(f"- {cost.title}: {_text(tradeoff.in_words(runs, kept))}")
+    return "No other file is better in both:\n\n" + "\n".join(lines) if lines else ""
+
+
+def _methods(found: Sequence[methods.Method]) -> str:
+    return f"## Accuracy by method\n\n{_table(methods.HEADERS, methods.rows(found))}" if found else ""
+
+
+def _predictions(run: ReportedRun) -> str:
+    headers, rows = confusion.table_of(run)
+    predicted = disagreements.disagreements(run)
+    parts = ["## Predictions"]
+    if run.predictions is None:
+        parts.append(_text(run.no_predictions))
+    if rows:
+        parts.append(f"The most frequent confusions, in test samples:\n\n{_table(headers, rows)}")
+    if predicted is not None:
+        parts.append(_text(predicted.counts))
+    return "\n\n".join(parts)
+
+
+def _stages(summary: Summary) -> str:
+    found = stages.rows(summary)
+    return f"## Accuracy stage by stage\n\n{_table(stages.HEADERS, found)}" if found else ""
+
+
+def _layers(summary: Summary) -> str:
+    found, notes = layers.rows(summary), layers.notes(summary)
+    if not summary.layers:
+        return ""
+    parts = [_table(layers.HEADERS, found)] if found else []
+    parts += [_text(note) for note in notes]
+    return "## Error layer by layer\n\n" + "\n\n".join(parts)
 
 
 def _results(summary: Summary) -> str:

@@ -1,26 +1,35 @@
-// Draws every figure of the page into the element of its name, as wide as that is, and at paper width for printing.
+// Draws every figure of the page into the element of its name, as wide as that is, and at paper width for printing;
+// lets the reader choose a confusion matrix, and filter rows and points.
 "use strict";
 const figures = JSON.parse(document.getElementById("figures").textContent);
 const options = { displayModeBar: false };
 const PAPER_WIDTH = 640;
+const NARROW = 400; // pixels, in which a legend has one column
+
+// What a width changes of a figure's layout.
+function sized(id, width) {
+  const columns = figures[id].layout.legend.entrywidth;
+  return columns ? { width, "legend.entrywidth": width < NARROW ? 1 : columns } : { width };
+}
 
 const observer = new ResizeObserver((entries) => {
   for (const entry of entries) {
     const width = Math.floor(entry.contentRect.width);
-    if (width > 0) Plotly.relayout(entry.target, { width });
+    if (width > 0) Plotly.relayout(entry.target, sized(entry.target.id, width));
   }
 });
 
-for (const [id, figure] of Object.entries(figures)) {
+const drawn = Object.entries(figures).map(([id, figure]) => {
   const element = document.getElementById(id);
+  if (figure.layout.height) element.style.height = `${figure.layout.height}px`;
   const layout = { ...figure.layout, width: element.clientWidth, height: element.clientHeight };
-  Plotly.newPlot(element, figure.data, layout, options).then(() => observer.observe(element));
-}
+  return Plotly.newPlot(element, figure.data, structuredClone(layout), options).then(() => observer.observe(element));
+});
 
 function setWidths(width) {
   for (const id of Object.keys(figures)) {
     const element = document.getElementById(id);
-    Plotly.relayout(element, { width: width ?? element.clientWidth });
+    Plotly.relayout(element, sized(id, width ?? element.clientWidth));
   }
 }
 
@@ -33,3 +42,46 @@ window.addEventListener("afterprint", () => {
   setWidths(null);
   for (const id of Object.keys(figures)) observer.observe(document.getElementById(id));
 });
+
+for (const select of document.querySelectorAll("select[data-plot]")) {
+  const element = document.getElementById(select.dataset.plot);
+  const show = () => Plotly.restyle(element, { visible: element.data.map((_, at) => at === Number(select.value)) });
+  select.addEventListener("change", show);
+  if (Number(select.value) !== 0) Promise.all(drawn).then(show); // a browser keeps what was chosen before a reload
+}
+
+const filter = document.getElementById("filter");
+if (filter) {
+  const kinds = ["run", "format", "scheme"];
+  const rows = [...document.querySelectorAll(".results tr[data-format]")];
+  const headings = [...document.querySelectorAll(".results tr.of-run")];
+  const count = document.getElementById("filter-count");
+
+  function chosen(kind) {
+    const boxes = [...filter.querySelectorAll(`input[name=${kind}]`)];
+    return boxes.length ? new Set(boxes.filter((box) => box.checked).map((box) => box.value)) : null;
+  }
+
+  function apply() {
+    const sets = kinds.map((kind) => [kind, chosen(kind)]);
+    // An empty text is what a kind does not ask of: a network has no scheme.
+    const fits = (of) => sets.every(([kind, set]) => !set || !of[kind] || set.has(of[kind]));
+    for (const row of rows) row.hidden = !fits(row.dataset);
+    for (const heading of headings) {
+      heading.hidden = !rows.some((row) => row.dataset.run === heading.dataset.run && !row.hidden);
+    }
+    const shown = rows.filter((row) => !row.hidden).length;
+    count.textContent = `${shown} of ${rows.length} rows shown.`;
+    for (const [id, figure] of Object.entries(figures)) {
+      if (!figure.data.some((trace) => trace.meta && "format" in trace.meta)) continue;
+      const visible = figure.data.map((trace) => !trace.meta || fits(trace.meta));
+      Plotly.restyle(document.getElementById(id), { visible });
+    }
+  }
+
+  filter.hidden = false;
+  filter.addEventListener("change", apply);
+  filter.addEventListener("reset", () => setTimeout(apply)); // when the boxes are as they were
+  filter.addEventListener("submit", (event) => event.preventDefault());
+  Promise.all(drawn).then(apply);
+}

@@ -49,6 +49,8 @@ class Row:
       name: what the row is called.
       kind: a Keras model or an exported file.
       detail: its architecture, or its format and scheme.
+      format: of the file; `keras` for a model.
+      scheme: of the file; empty for a model.
       is_reference: whether drop and agreement of the others are against this row.
       accuracy: top-1 fraction on the test split.
       accuracy_interval: of it.
@@ -66,6 +68,8 @@ class Row:
     name: str
     kind: Literal["model", "file"]
     detail: str
+    format: str = "keras"
+    scheme: str = ""
     is_reference: bool = False
     accuracy: float | None = None
     accuracy_interval: Interval | None = None
@@ -81,23 +85,32 @@ class Row:
 
 
 def rows(summary: Summary) -> tuple[Row, ...]:
-    """Returns the rows: models in the order teachers, student on labels, distilled student, others; then the files."""
+    """Returns the rows: the models in the order of `roles`, then the files."""
+    reference = summary.models.get(STUDENT_DISTILLED)
+    return (
+        *(_model_row(role, summary.models[role], reference) for role in roles(summary)),
+        *(_file_row(artifact, summary) for artifact in summary.artifacts),
+    )
+
+
+def roles(summary: Summary) -> tuple[str, ...]:
+    """Returns the models in the order teachers, student on labels, distilled student, others."""
     order = {role: place for place, role in enumerate(TITLES)}
     others = sorted(role for role in summary.models if role not in TITLES)
     teachers = [role for role in others if role.startswith(f"{TEACHER}_")]
-    roles = sorted((role for role in summary.models if role in TITLES), key=lambda role: order[role])
-    after = int(roles[:1] == [TEACHER])
-    roles = [*roles[:after], *teachers, *roles[after:], *(role for role in others if role not in teachers)]
-    reference = summary.models.get(STUDENT_DISTILLED)
-    return (
-        *(_model_row(role, summary.models[role], reference) for role in roles),
-        *(_file_row(artifact, summary) for artifact in summary.artifacts),
-    )
+    found = sorted((role for role in summary.models if role in TITLES), key=lambda role: order[role])
+    after = int(found[:1] == [TEACHER])
+    return (*found[:after], *teachers, *found[after:], *(role for role in others if role not in teachers))
 
 
 def title(role: str) -> str:
     """Returns what a model is called in tables and graphs: `teacher_2` is Teacher 2."""
     return TITLES.get(role, role.replace("_", " ").capitalize())
+
+
+def title_of(name: str, summary: Summary) -> str:
+    """Returns what a network or a file is called: a file by its name."""
+    return title(name) if name in summary.models else name
 
 
 def kind_of_file(artifact: Artifact) -> str:
@@ -173,6 +186,8 @@ def _file_row(artifact: Artifact, summary: Summary) -> Row:
         name=artifact.name,
         kind="file",
         detail=kind_of_file(artifact),
+        format=artifact.format,
+        scheme=artifact.scheme,
         accuracy=artifact.accuracy,
         accuracy_drop=artifact.accuracy_drop,
         drop_interval=comparison.accuracy_drop if comparison else None,

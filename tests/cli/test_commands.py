@@ -376,6 +376,43 @@ def test_report_is_written_anew(edgekd_command: Command, finished_copy: Path, tm
     assert (tmp_path / "page" / "report.html").read_bytes() == (finished_copy / "report.html").read_bytes()
 
 
+def test_a_report_of_several_runs_belongs_to_none_of_them(
+    edgekd_command: Command, finished_copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    other = tmp_path / "other"
+    other.mkdir()
+    summary = Summary.read(finished_copy / "summary.json")
+    summary.model_copy(update={"name": "other", "seed": 8}).write(other / "summary.json")
+    formats = [f"--format={name}" for name in ("html", "markdown", "json")]
+    result = edgekd_command("report", finished_copy, other / "summary.json", *formats, "--json")
+    assert result.status == 0, result.err
+    told = json.loads(result.out)
+    assert [run["label"] for run in told["runs"]] == ["tiny", "other"]
+    assert told["runs"][0]["summary"] == json.loads((finished_copy / "summary.json").read_text())
+    assert set(told["runs"][0]["confusion"]) == {*summary.models, *(each.name for each in summary.artifacts)}
+    assert told["runs"][1]["confusion"] == {}
+    assert "not beside the summary" in told["runs"][1]["no_predictions"]
+    folder = tmp_path / "runs" / "report"
+    assert json.loads((folder / "report.json").read_text()) == told
+    assert sorted(path.name for path in folder.iterdir()) == ["report.html", "report.json", "report.md"]
+    assert sorted(path.name for path in other.iterdir()) == ["summary.json"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [([], "Missing argument 'RUN...'"), (["a", "--format", "pdf"], "pdf"), (["a", "b"], "summary 'a' does not exist")],
+)
+def test_report_says_what_it_needs(
+    edgekd_command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = edgekd_command("report", *arguments)
+    assert result.status == 2
+    assert message in result.err
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.fashion_mnist
 def test_data_import_prints_one_document(
     edgekd_command: Command, prepared_fashion_mnist: Path, fashion_mnist_files: Path

@@ -14,10 +14,13 @@ from edgekd.records import (
     Gate,
     Interval,
     Latency,
+    LayerErrors,
     Measurement,
     ModelRecord,
     OperatorCost,
+    OperatorError,
     OutputError,
+    StageRow,
     Summary,
     TensorSpec,
 )
@@ -59,6 +62,45 @@ def _operators(size_bytes: int) -> tuple[OperatorCost, ...]:
         )
         for kind, name, part, live in kinds
     )
+
+
+def _stages(artifacts: list[Artifact]) -> tuple[StageRow, ...]:
+    """The networks one after the other, and each file since the distilled student."""
+    road = (
+        ("teacher", None, 0.9231, None),
+        ("student_labels", "teacher", 0.895, 0.0281),
+        ("student_distilled", "teacher", 0.8993, 0.0238),
+        *((each.name, "student_distilled", each.accuracy, each.accuracy_drop) for each in artifacts),
+    )
+    return tuple(
+        StageRow(
+            name=name,
+            kind="file" if "." in name else "network",
+            runtime="keras",
+            accuracy=_interval(accuracy, 0.006),
+            before=before,
+            accuracy_drop=None if drop is None else _interval(drop, 0.0014),
+            agreement=None if drop is None else _interval(1 - drop, 0.001),
+            sqnr_db=None if drop is None else 24.25,
+        )
+        for name, before, accuracy, drop in road
+    )
+
+
+def _layers(name: str, ratios: tuple[float, ...]) -> LayerErrors:
+    rows = tuple(
+        OperatorError(
+            operator="CONV_2D",
+            tensor=f"block{number}",
+            sqnr_db=ratio,
+            local_sqnr_db=ratio + 5,
+            identical=False,
+            excess=0.25 * number,
+            passed=True,
+        )
+        for number, ratio in enumerate(ratios, start=1)
+    )
+    return LayerErrors(reference="student_distilled", candidate=name, samples=32, rows=rows)
 
 
 def _curve(epochs: int, best: float, terms: dict[str, float]) -> tuple[EpochRecord, ...]:
@@ -246,6 +288,17 @@ def summary() -> Summary:
         comparisons=tuple(comparisons),
         measurements=tuple(measurements),
         gates=tuple(gates),
+        gains={"student_distilled": _interval(0.0043, 0.0061)},
+        stages=_stages(artifacts),
+        layers=(
+            _layers("student-int8.tflite", (41.2, 30.5, 31.0)),
+            LayerErrors(
+                reference="student_distilled",
+                candidate="student-int8.onnx",
+                samples=32,
+                reason="it has a strange operator.",
+            ),
+        ),
         seconds={
             "teacher": 142.31,
             "student_labels": 38.4,
@@ -274,6 +327,9 @@ def unmeasured(summary: Summary) -> Summary:
             ),
             "comparisons": (),
             "measurements": (),
+            "gains": {},
+            "stages": (),
+            "layers": (),
             "gates": (
                 Gate(
                     name="accuracy_drop",

@@ -5,6 +5,7 @@ import pytest
 from edgekd.records import Bounded, Estimate, Figures
 from edgekd.report import estimates, markdown
 from edgekd.report import html as html_report
+from edgekd.report.runs import ReportedRun
 
 
 def estimate(target="cortex-m", *, artifact="a.tflite", refusal=None, **figures):
@@ -48,10 +49,13 @@ def test_every_estimate_says_what_made_it_and_what_it_leaves_out():
 
 @pytest.mark.parametrize("render", [markdown.render, html_report.render])
 def test_estimates_have_a_section_of_their_own_where_there_are_any(summary, render):
-    assert estimates.EXPLANATION not in render(summary)
-    text = render(summary.model_copy(update={"estimates": MANY}))
+    def rendered(found):
+        return render([ReportedRun(found, found.name)])
+
+    assert estimates.EXPLANATION not in rendered(summary)
+    text = rendered(summary.model_copy(update={"estimates": MANY}))
     assert estimates.EXPLANATION in text
     assert "2.00 (1.50 to 3.00)" in text
-    assert "<script>alert" not in render(
+    assert "<script>alert" not in rendered(
         summary.model_copy(update={"estimates": (estimate(artifact="<script>alert(1)</script>", cycles=1),)})
     )

@@ -2,9 +2,11 @@
 
 import html.parser
 import itertools
+import json
 import re
 import subprocess
 import sys
+from typing import Any
 
 import plotly.graph_objects
 import pytest
@@ -14,6 +16,7 @@ from edgekd.errors import StorageError
 from edgekd.records import Gate, KernelValues, Summary
 from edgekd.report import anatomy, headline, markdown, plots
 from edgekd.report import html as html_report
+from edgekd.report.runs import ReportedRun
 
 HOSTILE = "<script>alert('x')</script><img src=x onerror=alert(1)>|`a`\n# b"
 MAX_BYTES = 6_000_000
@@ -43,6 +46,14 @@ class Page(html.parser.HTMLParser):
             self.texts.append(data)
 
 
+def alone(summary: Summary) -> list[ReportedRun]:
+    return [ReportedRun(summary, summary.name)]
+
+
+def figures_of(source: str) -> dict[str, dict[str, Any]]:
+    return json.loads(source.partition('<script type="application/json" id="figures">')[2].partition("</script>")[0])
+
+
 @pytest.fixture
 def hostile(summary: Summary) -> Summary:
     """A summary in which whatever comes from outside tries to be markup."""
@@ -57,6 +68,8 @@ def hostile(summary: Summary) -> Summary:
             "gates": tuple(g.model_copy(update={"subject": HOSTILE, "name": HOSTILE}) for g in summary.gates),
             "models": {**summary.models, HOSTILE: summary.models["teacher"].model_copy(update={"role": HOSTILE})},
             "curves": {**summary.curves, HOSTILE: summary.curves["teacher"]},
+            "stages": tuple(row.model_copy(update={"name": HOSTILE}) for row in summary.stages),
+            "layers": tuple(each.model_copy(update={"candidate": HOSTILE}) for each in summary.layers),
             "seconds": {HOSTILE: 1.0},
         }
     )
@@ -90,18 +103,18 @@ def test_the_page_shows_every_number(summary, page, expected):
 
 @pytest.mark.parametrize("expected", [*TABLE_NUMBERS, *OTHER_NUMBERS])
 def test_the_markdown_shows_every_number(summary, expected):
-    assert expected in re.sub(r"\\(.)", r"\1", markdown.render(summary))
+    assert expected in re.sub(r"\\(.)", r"\1", markdown.render(alone(summary)))
 
 
 @pytest.fixture(scope="module")
 def page(summary) -> Page:
-    return Page(html_report.render(summary))
+    return Page(html_report.render(alone(summary)))
 
 
 def test_the_same_summary_gives_the_same_bytes(summary):
     again = Summary.model_validate_json(summary.model_dump_json())
-    assert html_report.render(summary) == html_report.render(again)
-    assert markdown.render(summary) == markdown.render(again)
+    assert html_report.render(alone(summary)) == html_report.render(alone(again))
+    assert markdown.render(alone(summary)) == markdown.render(alone(again))
 
 
 def test_the_page_needs_no_network(summary, page):
@@ -118,13 +131,13 @@ def test_the_page_needs_no_network(summary, page):
 
 
 def test_the_page_is_small_enough_and_holds_plotly_once(summary):
-    source = html_report.render(summary)
+    source = html_report.render(alone(summary))
     assert len(source.encode()) <= MAX_BYTES
     assert source.count("plotly.js v") == 1
 
 
 def test_hostile_names_stay_text_in_the_page(hostile):
-    source = html_report.render(hostile)
+    source = html_report.render(alone(hostile))
     page = Page(source)
     assert page.tags.count("script") == 3
     assert "img" not in page.tags
@@ -136,15 +149,24 @@ def test_hostile_names_stay_text_in_the_page(hostile):
 
 
 def test_hostile_names_stay_text_in_the_markdown(hostile):
-    text = markdown.render(hostile)
+    text = markdown.render(alone(hostile))
     assert "<" not in text
     assert "\n# b" not in text
     assert all(len(re.findall(r"(?<!\\)\|", line)) == 11 for line in _table_after(text, "## Results"))
 
 
 def test_tables_of_the_markdown_are_whole(summary):
-    text = markdown.render(summary)
-    for heading in ("## Results", "## Gates", "### Distilled student", "## Latency", "## Exactness", "## Files"):
+    text = markdown.render(alone(summary))
+    for heading in (
+        "## Results",
+        "## Accuracy by method",
+        "## Gates",
+        "## Accuracy stage by stage",
+        "### Distilled student",
+        "## Latency",
+        "## Exactness",
+        "## Files",
+    ):
         lines = _table_after(text, heading)
         assert len(lines) > 2
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) == 1
@@ -156,8 +178,8 @@ def _table_after(text: str, heading: str) -> list[str]:
 
 
 def test_nothing_measured_is_said_and_never_none_or_zero(unmeasured):
-    page = Page(html_report.render(unmeasured))
-    text = markdown.render(unmeasured)
+    page = Page(html_report.render(alone(unmeasured)))
+    text = markdown.render(alone(unmeasured))
     for words in (page.text, text):
         assert "not measured" in words
         assert "None" not in words
@@ -175,10 +197,10 @@ def test_a_target_without_samples_leaves_its_cells_unmeasured(summary):
     )
     told = summary.model_copy(update={"measurements": measurements})
     count = len(measurements)
-    text = Page(html_report.render(told)).text
-    assert text.count("not measured") - Page(html_report.render(summary)).text.count("not measured") >= 4 * count
+    text = Page(html_report.render(alone(told))).text
+    assert text.count("not measured") - Page(html_report.render(alone(summary))).text.count("not measured") >= 4 * count
     assert "None" not in text
-    assert "None" not in markdown.render(told)
+    assert "None" not in markdown.render(alone(told))
 
 
 def test_a_run_without_anything_still_gives_pages(summary):
@@ -193,18 +215,18 @@ def test_a_run_without_anything_still_gives_pages(summary):
             "seconds": {},
         }
     )
-    page = Page(html_report.render(empty))
+    page = Page(html_report.render(alone(empty)))
     assert "Nothing was trained in this run." in page.text
     assert "No gate was checked" in page.text
-    assert "No gate was checked" in markdown.render(empty)
+    assert "No gate was checked" in markdown.render(alone(empty))
 
 
 def test_every_plot_has_words_and_a_figure(summary, page):
     ids = {value for tag, name, value in page.attributes if tag == "div" and name == "id"}
-    assert ids == set(html_report._figures(summary))
+    assert ids == set(figures_of(html_report.render(alone(summary))))
     labels = [value for tag, name, value in page.attributes if tag == "div" and name == "aria-label"]
     assert len([label for label in labels if "epoch" in label]) >= 4
-    assert page.tags.count("figcaption") == len(ids) == 8
+    assert page.tags.count("figcaption") == len(ids) == 12
 
 
 def test_tables_have_captions_and_scoped_headers(page):
@@ -228,7 +250,7 @@ def test_links_of_the_page_lead_to_its_sections(page):
 
 
 def test_plotly_accepts_every_figure(summary):
-    for figure in html_report._figures(summary).values():
+    for figure in figures_of(html_report.render(alone(summary))).values():
         plotly.graph_objects.Figure(figure)
 
 
@@ -241,19 +263,6 @@ def test_the_curves_hold_every_epoch_and_every_term(summary):
     assert traces["training"]["y"] == [row.loss for row in curve]
     assert traces["validation"]["y"] == [row.validation_loss for row in curve]
     assert traces["term soft_logits"]["y"] == [row.terms["soft_logits"] for row in curve]
-
-
-def test_points_lie_at_size_latency_and_accuracy_with_their_intervals(summary):
-    sizes = {trace["name"]: trace for trace in plots.accuracy_by_size(summary)["data"]}
-    latencies = {trace["name"]: trace for trace in plots.accuracy_by_latency(summary)["data"]}
-    point = sizes["student-int8.onnx"]
-    assert point["x"] == [pytest.approx(38_442 / 1024)]
-    assert point["y"] == [pytest.approx(89.58)]
-    assert point["error_y"]["array"] == [pytest.approx(0.14)]
-    assert latencies["student-int8.onnx"]["x"] == [pytest.approx(0.1466)]
-    assert latencies["student-int8.onnx"]["error_x"]["array"] == [pytest.approx(0.049 * 0.1466)]
-    assert latencies["student-int8.onnx"]["error_x"]["arrayminus"] == [pytest.approx(0.045 * 0.1466)]
-    assert sizes["distilled student (Keras)"]["y"] == [pytest.approx(89.93)] * 2
 
 
 def test_the_pieces_of_a_bar_are_the_operators_and_add_up_to_the_file(summary):
@@ -279,22 +288,17 @@ def test_the_table_of_size_and_memory_holds_the_same_numbers(summary, page):
     assert row[:5] == ("student-int8.onnx", "3", "28.2 KiB", "18.8 KiB, FULLY_CONNECTED", "9.39 KiB")
     assert row[5:] == ("12.2 KiB", "CONV_2D")
     assert "18.8 KiB, FULLY_CONNECTED" in page.text
-    assert "| student-int8.onnx | 3 | 28.2 KiB |" in markdown.render(summary)
+    assert "| student-int8.onnx | 3 | 28.2 KiB |" in markdown.render(alone(summary))
 
 
 def test_a_run_of_before_has_no_section_of_size_and_memory(summary):
     artifacts = tuple(artifact.model_copy(update={"operators": ()}) for artifact in summary.artifacts)
     old = summary.model_copy(update={"artifacts": artifacts})
-    assert "Size and memory" not in Page(html_report.render(old)).text + markdown.render(old)
+    assert "Size and memory" not in Page(html_report.render(alone(old))).text + markdown.render(alone(old))
     open_sizes = tuple(cost.model_copy(update={"live_bytes": None}) for cost in summary.artifacts[0].operators)
     unknown = summary.model_copy(update={"artifacts": (artifacts[0].model_copy(update={"operators": open_sizes}),)})
     assert plots.memory_by_operator(unknown) is None
     assert anatomy.rows(unknown)[0][5:] == ("not measured", "not measured")
-
-
-def test_without_measurements_there_is_no_graph_of_them(unmeasured):
-    assert plots.accuracy_by_size(unmeasured) is None
-    assert plots.accuracy_by_latency(unmeasured) is None
 
 
 def gate(*, passed: bool) -> Gate:
@@ -364,29 +368,29 @@ def test_what_sparsity_was_worth_is_told(summary):
     sparse = summary.model_copy(
         update={"models": {**summary.models, "student_sparse": student}, "artifacts": artifacts}
     )
-    text = markdown.render(sparse).partition("## Sparsity")[2].partition("##")[0]
+    text = markdown.render(alone(sparse)).partition("## Sparsity")[2].partition("##")[0]
     rows = [line for line in text.splitlines() if line.startswith("| ")][2:]
     assert rows[0] == "| Sparse student | 19,464 | 80.00 % | 1,844 | 82 | not measured | not measured |"
     assert len(rows) == 1 + len(artifacts)
     assert all("21.9 KiB" in row for row in rows[1:])
     assert sum("19,464" in row for row in rows[1:]) == sum(each.format == "tflite" for each in artifacts)
-    assert 'id="sparsity"' in html_report.render(sparse)
+    assert 'id="sparsity"' in html_report.render(alone(sparse))
     assert headline.facts(sparse)[1].value == "9,046"
-    assert 'id="sparsity"' not in html_report.render(summary)
-    assert "## Sparsity" not in markdown.render(summary)
+    assert 'id="sparsity"' not in html_report.render(alone(summary))
+    assert "## Sparsity" not in markdown.render(alone(summary))
 
 
 def test_writing_puts_both_pages_into_the_folder(summary, tmp_path):
-    html_path, markdown_path = report.write(summary, tmp_path)
-    assert html_path.read_text(encoding="utf-8") == html_report.render(summary)
-    assert markdown_path.read_text(encoding="utf-8") == markdown.render(summary)
+    html_path, markdown_path = report.write(alone(summary), tmp_path)
+    assert html_path.read_text(encoding="utf-8") == html_report.render(alone(summary))
+    assert markdown_path.read_text(encoding="utf-8") == markdown.render(alone(summary))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["report.html", "report.md"]
 
 
 def test_an_unwritable_place_is_said(summary, tmp_path):
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(StorageError, match="cannot write"):
-        report.write(summary, tmp_path / "file")
+        report.write(alone(summary), tmp_path / "file")
 
 
 def test_a_report_needs_no_tensorflow(summary, tmp_path):
@@ -396,8 +400,8 @@ def test_a_report_needs_no_tensorflow(summary, tmp_path):
         "from pathlib import Path\n"
         "for name in ('tensorflow', 'keras', 'tf_keras', 'tensorflow_datasets'): sys.modules[name] = None\n"
         "from edgekd import report\n"
-        "from edgekd.records import Summary\n"
-        "report.write(Summary.read(Path(sys.argv[1])), Path(sys.argv[1]).parent)\n"
+        "from edgekd.report.runs import read\n"
+        "report.write(read([Path(sys.argv[1])]), Path(sys.argv[1]).parent)\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", script, str(tmp_path / "summary.json")], capture_output=True, text=True, check=False

@@ -1,0 +1,71 @@
+"""The report as one JSON document: what the page shows, for programs."""
+
+from collections.abc import Sequence
+
+from edgekd.records import Record, Summary
+from edgekd.report import confusion, tradeoff
+from edgekd.report.runs import ReportedRun
+
+SCHEMA_VERSION = 1
+
+
+class RunReport(Record):
+    """One run.
+
+    `confusion` has the matrix of each network and file: rows are the classes that samples are, columns those that they
+    were named. It is empty where the run kept no predictions, which `no_predictions` explains.
+    """
+
+    label: str
+    summary: Summary
+    confusion: dict[str, tuple[tuple[int, ...], ...]]
+    no_predictions: str | None = None
+
+
+class FrontPoint(Record):
+    """One file that no other file of the report beats in both accuracy and cost; `unit` is that of the cost."""
+
+    run: str
+    artifact: str
+    accuracy: float
+    cost: float
+    unit: str
+
+
+class Report(Record):
+    """All runs of a report, and the files on the front of each cost: `latency`, `size` and `memory`."""
+
+    schema_version: int = SCHEMA_VERSION
+    runs: tuple[RunReport, ...]
+    fronts: dict[str, tuple[FrontPoint, ...]]
+
+
+def document(runs: Sequence[ReportedRun]) -> Report:
+    """Returns the document; a cost that no file has is left out of the fronts."""
+    fronts = {}
+    for cost in tradeoff.COSTS:
+        kept = tradeoff.best(tradeoff.points(runs, cost))
+        if kept:
+            fronts[cost.key] = tuple(
+                FrontPoint(
+                    run=runs[point.run].label,
+                    artifact=point.artifact.name,
+                    accuracy=point.accuracy,
+                    cost=point.cost,
+                    unit=cost.unit,
+                )
+                for point in kept
+            )
+    return Report(runs=tuple(_run(run) for run in runs), fronts=fronts)
+
+
+def _run(run: ReportedRun) -> RunReport:
+    return RunReport(
+        label=run.label,
+        summary=run.summary,
+        confusion={
+            name: tuple(tuple(int(number) for number in row) for row in counts)
+            for name, counts in confusion.matrices(run).items()
+        },
+        no_predictions=None if run.predictions else run.no_predictions,
+    )

@@ -1,0 +1,78 @@
+"""Error layer by layer: how far each operator's output is from that of the network that a file was made from."""
+
+from edgekd.records import LayerErrors, OperatorError, Summary
+from edgekd.report import figure as figures
+from edgekd.report import formatting, table
+from edgekd.report.figure import COLOURS, Figure
+from edgekd.report.formatting import NOT_MEASURED
+
+HEADERS = ("File", "Against", "Operators", "SQNR at the end, dB", "Least SQNR, dB", "Local error / limit")
+_IDENTICAL = "identical"
+
+
+def rows(summary: Summary) -> tuple[tuple[str, ...], ...]:
+    """Returns one row of texts for each file that was compared, in the order of HEADERS."""
+    return tuple(_row(each, summary) for each in summary.layers if each.rows)
+
+
+def notes(summary: Summary) -> tuple[str, ...]:
+    """Returns why files could not be compared operator by operator."""
+    return tuple(f"{each.candidate}: {each.reason}" for each in summary.layers if each.reason)
+
+
+def graph(summary: Summary) -> Figure | None:
+    """Returns each file's signal-to-noise ratio after each operator, or None where no file was compared.
+
+    Operators are spread over the same width for every file, since formats cut a network differently.
+    """
+    traces: list[Figure] = []
+    order = [artifact.name for artifact in summary.artifacts]
+    for each in summary.layers:
+        known = [(at, row) for at, row in enumerate(each.rows) if row.sqnr_db is not None]
+        if not known:
+            continue
+        name, last = figures.text(each.candidate), len(each.rows)
+        place = order.index(each.candidate) if each.candidate in order else len(traces)
+        traces.append(
+            {
+                "type": "scatter",
+                "mode": "lines+markers",
+                "name": name,
+                "x": [100 * (at + 0.5) / last for at, _ in known],
+                "y": [row.sqnr_db for _, row in known],
+                "text": [_told(row) for _, row in known],
+                "line": {"color": COLOURS[place % len(COLOURS)], "width": 2},
+                "marker": {"size": 5},
+                "hovertemplate": f"%{{y:.1f}} dB after %{{text}}<extra>{name}</extra>",
+            }
+        )
+    if not traces:
+        return None
+    drawn = figures.figure(traces, x="operators that have run, %", y="SQNR, dB")
+    drawn["layout"]["xaxis"]["range"] = [0, 100]
+    return drawn
+
+
+def _row(errors: LayerErrors, summary: Summary) -> tuple[str, ...]:
+    ratios = [(row.sqnr_db, row) for row in errors.rows if row.sqnr_db is not None]
+    excesses = [(row.excess, row) for row in errors.rows if row.excess is not None]
+    last = errors.rows[-1]
+    least = min(ratios, key=lambda each: each[0], default=None)
+    most = max(excesses, key=lambda each: each[0], default=None)
+    return (
+        errors.candidate,
+        table.title_of(errors.reference, summary),
+        formatting.count(len(errors.rows)),
+        _IDENTICAL if last.identical else NOT_MEASURED if last.sqnr_db is None else f"{last.sqnr_db:.1f}",
+        _IDENTICAL if least is None else f"{least[0]:.1f}, {_name(least[1])}",
+        NOT_MEASURED if most is None else f"{formatting.number(most[0])}, {_name(most[1])}",
+    )
+
+
+def _name(row: OperatorError) -> str:
+    return row.tensor or row.operator
+
+
+def _told(row: OperatorError) -> str:
+    local = f", {row.local_sqnr_db:.1f} dB alone" if row.local_sqnr_db is not None else ""
+    return figures.text(f"{row.operator} {row.tensor}{local}")

@@ -1,0 +1,77 @@
+"""A finished run as the report sees it: its summary, and what it keeps in files beside that."""
+
+import collections
+import dataclasses
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from edgekd import storage
+from edgekd.errors import StorageError
+from edgekd.predictions import Predictions
+from edgekd.records import Summary
+
+SUMMARY_FILE = "summary.json"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ReportedRun:
+    """One run of a report.
+
+    Attributes:
+      summary: everything that the run found.
+      label: what the run is called; unique among the runs of a page.
+      predictions: on the test split; None where there are none.
+      no_predictions: why there are none.
+    """
+
+    summary: Summary
+    label: str
+    predictions: Predictions | None = None
+    no_predictions: str = "This run kept no predictions."
+
+
+def opened(summary: Summary, folder: Path) -> ReportedRun:
+    """Returns a run, with the predictions that lie in its folder.
+
+    Where these are missing or damaged, the run says so and is shown without them.
+    """
+    if summary.predictions_path is None:
+        reason = "This run kept no predictions: it was made by an earlier version, or nothing was verified."
+        return ReportedRun(summary, summary.name, no_predictions=reason)
+    path = folder / summary.predictions_path
+    try:
+        found = Predictions.read(path)
+    except StorageError:
+        reason = f"{summary.predictions_path} is not beside the summary, or is damaged: run the recipe again."
+        return ReportedRun(summary, summary.name, no_predictions=reason)
+    return ReportedRun(summary, summary.name, found)
+
+
+def read(paths: Sequence[Path]) -> tuple[ReportedRun, ...]:
+    """Returns the runs of some folders, or of their summary files, each with a label of its own.
+
+    Raises:
+      StorageError: no summary there, or one run is named twice.
+    """
+    files = [path / SUMMARY_FILE if path.is_dir() else path for path in paths]
+    for path in files:
+        storage.require_file(path, "summary")
+    real = [path.resolve() for path in files]
+    twice = [str(given) for at, given in enumerate(paths) if real[at] in real[:at]]
+    if twice:
+        raise StorageError(f"{', '.join(map(repr, twice))} is named twice: give each run once.")
+    runs = [opened(Summary.read(path), path.parent) for path in files]
+    labels = _labels([run.summary for run in runs], [path.parent for path in real])
+    return tuple(dataclasses.replace(run, label=label) for run, label in zip(runs, labels, strict=True))
+
+
+def _labels(summaries: Sequence[Summary], folders: Sequence[Path]) -> list[str]:
+    """Returns the shortest kind of name that tells all runs apart: of recipe, with seed, with folder."""
+    names = [summary.name for summary in summaries]
+    seeded = [f"{summary.name}, seed {summary.seed}" for summary in summaries]
+    kinds = (names, seeded, [folder.name for folder in folders], [f"{folder}" for folder in folders])
+    return next((list(kind) for kind in kinds if _distinct(kind)), list(kinds[-1]))
+
+
+def _distinct(names: Iterable[str]) -> bool:
+    return max(collections.Counter(names).values(), default=1) == 1

@@ -1,0 +1,229 @@
+"""Accuracy against what it costs: latency, size and memory of every file, with the front of the best ones."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from edgekd.records import Artifact, Interval, ModelRecord
+from edgekd.report import figure as figures
+from edgekd.report import formatting, table
+from edgekd.report.figure import COLOURS, GREY, Figure
+from edgekd.report.front import front
+from edgekd.report.runs import ReportedRun
+
+_SYMBOLS = {"tflite": "circle", "onnx": "diamond"}
+# Of networks that files are held to: how a line and how a point of each is drawn.
+_BASELINES = {
+    table.TEACHER: ("dash", "star-open"),
+    table.STUDENT_LABELS: ("dot", "triangle-up-open"),
+    table.STUDENT_DISTILLED: ("longdash", "square-open"),
+}
+_BYTES_OF_A_PARAMETER = 4  # in float32
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """One thing that accuracy costs.
+
+    Attributes:
+      key: names it in ids and documents.
+      title: of its graph.
+      axis: title of the axis.
+      unit: of the numbers there.
+      of_file: what a file costs, with its interval where there is one; None where that is not known.
+      of_network: the same of a Keras network; None where nothing can be said.
+    """
+
+    key: str
+    title: str
+    axis: str
+    unit: str
+    of_file: Callable[[ReportedRun, Artifact], tuple[float, Interval | None] | None]
+    of_network: Callable[[ModelRecord], float | None]
+
+
+def _latency(run: ReportedRun, artifact: Artifact) -> tuple[float, Interval | None] | None:
+    found = table.latency_of(artifact.name, run.summary.measurements)
+    return None if found is None else (found.latency_ms.p50, found.latency_ms.interval)
+
+
+def _size(run: ReportedRun, artifact: Artifact) -> tuple[float, Interval | None]:
+    del run
+    return artifact.size_bytes / 1024, None
+
+
+def _memory(run: ReportedRun, artifact: Artifact) -> tuple[float, Interval | None] | None:
+    del run
+    live = [cost.live_bytes for cost in artifact.operators]
+    known = [each for each in live if each is not None]
+    return (max(known) / 1024, None) if known and len(known) == len(live) else None
+
+
+def _weights(model: ModelRecord) -> float | None:
+    return None if model.parameters is None else _BYTES_OF_A_PARAMETER * model.parameters / 1024
+
+
+def _unknown(model: ModelRecord) -> None:
+    del model
+
+
+COSTS = (
+    Cost("latency", "Accuracy against latency", "p50 latency, ms", "ms", _latency, _unknown),
+    Cost("size", "Accuracy against size", "file size, KiB", "KiB", _size, _weights),
+    Cost("memory", "Accuracy against memory", "activations at once, KiB", "KiB", _memory, _unknown),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Point:
+    """One file of one run, with what it costs.
+
+    Attributes:
+      run: position of its run.
+      artifact: the file.
+      accuracy: top-1 fraction on the test split.
+      cost: in the unit of the axis.
+      interval: of the cost.
+      drop: interval of the accuracy that it loses against the distilled student of its run.
+    """
+
+    run: int
+    artifact: Artifact
+    accuracy: float
+    cost: float
+    interval: Interval | None
+    drop: Interval | None
+
+
+def points(runs: Sequence[ReportedRun], cost: Cost) -> list[Point]:
+    """Returns the files of all runs whose accuracy and cost are known."""
+    found = []
+    for number, run in enumerate(runs):
+        for artifact in run.summary.artifacts:
+            known = cost.of_file(run, artifact)
+            if known is None or artifact.accuracy is None:
+                continue
+            comparison = table.comparison_of(artifact.name, run.summary.comparisons)
+            drop = comparison.accuracy_drop if comparison else None
+            found.append(Point(number, artifact, artifact.accuracy, *known, drop))
+    return found
+
+
+def best(found: Sequence[Point]) -> list[Point]:
+    """Returns those on the Pareto front, the cheapest first."""
+    return [found[at] for at in front([(point.cost, point.accuracy) for point in found])]
+
+
+def in_words(runs: Sequence[ReportedRun], kept: Sequence[Point]) -> str:
+    """Returns the names of files, with their runs where there are several."""
+    return ", ".join(
+        f"{runs[point.run].label}: {point.artifact.name}" if len(runs) > 1 else point.artifact.name for point in kept
+    )
+
+
+def graph(runs: Sequence[ReportedRun], cost: Cost) -> Figure | None:
+    """Returns accuracy against a cost, or None where no file has both.
+
+    Files are points, with the interval of the difference to the distilled student as vertical bars. Networks in Keras
+    are hollow points where their cost can be told, with intervals of their own, and lines elsewhere.
+    """
+    found = points(runs, cost)
+    if not found:
+        return None
+    several = len(runs) > 1
+    networks = _networks(runs, cost, max(point.cost for point in found))
+    files = []
+    for position, point in enumerate(found):
+        first = position == 0 or found[position - 1].run != point.run
+        legend = {"legendgroup": f"run {point.run}", "showlegend": first} if several else {}
+        files.append(_file(runs, point, cost, several=several) | legend)
+    drawn = figures.figure([*networks, _front(best(found)), *files], x=cost.axis, y="accuracy, %")
+    drawn["layout"]["height"] = 440
+    drawn["layout"]["legend"] |= {"entrywidth": 0.5, "entrywidthmode": "fraction"}
+    costs = [point.cost for point in found] + [each["x"][0] for each in networks if each["mode"] == "markers"]
+    if min(costs) > 0 and max(costs) > 10 * min(costs):
+        drawn["layout"]["xaxis"] |= {"type": "log", "dtick": "D2", "tickformat": ",~g", "rangemode": "normal"}
+    return drawn
+
+
+def _file(runs: Sequence[ReportedRun], point: Point, cost: Cost, *, several: bool) -> Figure:
+    artifact, run = point.artifact, runs[point.run]
+    place = point.run if several else run.summary.artifacts.index(artifact)
+    colour = COLOURS[place % len(COLOURS)]
+    name = figures.text(f"{run.label}: {artifact.name}" if several else artifact.name)
+    kinds = [table.kind_of_file(each) for each in run.summary.artifacts]
+    kind = table.kind_of_file(artifact)
+    short = run.label if several else kind if kinds.count(kind) == 1 else artifact.name
+    accuracy = None
+    if point.drop is not None:  # an accuracy falls where the drop grows
+        value = point.drop.value
+        accuracy = Interval(value=-value, low=-point.drop.high, high=-point.drop.low)
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": figures.text(short),
+        "x": [point.cost],
+        "y": [100 * point.accuracy],
+        "error_x": figures.error_bars(point.interval, point.cost, 1.0, colour),
+        "error_y": figures.error_bars(accuracy, accuracy.value if accuracy else 0.0, 100.0, colour),
+        "marker": {"color": colour, "size": 11, "symbol": _SYMBOLS.get(artifact.format, "square")},
+        "meta": filtered_by(point.run, artifact),
+        "hovertemplate": f"%{{x:.4g}} {cost.unit}, %{{y:.2f}} %<extra>{name}</extra>",
+    }
+
+
+def filtered_by(run: int, artifact: Artifact | None) -> dict[str, Any]:
+    """Returns what the page's filter asks of a row or point: its run, format and scheme; no scheme for a network."""
+    if artifact is None:
+        return {"run": str(run), "format": "keras", "scheme": ""}
+    return {"run": str(run), "format": artifact.format, "scheme": artifact.scheme}
+
+
+def _front(kept: Sequence[Point]) -> Figure:
+    return {
+        "type": "scatter",
+        "mode": "lines+markers",
+        "name": "Pareto front",
+        "x": [point.cost for point in kept],
+        "y": [100 * point.accuracy for point in kept],
+        "line": {"color": "rgba(128,128,128,0.7)", "width": 1.5, "shape": "hv"},
+        "marker": {"symbol": "circle-open", "size": 20, "color": "rgba(128,128,128,0.9)", "line": {"width": 1.5}},
+        "hoverinfo": "skip",
+    }
+
+
+def _networks(runs: Sequence[ReportedRun], cost: Cost, most: float) -> list[Figure]:
+    """Returns teachers and students in Keras; of several runs, the teachers alone, each once."""
+    traces: list[Figure] = []
+    seen: set[str] = set()
+    for number, run in enumerate(runs):
+        for role, model in run.summary.models.items():
+            key = model.weights_sha256 or f"{number} {role}"
+            shown = role in _BASELINES if len(runs) == 1 else role == table.TEACHER
+            if model.accuracy is None or key in seen or not shown:
+                continue
+            seen.add(key)
+            name = table.title(role) if len(runs) == 1 else f"{table.title(role)} of {run.label}"
+            traces.append(_network(model, figures.text(name), cost.of_network(model), most))
+    for trace in traces:
+        trace["meta"] = {"run": "", "format": "keras", "scheme": ""}
+    return traces
+
+
+def _network(model: ModelRecord, name: str, x: float | None, most: float) -> Figure:
+    dash, symbol = _BASELINES[model.role]
+    accuracy = model.accuracy or 0.0
+    trace = {"type": "scatter", "name": name, "hovertemplate": f"%{{y:.2f}} %<extra>{name}</extra>"}
+    if x is None:
+        line = {"color": GREY, "dash": dash, "width": 1.5}
+        return {**trace, "mode": "lines", "x": [0.0, most * 1.1], "y": [100 * accuracy] * 2, "line": line}
+    size = formatting.size(round(1024 * x))
+    return {
+        **trace,
+        "mode": "markers",
+        "x": [x],
+        "y": [100 * accuracy],
+        "error_y": figures.error_bars(model.accuracy_interval, accuracy, 100.0, GREY),
+        "marker": {"color": GREY, "size": 11, "symbol": symbol, "line": {"width": 1.6}},
+        "hovertemplate": f"{size} of float32 parameters, %{{y:.2f}} %<extra>{name}</extra>",
+    }

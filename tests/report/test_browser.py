@@ -1,0 +1,251 @@
+"""Reports of a real run, opened in a real browser from the file system, without a network."""
+
+import dataclasses
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from edgekd import report
+from edgekd.pipeline import RunResult
+from edgekd.report.runs import read
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+pytestmark = [pytest.mark.chromium, pytest.mark.slow]
+
+WIDTHS = (1280, 390)  # a desktop and a phone
+LOOKS = ("light", "dark")
+
+# Where anything reaches out of the window, but for what scrolls by itself or is for screen readers only.
+OUTSIDE = """() => {
+  const width = document.documentElement.clientWidth;
+  const found = document.documentElement.scrollWidth > width ? [`page: ${document.documentElement.scrollWidth}`] : [];
+  for (const element of document.querySelectorAll("body *:not(script):not(style)")) {
+    if (element.closest(".scroll, .quiet, .hoverlayer, defs, clipPath, #js-plotly-tester")) continue;
+    const box = element.getBoundingClientRect();
+    if (box.width && box.height && (box.left < -1 || box.right > width + 1)) {
+      found.push(`${element.tagName} ${element.className?.baseVal ?? element.className} ${box.left} to ${box.right}`);
+    }
+  }
+  return found;
+}"""
+
+# Which texts of a graph lie on each other or are cut off, and which blocks of the page lie on each other.
+OVERLAPS = """() => {
+  const over = (a, b, by) => Math.min(a.right, b.right) - Math.max(a.left, b.left) > by
+    && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > by;
+  const found = [];
+  const compare = (elements, by) => {
+    const boxes = elements.map((element) => [element.textContent.trim().slice(0, 40), element.getBoundingClientRect()])
+      .filter(([_, box]) => box.width && box.height);
+    boxes.forEach(([name, box], at) => boxes.slice(at + 1).forEach(([other, next]) => {
+      if (over(box, next, by)) found.push(`${name} | ${other}`);
+    }));
+  };
+  for (const plot of document.querySelectorAll(".plot")) {
+    const whole = plot.getBoundingClientRect();
+    for (const text of plot.querySelectorAll(".main-svg text")) {
+      const box = text.getBoundingClientRect();
+      if (box.width && (box.left < whole.left - 2 || box.right > whole.right + 2 || box.bottom > whole.bottom + 2)) {
+        found.push(`${plot.id}: ${text.textContent} is cut off`);
+      }
+    }
+    // The box of a slanted text is much larger than the text.
+    compare([...plot.querySelectorAll(".main-svg text")].filter((text) => !/rotate\\((?!0)/.test(text.outerHTML)), 2);
+  }
+  for (const parent of document.querySelectorAll("main, article, section, .plots, figure, .facts, .samples, .filter")) {
+    compare([...parent.children].filter((child) => !child.matches("script, style")), 1);
+  }
+  return found;
+}"""
+
+# Figures that were left empty, and pictures without words.
+EMPTY = """() => [
+  ...[...document.querySelectorAll(".plot")].filter((plot) => !plot.querySelector(
+    ".trace path, .points path, .heatmaplayer image, .barlayer path, .scatterlayer path")).map((plot) => plot.id),
+  ...[...document.querySelectorAll(".plot:not([role=img][aria-label]), img:not([alt]), img[alt='']")]
+    .map((each) => `${each.tagName} ${each.id}`),
+  ...[...document.images].filter((image) => !image.naturalWidth).map((image) => image.alt),
+]"""
+
+# How far text stands out from its ground, as WCAG reckons it; the least of all visible texts outside graphs.
+CONTRAST = """() => {
+  const parse = (colour) => colour.match(/[\\d.]+/g).map(Number);
+  const light = ([r, g, b]) => [r, g, b].map((each) => each / 255)
+    .map((each) => each <= 0.04045 ? each / 12.92 : ((each + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, each, at) => sum + each * [0.2126, 0.7152, 0.0722][at], 0);
+  const ground = (element) => {
+    for (let each = element; each; each = each.parentElement) {
+      const colour = parse(getComputedStyle(each).backgroundColor);
+      if (colour.length < 4 || colour[3] > 0) return colour;
+    }
+    return [255, 255, 255];
+  };
+  const found = [];
+  const texts = "main p, main th, main td, main dt, main dd, main li, h1, h2, a, span";
+  for (const element of document.querySelectorAll(texts)) {
+    if (!element.textContent.trim() || element.closest(".plot, .quiet")) continue;
+    const [a, b] = [light(parse(getComputedStyle(element).color)), light(ground(element))];
+    const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+    if (ratio < 4.5) found.push(`${element.className} ${element.textContent.trim().slice(0, 30)}: ${ratio.toFixed(2)}`);
+  }
+  return found;
+}"""
+
+
+@dataclasses.dataclass
+class Opened:
+    """A page in the browser, and what it asked for and complained of."""
+
+    page: "Page"
+    requests: list[str]
+    complaints: list[str]
+
+
+@pytest.fixture(scope="module")
+def browser(chromium_program: str) -> "Iterator[Browser]":
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        options = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+        started = playwright.chromium.launch(executable_path=chromium_program, args=options)
+        yield started
+        started.close()
+
+
+def open_page(browser: "Browser", path: Path) -> Opened:
+    page = browser.new_page(offline=True, viewport={"width": WIDTHS[0], "height": 900})
+    opened = Opened(page, [], [])
+    page.on("request", lambda request: opened.requests.append(request.url))
+    page.on("console", lambda message: opened.complaints.append(message.text))
+    page.on("pageerror", lambda error: opened.complaints.append(str(error)))
+    page.goto(path.as_uri())
+    drawn(page)
+    return opened
+
+
+def drawn(page: "Page") -> None:
+    """Waits until graphs have the width that they should, and two frames have been shown."""
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('.plot')].every((plot) => plot.querySelector('.main-svg')"
+        " && Math.abs(plot.querySelector('.main-svg').getBoundingClientRect().width - plot.clientWidth) <= 1)"
+    )
+    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+
+@pytest.fixture(scope="module")
+def alone(browser: "Browser", finished: RunResult) -> Opened:
+    """The page that a run writes."""
+    return open_page(browser, finished.folder / report.HTML_FILE)
+
+
+@pytest.fixture(scope="module")
+def together(browser: "Browser", finished: RunResult, tmp_path_factory: pytest.TempPathFactory) -> Opened:
+    """The page of that run and of a copy with another name."""
+    folder = tmp_path_factory.mktemp("together")
+    other = Path(shutil.copytree(finished.folder, folder / "other"))
+    finished.summary.model_copy(update={"name": "the other"}).write(other / "summary.json")
+    (path,) = report.write(read([finished.folder, other]), folder, formats=["html"])
+    return open_page(browser, path)
+
+
+@pytest.mark.parametrize("which", ["alone", "together"])
+def test_it_is_whole_at_every_width_and_in_every_light(which: str, request: pytest.FixtureRequest) -> None:
+    opened: Opened = request.getfixturevalue(which)
+    for width in WIDTHS:
+        opened.page.set_viewport_size({"width": width, "height": 900})
+        drawn(opened.page)
+        assert opened.page.evaluate(OUTSIDE) == [], width
+        assert opened.page.evaluate(OVERLAPS) == [], width
+    grounds = []
+    for look in LOOKS:
+        opened.page.emulate_media(color_scheme=look)
+        assert opened.page.evaluate(CONTRAST) == [], look
+        grounds.append(opened.page.evaluate("() => getComputedStyle(document.body).backgroundColor"))
+    assert grounds[0] != grounds[1]
+    assert opened.page.evaluate(EMPTY) == []
+    assert opened.complaints == []
+    assert [url for url in opened.requests if not url.startswith("data:")] == [opened.page.url]
+    assert opened.page.url.startswith("file:")
+
+
+def point_at(page: "Page", selector: str) -> str:
+    """Returns what a graph says of the mark that the mouse is put on."""
+    mark = page.locator(selector).first
+    mark.scroll_into_view_if_needed()
+    box = mark.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    label = page.locator(".hoverlayer .hovertext").first
+    label.wait_for()
+    return label.text_content() or ""
+
+
+def test_graphs_say_the_values_that_are_pointed_at(alone: Opened, finished: RunResult) -> None:
+    page, summary = alone.page, finished.summary
+    page.set_viewport_size({"width": WIDTHS[0], "height": 900})
+    drawn(page)
+    said = point_at(page, "#plot-latency .scatterlayer .trace:last-child .points path")
+    artifact, latency = summary.artifacts[-1], summary.measurements[-1].latency_ms
+    assert artifact.accuracy is not None
+    assert f"{latency.p50:.4g} ms, {100 * artifact.accuracy:.2f} %" in said
+    assert artifact.name in said
+    said = point_at(page, "#plot-methods .points path")
+    assert f"{100 * (summary.models['teacher'].accuracy or 0):.2f} %" in said
+    # The middle of the matrix is the middle one of three classes.
+    said = point_at(page, "#plot-confusion .heatmaplayer image")
+    assert said.count(" of ") == 1
+
+
+def test_a_confusion_matrix_can_be_chosen_with_the_keyboard(alone: Opened) -> None:
+    page = alone.page
+    select = page.locator("#confusion-of")
+    select.focus()
+    page.keyboard.press("ArrowDown")
+    shown = "() => document.getElementById('plot-confusion').data.map((trace) => trace.visible)"
+    page.wait_for_function(f"() => ({shown})()[1]")
+    assert page.evaluate(shown)[:2] == [False, True]
+
+
+def visible_rows(page: "Page") -> list[dict[str, Any]]:
+    return page.evaluate(
+        "() => [...document.querySelectorAll('.results tr[data-format]')].filter((row) => row.offsetHeight)"
+        ".map((row) => ({...row.dataset}))"
+    )
+
+
+def test_the_filter_works_with_the_keyboard(together: Opened, finished: RunResult) -> None:
+    page, total = together.page, 2 * (len(finished.summary.models) + len(finished.summary.artifacts))
+    assert len(visible_rows(page)) == total
+    page.locator("input[name=format][value=onnx]").focus()
+    page.keyboard.press("Space")
+    assert "onnx" not in {row["format"] for row in visible_rows(page)}
+    page.keyboard.press("Tab")  # on to the first scheme, float32
+    page.keyboard.press("Space")
+    assert {row["scheme"] for row in visible_rows(page)} == {"", "int8"}
+    page.locator("input[name=run][value='0']").focus()
+    page.keyboard.press("Space")
+    rows = visible_rows(page)
+    assert {row["run"] for row in rows} == {"1"}
+    assert f"{len(rows)} of {total} rows shown." in page.locator("#filter-count").inner_text()
+    points = page.evaluate(
+        "() => document.getElementById('plot-size').data.filter((trace) => trace.meta?.run && trace.visible)"
+        ".map((trace) => [trace.meta.run, trace.meta.format, trace.meta.scheme])"
+    )
+    assert ["1", "tflite", "int8"] in points
+    assert {(run, form, scheme) for run, form, scheme in points if form != "keras"} == {("1", "tflite", "int8")}
+    page.get_by_role("button", name="Show all").press("Enter")
+    page.wait_for_function(f"() => document.getElementById('filter-count').textContent.startsWith('{total} of')")
+    assert len(visible_rows(page)) == total
+
+
+def test_it_prints(alone: Opened, tmp_path: Path) -> None:
+    path = tmp_path / "report.pdf"
+    alone.page.pdf(path=path, format="A4")
+    content = path.read_bytes()
+    assert content.startswith(b"%PDF")
+    assert 3 <= content.count(b"/Type /Page\n") + content.count(b"/Type /Page /") + content.count(b"/Type /Page>") <= 30

@@ -1,0 +1,180 @@
+"""Confusion matrices, and the samples on which models disagree."""
+
+import base64
+import dataclasses
+import html.parser
+import io
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from edgekd import predictions as kept
+from edgekd.errors import StorageError
+from edgekd.predictions import Predictions
+from edgekd.records import Summary
+from edgekd.report import confusion, disagreements, document, markdown
+from edgekd.report import html as html_report
+from edgekd.report.runs import ReportedRun, opened
+
+LABELS = np.array([0, 1, 2, 1, 0, 2, 3, 3])
+CLASSES = {
+    "teacher": np.array([0, 1, 2, 1, 0, 2, 3, 1]),
+    "student_distilled": np.array([0, 1, 2, 2, 0, 2, 1, 1]),
+    "student-int8.tflite": np.array([0, 1, 2, 2, 1, 2, 1, 3]),
+}
+# Counted by hand: a sample of class 0, 1 and 3 is named 1, 2 and 1.
+MATRIX = [[1, 1, 0, 0], [0, 1, 1, 0], [0, 0, 2, 0], [0, 1, 0, 1]]
+
+
+@pytest.fixture(scope="module")
+def found() -> Predictions:
+    images = np.arange(4 * 3 * 5, dtype=np.uint8).reshape(4, 3, 5, 1)
+    return Predictions(LABELS, CLASSES, compared=tuple(CLASSES), shown=np.array([4, 7, 3, 6]), images=images)
+
+
+@pytest.fixture(scope="module")
+def run(summary: Summary, found: Predictions) -> ReportedRun:
+    return ReportedRun(summary, summary.name, found)
+
+
+def test_they_are_read_as_they_were_written_and_always_in_the_same_bytes(found, tmp_path):
+    found.write(tmp_path / "one.npz")
+    found.write(tmp_path / "two.npz")
+    assert (tmp_path / "one.npz").read_bytes() == (tmp_path / "two.npz").read_bytes()
+    again = Predictions.read(tmp_path / "one.npz")
+    assert again.compared == found.compared
+    assert list(again.classes) == list(CLASSES)
+    for name, classes in CLASSES.items():
+        np.testing.assert_array_equal(again.classes[name], classes)
+    np.testing.assert_array_equal(again.labels, LABELS)
+    np.testing.assert_array_equal(again.images, found.images)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"labels": LABELS[:-1]},
+        {"shown": np.array([4, 7, 3, 8])},
+        {"compared": ("teacher", "nobody")},
+        {"images": np.zeros((3, 3, 5, 1), np.uint8)},
+        {"images": np.zeros((4, 3, 5, 2), np.uint8)},
+    ],
+    ids=str,
+)
+def test_what_does_not_fit_together_is_refused(found, tmp_path, change):
+    dataclasses.replace(found, **change).write(tmp_path / "wrong.npz")
+    with pytest.raises(StorageError, match="does not hold a run's predictions"):
+        Predictions.read(tmp_path / "wrong.npz")
+
+
+def test_a_damaged_file_is_told_and_the_run_shown_without_it(summary, found, tmp_path):
+    told = summary.model_copy(update={"predictions_path": "verify/predictions.npz"})
+    path = tmp_path / "verify" / "predictions.npz"
+    found.write(path)
+    assert opened(told, tmp_path).predictions is not None
+    path.write_bytes(path.read_bytes()[:-40])
+    damaged = opened(told, tmp_path)
+    assert damaged.predictions is None
+    assert "damaged" in html_report.render([damaged])
+    assert "damaged" in markdown.render([damaged])
+    assert "earlier version" in opened(summary, tmp_path).no_predictions
+
+
+def test_those_that_the_last_two_disagree_on_come_first():
+    # Sample 4: last two only; 3 and 6: the teacher against the others; 7: all three.
+    assert kept.chosen(list(CLASSES.values())).tolist() == [4, 7, 3, 6]
+    assert kept.chosen(list(CLASSES.values()), most=2).tolist() == [4, 3]
+    assert kept.chosen([LABELS]).tolist() == []
+    assert kept.chosen([LABELS, LABELS]).tolist() == []
+
+
+def test_they_are_spread_over_all_there_are():
+    ones, twos = np.ones(1000, np.int64), np.full(1000, 2)
+    assert kept.chosen([ones, twos], most=4).tolist() == [0, 250, 500, 750]
+
+
+def test_the_matrix_counts_what_is_and_what_was_named():
+    np.testing.assert_array_equal(confusion.matrix(LABELS, CLASSES["student-int8.tflite"], 4), MATRIX)
+
+
+def test_the_document_holds_the_matrices(run):
+    (told,) = document.document([run]).runs
+    assert list(told.confusion) == ["student-int8.tflite", "teacher", "student_distilled"]
+    assert [row[:4] for row in told.confusion["student-int8.tflite"][:4]] == [tuple(row) for row in MATRIX]
+    assert sum(sum(row) for row in told.confusion["teacher"]) == len(LABELS)
+
+
+def test_a_graph_holds_each_matrix_and_shows_the_first(run):
+    data = confusion.graph(run)["data"]
+    assert [trace["visible"] for trace in data] == [True, False, False]
+    assert data[0]["text"][0][:3] == ["1", "1", ""]
+    assert data[0]["customdata"][0][1] == "1 of 2 (50.0 %)"
+
+
+def test_the_table_names_the_most_frequent_confusions(run):
+    headers, rows = confusion.table_of(run)
+    assert headers == ("Is", "Named", "student-int8.tflite", "Distilled student", "Teacher")
+    assert rows == [
+        ("T-shirt", "Trouser", "1", "0", "0"),
+        ("Trouser", "Pullover", "1", "1", "0"),
+        ("Dress", "Trouser", "1", "2", "1"),
+    ]
+    assert "| Dress | Trouser | 1 | 2 | 1 |" in markdown.render([run])
+
+
+def test_samples_show_what_each_model_says(run):
+    shown = disagreements.disagreements(run)
+    assert shown.counts == (
+        "Of 8 test samples, Teacher and Distilled student on 2, Teacher and student-int8.tflite on 4, "
+        "Distilled student and student-int8.tflite on 2."
+    )
+    first = shown.samples[0]
+    assert (first.position, first.label) == (4, "T-shirt")
+    assert [(each.named, each.right) for each in first.opinions] == [
+        ("T-shirt", True),
+        ("T-shirt", True),
+        ("Trouser", False),
+    ]
+
+
+class Images(html.parser.HTMLParser):
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.found: list[dict[str, str | None]] = []
+        self.feed(source)
+
+    def handle_starttag(self, tag, attrs):
+        if tag == "img":
+            self.found.append(dict(attrs))
+
+
+def test_the_page_holds_the_images_with_words_for_them(run, found):
+    shown = Images(html_report.render([run])).found
+    assert [image["alt"] for image in shown] == [
+        f"Test sample {at}, of class {name}"
+        for at, name in ((4, "T-shirt"), (7, "Dress"), (3, "Trouser"), (6, "Dress"))
+    ]
+    for image, expected in zip(shown, found.images, strict=True):
+        kind, _, content = image["src"].partition(",")
+        assert kind == "data:image/png;base64"
+        np.testing.assert_array_equal(
+            np.asarray(PIL.Image.open(io.BytesIO(base64.b64decode(content)))), expected[..., 0]
+        )
+
+
+def test_samples_that_are_no_images_are_named_only(run, found):
+    bare = dataclasses.replace(run, predictions=dataclasses.replace(found, images=None))
+    page = html_report.render([bare])
+    assert not Images(page).found
+    assert "The samples of this run are no images" in page
+
+
+def test_of_very_many_classes_no_matrix_is_drawn(run, summary):
+    names = tuple(f"class {number}" for number in range(confusion.MOST_CLASSES + 1))
+    data = summary.data.model_copy(update={"class_names": names})
+    many = dataclasses.replace(run, summary=summary.model_copy(update={"data": data}))
+    assert confusion.graph(many) is None
+    page = html_report.render([many])
+    assert "No confusion matrix is drawn of more than 100 classes" in page
+    assert "class 3" in page

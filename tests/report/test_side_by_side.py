@@ -1,0 +1,150 @@
+"""Several runs on one page, and what each method was worth."""
+
+import dataclasses
+import itertools
+import re
+
+import pytest
+
+from edgekd.errors import StorageError
+from edgekd.records import Interval, Summary
+from edgekd.report import html as html_report
+from edgekd.report import layers, markdown, methods, stages, tradeoff
+from edgekd.report.runs import ReportedRun, read
+
+
+def renamed(summary: Summary, name: str, **changes) -> ReportedRun:
+    return ReportedRun(summary.model_copy(update={"name": name, **changes}), name)
+
+
+@pytest.fixture(scope="module")
+def two(summary: Summary) -> list[ReportedRun]:
+    """A run, and one of other seed and names whose files are all better by a point."""
+    better = tuple(each.model_copy(update={"accuracy": each.accuracy + 0.01}) for each in summary.artifacts)
+    return [renamed(summary, "one"), renamed(summary, "two", artifacts=better, seed=1)]
+
+
+@pytest.fixture(scope="module")
+def source(two: list[ReportedRun]) -> str:
+    return html_report.render(two)
+
+
+def test_ids_are_used_once(source):
+    found = re.findall(r'\bid="([^"]*)"', source.partition('<script type="application/json"')[0])
+    assert len(found) == len(set(found)) > 30
+    assert {"run-1-plot-accuracy", "run-2-plot-accuracy", "plot-latency"} <= set(found)
+
+
+def test_links_lead_somewhere_and_labels_belong_to_something(source):
+    ids = set(re.findall(r'\bid="([^"]*)"', source))
+    assert set(re.findall(r'href="#([^"]*)"', source)) <= ids
+    assert set(re.findall(r'\b(?:for|aria-labelledby)="([^"]*)"', source)) <= ids
+
+
+def test_headings_descend_one_level_at_a_time(source):
+    levels = [int(level) for level in re.findall(r"<h([1-6])", source.partition("<script")[0])]
+    assert levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
+
+
+def test_every_row_says_what_the_filter_asks(source):
+    rows = re.findall(r'data-run="(\d)" data-format="(\w+)" data-scheme="(\w*)"', source)
+    assert rows.count(("1", "tflite", "int8")) == 1
+    assert rows.count(("0", "keras", "")) == 3
+    assert len(rows) == 2 * 9
+    for name in ("run", "format", "scheme"):
+        assert f'name="{name}"' in source
+
+
+def test_the_front_is_that_of_all_runs(two):
+    for cost in tradeoff.COSTS:
+        assert {point.run for point in tradeoff.best(tradeoff.points(two, cost))} == {1}, cost.key
+
+
+def test_what_makes_numbers_hard_to_compare_is_said(two, summary, source):
+    assert "These runs have different seeds." in source
+    assert "different data" not in source
+    data = summary.data.model_copy(update={"fingerprint": "cd" * 32})
+    other = html_report.render([two[0], renamed(summary, "other", data=data)])
+    assert "different data: their accuracies cannot be compared" in other
+
+
+def test_the_markdown_has_a_row_for_each_model_of_each_run(two):
+    text = markdown.render(two)
+    assert text.startswith("# 2 runs side by side\n")
+    assert len(re.findall(r"^\| one \| ", text, flags=re.MULTILINE)) == 9
+    assert "| two | student-int8.tflite | 90.61 % |" in text
+    assert text.count("\n## Gates\n") == 2
+
+
+def test_of_many_runs_the_page_stays_small(summary):
+    few = [renamed(summary, f"run {number}") for number in range(html_report.MOST_DETAILED)]
+    many = [*few, renamed(summary, "one more")]
+    for runs in (few, many):
+        assert len(html_report.render(runs).encode()) <= 6_000_000
+    assert 'id="run-1-run"' not in html_report.render(many)
+    assert "Of so many runs only what they have in common is shown" in html_report.render(many)
+
+
+def test_runs_are_told_apart_by_the_shortest_name(summary, tmp_path):
+    for folder, name, seed in (("a", "quick", 0), ("b", "quick", 1), ("c", "slow", 0), ("d", "slow", 0)):
+        summary.model_copy(update={"name": name, "seed": seed}).write(tmp_path / folder / "summary.json")
+    labels = {
+        folders: [run.label for run in read([tmp_path / folder for folder in folders])]
+        for folders in ("a", "ac", "ab", "acd")
+    }
+    assert labels == {
+        "a": ["quick"],
+        "ac": ["quick", "slow"],
+        "ab": ["quick, seed 0", "quick, seed 1"],
+        "acd": ["a", "c", "d"],
+    }
+    with pytest.raises(StorageError, match="named twice"):
+        read([tmp_path / "a", tmp_path / "a" / "summary.json"])
+
+
+def test_gains_are_said_with_their_interval_and_in_words(summary):
+    found = {method.role: method for method in methods.methods([renamed(summary, "one")])}
+    (row,) = methods.rows([found["student_distilled"]])
+    assert row == ("Distilled student", "89.93 % [88.8 to 91.1 %]", "+0.43 [−0.18 to +1.04]", "within noise")
+    assert methods.rows([found["student_labels"]])[0][2:] == ("baseline", "baseline")
+    assert methods.rows([found["teacher"]])[0][2:] == ("–", "–")
+    assert methods.in_words(Interval(value=0.02, low=0.01, high=0.03)) == "better"
+    assert methods.in_words(Interval(value=-0.02, low=-0.03, high=-0.01)) == "worse"
+
+
+def test_dots_lie_at_accuracies_with_their_intervals(summary):
+    (trace,) = methods.graph(methods.methods([renamed(summary, "one")]))["data"]
+    assert trace["y"] == ["Teacher", "Student on labels", "Distilled student"]
+    assert trace["x"] == pytest.approx([92.31, 89.5, 89.93])
+    assert trace["error_x"]["array"] == pytest.approx([1.17] * 3)
+    assert trace["error_x"]["arrayminus"] == pytest.approx([1.17] * 3)
+
+
+def test_stages_say_what_was_lost_since_which(summary):
+    rows = {row[0]: row for row in stages.rows(summary)}
+    assert rows["Distilled student"][1:] == (
+        *("Teacher", "89.93 % [89.3 to 90.5 %]", "+2.38 [+2.24 to +2.52]", "97.62 %", "24.2"),
+    )
+    assert rows["Teacher"][1:] == ("–", "92.31 % [91.7 to 92.9 %]", "–", "–", "–")
+    (trace,) = stages.graph(summary)["data"]
+    assert trace["y"][1:3] == ["Distilled student", "student-float32.tflite"]
+    assert trace["x"][1] == pytest.approx(2.38)
+
+
+def test_layers_show_where_the_error_comes_in(summary):
+    (trace,) = layers.graph(summary)["data"]
+    assert trace["y"] == [41.2, 30.5, 31.0]
+    (row,) = layers.rows(summary)
+    assert row == (*("student-int8.tflite", "Distilled student", "3", "31.0", "30.5, block2", "0.75, block3"),)
+    for text in (html_report.render([renamed(summary, "one")]), markdown.render([renamed(summary, "one")])):
+        assert "student-int8.onnx: it has a strange operator." in text
+
+
+def test_what_a_run_does_not_have_is_left_out_with_a_word_why(summary):
+    old = renamed(summary, "one", stages=(), layers=(), gains={}, measurements=())
+    source = html_report.render([old])
+    assert "set <code>verify.layer_samples</code>" in source
+    assert "No graph of accuracy against latency: that was not measured." in source
+    assert 'id="stages"' not in source
+    assert dataclasses.replace(old).no_predictions in source

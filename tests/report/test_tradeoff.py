@@ -1,0 +1,93 @@
+"""Accuracy against what it costs, and the front of the best files."""
+
+import itertools
+import random
+
+import pytest
+
+from edgekd.records import Summary
+from edgekd.report import document, tradeoff
+from edgekd.report.front import front
+from edgekd.report.runs import ReportedRun
+
+COSTS = {cost.key: cost for cost in tradeoff.COSTS}
+
+
+def alone(summary: Summary) -> list[ReportedRun]:
+    return [ReportedRun(summary, summary.name)]
+
+
+def beats(one: tuple[float, float], other: tuple[float, float]) -> bool:
+    return one[0] <= other[0] and one[1] >= other[1] and one != other
+
+
+def test_the_front_is_what_no_other_point_beats() -> None:
+    draw = random.Random(3)  # noqa: S311 - a test's points
+    for _ in range(200):
+        points = [(float(draw.randrange(6)), float(draw.randrange(6))) for _ in range(draw.randrange(1, 9))]
+        expected = {at for at, point in enumerate(points) if not any(beats(other, point) for other in points)}
+        kept = front(points)
+        assert set(kept) == expected
+        assert all(points[one] <= points[other] for one, other in itertools.pairwise(kept))
+    assert front([]) == ()
+
+
+# By hand from the table of conftest.py: (milliseconds, accuracy), and so on.
+@pytest.mark.parametrize(
+    ("cost", "names"),
+    [
+        ("latency", ["student-int8.tflite", "student-float32.onnx"]),
+        (
+            "size",
+            [
+                "student-int8.tflite",
+                "student-dynamic_int8.tflite",
+                "student-float16.tflite",
+                "student-float32.onnx",
+            ],
+        ),
+        ("memory", ["student-float32.tflite", "student-float32.onnx"]),  # all need the same, these two are the best
+    ],
+)
+def test_the_best_files_of_each_cost(summary, cost, names):
+    assert [point.artifact.name for point in tradeoff.best(tradeoff.points(alone(summary), COSTS[cost]))] == names
+    assert [point.artifact for point in document.document(alone(summary)).fronts[cost]] == names
+
+
+def test_points_lie_at_cost_and_accuracy_with_their_intervals(summary):
+    sizes, latencies, memory = (
+        {trace["name"]: trace for trace in tradeoff.graph(alone(summary), COSTS[key])["data"]}
+        for key in ("size", "latency", "memory")
+    )
+    point = sizes["ONNX, int8"]
+    assert point["x"] == [pytest.approx(38_442 / 1024)]
+    assert point["y"] == [pytest.approx(89.58)]
+    assert point["error_y"]["array"] == [pytest.approx(0.14)]
+    assert latencies["ONNX, int8"]["x"] == [pytest.approx(0.1466)]
+    assert latencies["ONNX, int8"]["error_x"]["array"] == [pytest.approx(0.049 * 0.1466)]
+    assert latencies["ONNX, int8"]["error_x"]["arrayminus"] == [pytest.approx(0.045 * 0.1466)]
+    assert memory["ONNX, int8"]["x"] == [12_544 / 1024]
+
+
+def test_the_teacher_and_the_baselines_are_shown(summary):
+    sizes, latencies = (
+        {trace["name"]: trace for trace in tradeoff.graph(alone(summary), COSTS[key])["data"]}
+        for key in ("size", "latency")
+    )
+    for name, accuracy, parameters in (
+        ("Teacher", 92.31, 309_450),
+        ("Student on labels", 89.5, 19_834),
+        ("Distilled student", 89.93, 19_834),
+    ):
+        assert latencies[name]["y"] == [pytest.approx(accuracy)] * 2  # a line: its latency is not known
+        assert sizes[name]["y"] == [pytest.approx(accuracy)]
+        assert sizes[name]["x"] == [pytest.approx(4 * parameters / 1024)]
+        assert sizes[name]["error_y"]["array"] == [pytest.approx(1.17)]
+
+
+def test_what_was_not_measured_has_no_graph(summary, unmeasured):
+    assert all(tradeoff.graph(alone(unmeasured), cost) is None for cost in tradeoff.COSTS)
+    assert document.document(alone(unmeasured)).fronts == {}
+    without = summary.model_copy(update={"measurements": ()})
+    assert tradeoff.graph(alone(without), COSTS["latency"]) is None
+    assert tradeoff.graph(alone(without), COSTS["size"]) is not None
