@@ -17,21 +17,26 @@ from edgekd.pipeline import load_data, preflight
 from edgekd.pipeline.stage import STUDENT_DISTILLED
 
 ROOT = Path(__file__).parents[1]
+_IN_DEPTH = (
+    "distillation",
+    "export",
+    "quantisation",
+    "sparsity",
+    "verify",
+    "inspect",
+    "ci",
+    "bench",
+    "bench-targets",
+    "report",
+)
+_IN_SHORT = ("index", "choose-a-loss", "raspberry-pi", "android-phone", "microcontroller", "air-gapped")
+# Their networks, losses, ... are added by tests/extend and tests/test_own_model.py; here only commands are looked at.
+_WITH_FILES = (
+    "your-own-model",
+    *(f"extend/add-a-{kind}" for kind in ("loss", "network", "scheme", "target")),
+)
 GUIDES = {
-    name: (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
-    for name in (
-        "index",
-        "distillation",
-        "export",
-        "quantisation",
-        "sparsity",
-        "verify",
-        "inspect",
-        "ci",
-        "bench",
-        "bench-targets",
-        "report",
-    )
+    name: (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8") for name in (*_IN_DEPTH, *_IN_SHORT, *_WITH_FILES)
 }
 
 # What a reader puts a fragment into; the sizes of the error messages' shapes are those of its data.
@@ -93,7 +98,28 @@ def test_there_is_something_to_check() -> None:
     assert blocks("python")
 
 
-@pytest.mark.parametrize("fragment", blocks("yaml"))
+@pytest.mark.parametrize("fragment", blocks("yaml", *_IN_SHORT))
+def test_every_fragment_of_a_short_guide_is_part_of_a_recipe(fragment: str) -> None:
+    recipe.from_document(whole(parsed(fragment)))
+
+
+def test_the_losses_to_choose_from_work() -> None:
+    losses = [loss for each in blocks("yaml", "choose-a-loss") for loss in parsed(each)["distill"]["losses"]]
+    assert {"dist", "dkd", "soft_logits", "fitnet_hint"} <= {loss["loss"] for loss in losses}
+    check(whole({"distill": {"losses": losses}}))
+
+
+def test_the_gains_of_losses_are_those_that_were_measured() -> None:
+    methods = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
+    measured = dict(re.findall(r"^\| ([^|]+) \| [^|]+ \| ([-+]\d[^|]+) \|", methods, flags=re.MULTILINE))
+    told = re.findall(r"^\| [^|]+ \| ([^|]+) \| ([-+]\d[^|]+) \|$", GUIDES["choose-a-loss"], flags=re.MULTILINE)
+    assert len(told) > 5
+    known = {name.lower(): gain for name, gain in measured.items()}
+    assert {name: gain for name, gain in told if known.get(name.lower()) != gain} == {}
+    assert f"({measured['attention transfer']})" in GUIDES["choose-a-loss"]
+
+
+@pytest.mark.parametrize("fragment", blocks("yaml", *_IN_DEPTH))
 def test_every_fragment_of_a_recipe_works(fragment: str) -> None:
     document = whole(parsed(fragment))
     checked = recipe.from_document(document)
@@ -112,7 +138,7 @@ def test_every_command_exists_with_its_options_and_settings(arguments: list[str]
         group = found
     options = group.make_context(group.name, list(arguments), parent=context).params
     name = options.get("recipe") or options.get("recipe_or_model")
-    if name and not name.endswith((".keras", ".tflite")):
+    if name and not name.endswith((".keras", ".tflite", ".yaml")):
         recipe.load(name, overrides=options["overrides"])
 
 
@@ -125,7 +151,7 @@ def test_what_is_refused_is_refused_in_these_words(fragment: str, message: str) 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "guide", [name for name in GUIDES if name != "ci" and blocks("python", name)]
+    "guide", [name for name in _IN_DEPTH if name != "ci" and blocks("python", name)]
 )  # tests/pytest_plugin
 def test_the_python_examples_run_in_order(guide: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

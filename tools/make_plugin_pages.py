@@ -48,7 +48,7 @@ KINDS = {
         "Architectures",
         {recipe.ARCHITECTURES: "build"},
         "The network families of `architecture:` in a recipe and of `edgekd.create_model`; options are further keys.\n"
-        "Any other network is welcome as `package.module:function` or as a saved model.",
+        "Any other network is welcome, as a function or as a file: [your own model](../your-own-model.md).",
         facts={"TAPS": "taps", "INPUT_SHAPE": "published for samples of", "OUTPUT": "gives"},
     ),
     "datasets": Kind(

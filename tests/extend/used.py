@@ -1,11 +1,14 @@
 """What the pages of docs/extend/ add is used here: this runs where their files were dropped into a copy of edgekd."""
 
 import os
+import re
 import shutil
 import stat
+from pathlib import Path
 
 import numpy as np
 import pytest
+import ruamel.yaml
 
 import edgekd
 from edgekd import recipe, registry
@@ -43,6 +46,15 @@ def test_a_recipe_takes_loss_network_scheme_and_target():
     assert checked.bench.settings_of("background")["niceness"] == 19
     with pytest.raises(RecipeError, match="jensen_shannon"):
         recipe.from_document({**document, "distill": {"losses": [{"loss": "jensen_shanon"}]}})
+
+
+def test_the_fragments_on_the_pages_are_parts_of_recipes():
+    base = {"teacher": {"architecture": "strided_cnn"}, "student": {"architecture": "strided_cnn"}}
+    pages = [path.read_text(encoding="utf-8") for path in Path(os.environ["EDGEKD_TEST_PAGES"]).glob("*.md")]
+    fragments = [found for page in pages for found in re.findall(r"```yaml\n(.*?)```", page, flags=re.DOTALL)]
+    assert len(fragments) > 2
+    for fragment in fragments:
+        recipe.from_document({**base, **ruamel.yaml.YAML(typ="safe", pure=True).load(fragment)})
 
 
 def test_the_loss_teaches(network, data):
