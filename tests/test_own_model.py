@@ -1,4 +1,4 @@
-"""The guide docs/your-own-model.md works as it stands, in an empty folder."""
+"""The guide docs/your-own-model.md works as it stands, in an empty folder; its file goes on to a microcontroller."""
 
 import re
 import sys
@@ -12,7 +12,8 @@ from edgekd import recipe
 from edgekd.pipeline import load_data, preflight
 from edgekd.pipeline.stage import STUDENT_DISTILLED
 
-GUIDE = Path(__file__).parents[1] / "docs" / "your-own-model.md"
+DOCS = Path(__file__).parents[1] / "docs"
+GUIDE, MICROCONTROLLER = DOCS / "your-own-model.md", DOCS / "microcontroller.md"
 
 
 @pytest.fixture
@@ -41,6 +42,12 @@ def test_the_guide_works_from_top_to_bottom(folder: Path, capsys: pytest.Capture
     (agreement,) = re.findall(r"^\d+ bytes, agreement ([\d.]+)$", told, flags=re.MULTILINE)
     assert float(agreement) > 0.9
     assert np.load(folder / "photos.npz")["x"].shape == (600, 16, 16)
+
+    (to_c,) = re.findall(r"```python\n(.*?)```", MICROCONTROLLER.read_text(encoding="utf-8"), flags=re.DOTALL)
+    exec(compile(to_c, MICROCONTROLLER.name, "exec"), {})  # noqa: S102 - our own page
+    header = (folder / "firmware" / "model.h").read_text(encoding="utf-8")
+    assert re.search(r"#define MODEL_ARENA_BYTES \d{4}", header)
+    assert "model_resolver() {" in (folder / "firmware" / "model_resolver.h").read_text(encoding="utf-8")
 
     mine = recipe.load("mine.yaml")
     assert mine.teacher[0].model == "teacher.keras"
