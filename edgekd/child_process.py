@@ -25,7 +25,7 @@ import sys
 import tempfile
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -107,15 +107,28 @@ class Child:
     One that crashes, takes too long or is interrupted is gone: every later question is an error too.
     """
 
-    def __init__(self, module: str, *, limits: Limits | None = None) -> None:
-        """Starts `python -m MODULE`.
+    def __init__(
+        self,
+        module: str = "",
+        *,
+        command: Sequence[str] | None = None,
+        variables: Mapping[str, str] | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        """Starts `python -m MODULE`, or another program that speaks as `serve` does.
 
         Args:
           module: whose main is `serve`.
+          command: the other program with its arguments, instead of a module.
+          variables: the whole environment of that program; by default this process' own.
           limits: of the child; by default `default_limits`.
         """
         self._limits = limits or default_limits()
-        self._process, self._stderr = _start(module, (), self._limits, stdin=subprocess.PIPE)
+        self._process, self._stderr = (
+            _start(module, (), self._limits, stdin=subprocess.PIPE)
+            if command is None
+            else _started(command, os.environ if variables is None else variables, self._limits, stdin=subprocess.PIPE)
+        )
         self._end = weakref.finalize(self, _end, self._process, self._stderr)
 
     @property
@@ -222,11 +235,17 @@ def _start(
         "PYTHONPATH": os.pathsep.join([library, os.environ.get("PYTHONPATH", "")]).rstrip(":"),
         "CUDA_VISIBLE_DEVICES": "-1",  # this process may hold the whole memory of the GPU
     }
+    return _started([sys.executable, "-P", "-m", module, *arguments], os.environ | variables, limits, stdin=stdin)
+
+
+def _started(
+    command: Sequence[str], variables: Mapping[str, str], limits: Limits, *, stdin: int
+) -> tuple[subprocess.Popen[bytes], IO[bytes]]:
     stderr = tempfile.TemporaryFile()  # noqa: SIM115 - _end closes it
     try:
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", module, *arguments],
-            env=os.environ | variables,
+            list(command),
+            env=dict(variables),
             stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=stderr,

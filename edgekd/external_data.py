@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from edgekd import storage
-from edgekd.errors import ModelError
+from edgekd.errors import ModelError, said
 
 
 def files(model: Any, path: Path) -> tuple[Path, ...]:
@@ -23,6 +23,26 @@ def files(model: Any, path: Path) -> tuple[Path, ...]:
 
     names = {ExternalDataInfo(tensor).location for tensor in _tensors(model.graph) if uses_external_data(tensor)}
     return tuple(_file(name, path) for name in sorted(names))
+
+
+def beside(path: Path) -> tuple[Path, ...]:
+    """Returns the files that a model file keeps constants in: those of an ONNX file, and none of any other.
+
+    Raises:
+      ModelError: it is no ONNX file, or as `files`.
+    """
+    if path.suffix.lower() != ".onnx":
+        return ()
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        model = onnx.load_model(path, load_external_data=False)
+    except DecodeError as error:
+        raise ModelError(
+            f"{str(path)!r} is damaged or not an ONNX model{said(error)}: copy, download or export it again."
+        ) from error
+    return files(model, path)
 
 
 def load(model: Any, path: Path) -> tuple[Path, ...]:

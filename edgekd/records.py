@@ -318,14 +318,17 @@ class Latency(Record):
 class Measurement(Record):
     """Latency and memory of one file on one target; the raw samples are in `samples_path`.
 
-    That path starts at the run's folder; where there is no run, at the folder that holds the samples' own. `batch` is
-    the first dimension that the inputs were given, None for the file's own. `ended` says why no further process was
-    started: all had run, the interval was narrow enough, the time was up, or something broke it off, in which case the
-    numbers are those of the whole rounds before. `late_runs` are those of a periodic measurement that could not start
-    in time. `minute_medians_ms` and `throttled` belong to a sustained one; `throttled` is None where it was too short
-    to tell. `macs` are the multiply-accumulates of one inference with the file's own batch, None where not known.
-    `machine` is the one that measured, wherever it stands; None in records of versions that did not note it.
-    `peak_memory_bytes` is None where the target does not tell.
+    That path starts at the run's folder; where there is no run, at the folder that holds the samples' own; None where
+    they could not be kept. `batch` is the first dimension that the inputs were given, None for the file's own. `ended`
+    says why no further process was started: all had run, the interval was narrow enough, the time was up, or something
+    broke it off, in which case the numbers are those of the whole rounds before; `failure` says what went wrong.
+    `late_runs` are those of a periodic measurement that could not start in time. `minute_medians_ms` and `throttled`
+    belong to a sustained one; `throttled` is None where it was too short to tell. `macs` are the multiply-accumulates
+    of one inference with the file's own batch, None where not known. `machine` is the one that measured, wherever it
+    stands; None in records of versions that did not note it. `peak_memory_bytes` is None where the target does not
+    tell. `import_ms`, `load_ms`, of which `allocate_ms` is a part, and `first_inference_ms` are medians over fresh
+    processes before any warm-up; None where the runtime does not part them. `size_bytes` and `sha256` are also of the
+    files beside an ONNX file in which it keeps constants.
     """
 
     artifact: str
@@ -339,6 +342,8 @@ class Measurement(Record):
     latency_ms: Latency
     first_inference_ms: float
     load_ms: float
+    import_ms: float | None = None
+    allocate_ms: float | None = None
     peak_memory_bytes: int | None
     size_bytes: int
     sha256: str
@@ -352,8 +357,24 @@ class Measurement(Record):
     minute_medians_ms: tuple[float, ...] = ()
     throttled: bool | None = None
     ended: Literal["processes", "precision", "seconds", "interrupted", "failed"] = "processes"
+    failure: str | None = None
     samples_path: str | None = None
     warnings: tuple[str, ...] = ()
+
+
+class TensorSize(Record):
+    """What one tensor of a file takes: stored for a constant, while the graph runs for any other.
+
+    `shape` is None where not even its rank is known, None within it is an open size; `size_bytes` is then None, unless
+    only the batch is open, which counts as 1.
+    """
+
+    artifact: str
+    tensor: str
+    role: Literal["input", "output", "constant", "activation", "variable"]
+    shape: tuple[int | None, ...] | None
+    dtype: str
+    size_bytes: int | None
 
 
 LatencyVerdict = Literal["faster", "slower", "equivalent", "inconclusive"]
@@ -404,6 +425,47 @@ class LatencySelfTest(Record):
     rounds_needed: dict[str, int | None]
 
 
+class OperatorTime(Record):
+    """One operator as the runtime runs it, `number` in the order of execution.
+
+    `operator` is the runtime's name: XNNPACK's own where the delegate runs it, which may be part of an operator of the
+    file or several of them. `place` is the node's name in an .onnx file, or its index in a .tflite file or within its
+    partition. `time_us` is the mean over the faster half of the runs, with a t-interval over processes, `share` that of
+    the whole.
+    """
+
+    number: int
+    operator: str
+    place: str
+    in_delegate: bool
+    time_us: Interval
+    share: float
+
+
+class Profile(Record):
+    """The time of one inference by operator, in microseconds, on one thread.
+
+    `whole_us` is what the runtime says of whole profiled inferences, the faster half of them; `plain_us` the median of
+    those without profiling, as their caller sees them. `share_of_operators` is the operators' sum over the whole;
+    runtimes round every operator down to microseconds, which takes away up to `share_lost_to_rounding`. `adds_up` says
+    whether the sum is within 10 % of the whole, that rounding allowed for: where it is not, the profiler itself takes
+    much of the time, and the shares mislead.
+    """
+
+    schema_version: Literal[1] = 1
+    model: str
+    sha256: str
+    runtime: str
+    processes: int
+    runs: int
+    whole_us: Interval
+    plain_us: Interval
+    operators: tuple[OperatorTime, ...]
+    share_of_operators: float
+    share_lost_to_rounding: float
+    adds_up: bool
+
+
 class Bounded(Record):
     """A reckoned number and the band in which it is believed to lie; None where the tool states no band."""
 
@@ -450,6 +512,57 @@ class Estimate(Record):
     size_bytes: int
     sha256: str
     figures: Figures | None = None
+    refusal: str | None = None
+
+
+class OutputParity(Record):
+    """How far one output elsewhere is from the one here, over all samples.
+
+    `differing` is the share of values that are not equal. `max_lsb` and `beyond_one_lsb`, a share of the values, are in
+    steps of an integer output and None for a float one, whose largest difference is `max_abs`. `agreement` is the share
+    of vectors along the last axis whose largest value is at the same place; None where they have one value.
+    """
+
+    output: str
+    dtype: str
+    elements: int
+    differing: float
+    max_lsb: int | None
+    beyond_one_lsb: float | None
+    max_abs: float | None
+    agreement: float | None
+
+
+class ParityFindings(Record):
+    """What ran a file elsewhere and here, on the same inputs, and how far the outputs are apart. No time is known.
+
+    `emulator` and `cpu` stand for the other machine, `runtime` (with its `delegate`, `python` and `numpy`) ran the file
+    there and `reference` here. `samples` inputs are random, the same for the same `seed`.
+    """
+
+    emulator: str
+    cpu: str
+    runtime: str
+    delegate: str | None
+    python: str
+    numpy: str
+    reference: str
+    samples: int
+    seed: int
+    outputs: tuple[OutputParity, ...]
+
+
+class Parity(Record):
+    """Whether another processor's kernels compute of a file what this machine's do. Nothing here is a time.
+
+    `refusal` says why it could not be run there; then, and only then, there are no `findings`.
+    """
+
+    artifact: str
+    target: str
+    size_bytes: int
+    sha256: str
+    findings: ParityFindings | None = None
     refusal: str | None = None
 
 
@@ -539,7 +652,9 @@ class Summary(Record):
     artifacts: tuple[Artifact, ...]
     comparisons: tuple[Comparison, ...]
     measurements: tuple[Measurement, ...]
+    profiles: tuple[Profile, ...] = ()
     estimates: tuple[Estimate, ...] = ()
+    parities: tuple[Parity, ...] = ()
     gates: tuple[Gate, ...]
     gains: dict[str, Interval] = pydantic.Field(default_factory=dict)
     stages: tuple[StageRow, ...] = ()

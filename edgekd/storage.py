@@ -74,6 +74,27 @@ def atomic_open(path: Path, mode: str = "wb") -> Iterator[IO]:  # type: ignore[t
         yield file
 
 
+@contextlib.contextmanager
+def temporary_folder(prefix: str) -> Iterator[Path]:
+    """Yields a new temporary folder, and removes it however the block is left.
+
+    Args:
+      prefix: of its name.
+
+    Raises:
+      StorageError: it cannot be made, as on a full disk.
+    """
+    try:
+        folder = tempfile.TemporaryDirectory(prefix=prefix)
+    except OSError as error:
+        raise StorageError(
+            f"cannot make a temporary folder ({error.strerror or error}): free some space in {_temporary()}, or set "
+            "TMPDIR to a folder that may be written."
+        ) from error
+    with folder as name:
+        yield Path(name)
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Writes `content` to `path` atomically."""
     with atomic_open(path) as file:
@@ -150,6 +171,13 @@ def in_words(error: OSError) -> str | None:
     """Returns one line for an error that the system itself gave for a file; None for what may be a defect of ours."""
     reason = _REASONS.get(error.errno or 0)
     return f"cannot use {str(error.filename)!r}: {reason}." if reason and error.filename is not None else None
+
+
+def _temporary() -> str:
+    try:
+        return repr(tempfile.gettempdir())
+    except OSError:  # there is none that can be written
+        return "one of the folders for temporary files"
 
 
 def _is_about(error: OSError, path: Path) -> bool:

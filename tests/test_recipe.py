@@ -153,6 +153,10 @@ def test_a_missing_section_is_named(problem, section):
         ),
         ("bench: {targets: [remote]}", "bench: unknown target 'remote'"),
         (
+            "bench: {targets: [], profile: true}",
+            "bench: profile is of this machine, and targets is []: add 'local', or remove profile",
+        ),
+        (
             "bench: {targets: ['ssh://pi:secret@board']}",
             "bench: the address of target 'ssh://pi:...@board' holds a pass",
         ),

@@ -63,12 +63,14 @@ def main() -> int:
     sys.stdout.write("| second file | trials | slower | faster | equivalent | inconclusive | mean ratio | rounds |\n")
     sys.stdout.write("|---|---|---|---|---|---|---|---|\n")
     for name, path, trials in others:
+        if not trials:
+            continue
         found = [trial(base, path, seconds=arguments.seconds, seed=seed) for seed in range(trials)]
         counts = collections.Counter(each.verdict for each in found)
         ratios = [each.ratio.value for each in found if each.ratio is not None]
         row = (name, trials, *(counts[key] for key in ("slower", "faster", "equivalent", "inconclusive")))
         mean = sum(ratios) / len(ratios) if ratios else float("nan")
-        rounds = sum(each.rounds for each in found) / max(len(found), 1)
+        rounds = sum(each.rounds for each in found) / len(found)
         sys.stdout.write(f"| {' | '.join(map(str, row))} | {mean:.3f} | {rounds:.0f} |\n")
         sys.stdout.flush()
         wrong = counts["slower"] + counts["faster"] if name == COPY else trials - counts["slower"]

@@ -26,9 +26,15 @@ from edgekd.records import (
     LatencySelfTest,
     Machine,
     Measurement,
+    OperatorTime,
     OutputError,
+    OutputParity,
+    Parity,
+    ParityFindings,
+    Profile,
     Record,
     StageRow,
+    TensorSize,
     TensorSpec,
 )
 from edgekd.storage import write_text
@@ -46,15 +52,20 @@ _VERIFY_RECORDS = (
     *(layers.LayerComparison, layers.LayerRow, layers.LayerError, layers.LayersNotCompared),
 )
 _BENCH = (
-    "`edgekd bench ... --json` prints one `BenchReport`, with `--self-test` one `LatencySelfTest`, and for a\n"
-    "target that is reckoned for one `EstimateReport`. `--history` appends an `Entry` a line, and `--out` keeps one\n"
-    "`RawSamples` for each measurement. Units are in the names."
+    "`edgekd bench ... --json` prints one `BenchReport`, with `--self-test` one `LatencySelfTest`, with\n"
+    "`--profile` one `ProfileReport`, for a target that is reckoned for one `EstimateReport`, and for one whose\n"
+    "outputs are compared one `ParityReport`.\n"
+    "`--history` appends an `Entry` a line, and `--out` keeps one `RawSamples` for each measurement. Units are in the\n"
+    "names."
 )
 _BENCH_RECORDS = (
-    *(report.BenchReport, report.EstimateReport, LatencySelfTest, history.Entry, samples.RawSamples),
+    *(report.BenchReport, report.ProfileReport, report.EstimateReport, report.ParityReport, LatencySelfTest),
+    *(history.Entry, samples.RawSamples),
     *(Measurement, Latency, LatencyComparison, Machine, history.Trend, Gate, Interval),
     *(roofline.Roofline, roofline.Peak, roofline.Point),
+    *(TensorSize, Profile, OperatorTime),
     *(Estimate, Figures, Bounded),
+    *(Parity, ParityFindings, OutputParity),
     *(samples.ProcessSamples, samples.Cold, samples.Block, samples.SystemState, TensorSpec, samples.ProcessSummary),
 )
 _PLAIN = {

@@ -1,30 +1,45 @@
 """Measures exported models: latency percentiles, first inference, loading and memory, with the raw samples kept.
 
-`measure` and `estimate` are all that other parts call. Measuring needs no TensorFlow and no Keras: `worker` measures in
-fresh processes with NumPy and one runtime, `targets` says where, `stats` turns samples into numbers and warnings.
+`measure`, `estimate` and `check_parity` are all that other parts call. Measuring needs no TensorFlow and no Keras:
+`worker` measures in fresh processes with NumPy and one runtime, `targets` says where, `stats` turns samples into
+numbers and warnings.
 """
 
 import dataclasses
 import itertools
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from edgekd import inspect, recipe, registry, storage
 from edgekd.bench import availability, comparing, files, stats, sustain
 from edgekd.bench.collecting import MOST_PROCESSES, Collected, Goal
-from edgekd.bench.estimating import ESTIMATES, estimate, is_estimate, takes
+from edgekd.bench.estimating import ESTIMATES, estimate, is_estimate
+from edgekd.bench.parity import PARITIES, check_parity, is_parity
 from edgekd.bench.plan import Plan, make_plan
 from edgekd.bench.rounds import OnProgress
 from edgekd.bench.samples import RawSamples, sampled
+from edgekd.bench.unmeasured import takes
 from edgekd.bench.worker import ENGINES
-from edgekd.errors import ModelError, RecipeError
+from edgekd.errors import EdgekdError, ModelError, RecipeError, StorageError
 from edgekd.records import Artifact, LatencyComparison, Measurement
 
 TARGETS = recipe.TARGETS
 
-__all__ = ["ESTIMATES", "TARGETS", "compare", "estimate", "is_estimate", "measure", "supports", "takes"]
+__all__ = [
+    "ESTIMATES",
+    "PARITIES",
+    "TARGETS",
+    "check_parity",
+    "compare",
+    "estimate",
+    "is_estimate",
+    "is_parity",
+    "measure",
+    "supports",
+    "takes",
+]
 
 
 def supports(path: Path) -> bool:
@@ -44,7 +59,7 @@ def measure(
     precision: float | None = None,
     seconds: float | None = None,
     of_ratios: bool = False,
-    keep_partial: bool = False,
+    on_broken_off: Callable[[BaseException], None] | None = None,
     on_progress: OnProgress | None = None,
     **settings: Any,
 ) -> tuple[Measurement, ...]:
@@ -66,8 +81,9 @@ def measure(
       seconds: start no round that would not end within this time, shared by all numbers of threads and batches. The
         first round always runs. Where `processes` is not given, up to 100 are used.
       of_ratios: whether `precision` is that of the ratios to the first model instead, of which there must be two.
-      keep_partial: whether a KeyboardInterrupt after at least one whole round returns what was measured, marked as
-        interrupted. Otherwise it is raised; the raw samples are kept in any case.
+      on_broken_off: called with the KeyboardInterrupt or EdgekdError that breaks the measurement off after at least one
+        whole round, instead of raising it; what was measured is returned, marked as interrupted or failed. The raw
+        samples are kept in any case.
       on_progress: called with (steps done, steps in all, what was done).
       settings: the target's own and those of `edgekd.bench.plan.make_plan`, such as `processes=5`, `blocks=4`,
         `min_runs=25`, `min_block_ms=50.0`.
@@ -78,8 +94,13 @@ def measure(
       ModelError: a model cannot be measured, or an artifact's file is not the one that was exported.
     """
     chosen = recipe.target_of(target)
-    if chosen.package != TARGETS:
+    if chosen.package == ESTIMATES:
         raise RecipeError(f"target {target!r} is reckoned for and cannot be measured on: use edgekd.bench.estimate.")
+    if chosen.package == PARITIES:
+        raise RecipeError(
+            f"target {target!r} compares outputs and never gives a time, so it cannot be measured on: use "
+            "edgekd.bench.check_parity."
+        )
     plugin_name, address = chosen.plugin.name, chosen.address
     own = _own_settings(plugin_name, settings, addressed=address is not None)
     goal = Goal.checked(
@@ -95,7 +116,7 @@ def measure(
         settings["processes"] = MOST_PROCESSES
     names, paths = files.names(models), [_path(model, root) for model in models]
     safe_names = files.safe_names(names)
-    hashes = [files.checked_sha256(model, path) for model, path in zip(models, paths, strict=True)]
+    contents = [files.content(model, path) for model, path in zip(models, paths, strict=True)]
     given = {key: value for key, value in settings.items() if key in own}
     if address is not None:
         given["address"] = address
@@ -112,12 +133,12 @@ def measure(
         shifted = _shifted(on_progress, index, len(plans))
         collected = Collected()
         error = collected.gather(module.measure(paths, plan, on_progress=shifted, **given), goal)
-        for position, (name, file, path, sha256) in enumerate(zip(names, safe_names, paths, hashes, strict=True)):
+        for position, (name, file, path, content) in enumerate(zip(names, safe_names, paths, contents, strict=True)):
             if not collected.rounds:
                 break
             raw = RawSamples(
                 artifact=name,
-                sha256=sha256,
+                sha256=content.sha256,
                 target=target,
                 num_threads=plan.num_threads,
                 batch=plan.batch,
@@ -127,13 +148,19 @@ def measure(
             )
             sizes = f"{plan.num_threads}-threads" + ("" if plan.batch is None else f".batch-{plan.batch}")
             raw_path = raw_folder / f"{file}.{files.safe_names([target])[0]}.{sizes}.json"
-            storage.write_text(raw_path, raw.model_dump_json() + "\n")
-            size_bytes = path.stat().st_size
-            found.append(_measurement(raw, plan, goal, size_bytes=size_bytes, macs=macs[path], raw_path=raw_path))
+            kept: Path | None = raw_path
+            try:
+                storage.write_text(raw_path, raw.model_dump_json() + "\n")
+            except StorageError as failure:  # the numbers are not lost with the samples
+                kept, error = None, error or failure
+            size_bytes = content.size_bytes
+            record = _measurement(raw, plan, goal, size_bytes=size_bytes, macs=macs[path], raw_path=kept)
+            found.append(record.model_copy(update={"failure": str(error)} if isinstance(error, EdgekdError) else {}))
         if error is not None:
-            if keep_partial and found and isinstance(error, KeyboardInterrupt):
-                break
-            raise error
+            if on_broken_off is None or not found or not isinstance(error, KeyboardInterrupt | EdgekdError):
+                raise error
+            on_broken_off(error)
+            break
     return tuple(found)
 
 
@@ -156,6 +183,8 @@ def compare(
         groups.setdefault((each.target, each.num_threads, each.batch), []).append(each)
     found: list[LatencyComparison] = []
     for (target, threads, batch), group in groups.items():
+        if any(each.samples_path is None for each in group):  # they could not be kept, which was said
+            continue
         raw = [RawSamples.read(folder / str(each.samples_path)) for each in group]
         found += comparing.compare(
             [each.artifact for each in group],
@@ -200,7 +229,7 @@ def _macs(path: Path) -> int | None:
 
 
 def _measurement(
-    raw: RawSamples, plan: Plan, goal: Goal, *, size_bytes: int, macs: int | None, raw_path: Path
+    raw: RawSamples, plan: Plan, goal: Goal, *, size_bytes: int, macs: int | None, raw_path: Path | None
 ) -> Measurement:
     processes = raw.processes
     first = processes[0]
@@ -224,6 +253,8 @@ def _measurement(
         latency_ms=latency,
         first_inference_ms=statistics.median(process.first_inference_ms for process in processes),
         load_ms=statistics.median(process.ready_ms for process in processes),
+        import_ms=_median(process.cold.import_ms for process in with_samples),
+        allocate_ms=_median(process.cold.allocate_ms for process in with_samples),
         peak_memory_bytes=max(memory, default=None),
         size_bytes=size_bytes,
         sha256=raw.sha256,
@@ -237,9 +268,14 @@ def _measurement(
         minute_medians_ms=() if sustained is None else sustained.minute_medians_ms,
         throttled=None if sustained is None else sustained.throttled,
         ended=raw.ended,
-        samples_path=raw_path.relative_to(raw_path.parent.parent).as_posix(),
+        samples_path=None if raw_path is None else raw_path.relative_to(raw_path.parent.parent).as_posix(),
         warnings=(*noise, *([] if missed is None else [missed])),
     )
+
+
+def _median(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return statistics.median(known) if known else None
 
 
 def _path(model: Artifact | Path, root: Path) -> Path:

@@ -13,7 +13,10 @@ import pydantic
 
 from edgekd.bench import worker
 from edgekd.bench.samples import ProcessSamples
-from edgekd.errors import ModelError, TargetError, said_in
+from edgekd.errors import ModelError, StorageError, TargetError, said_in
+
+UNWRITABLE_STATUS = 73
+"""The exit status, as EX_CANTCREAT of sysexits.h, where a worker's process could not be noted in the folder there."""
 
 _LINES_KEPT = 20
 _LOST = 255  # the exit status of a client, such as ssh, whose connection broke
@@ -66,6 +69,7 @@ class Connection:
 
         Raises:
           ModelError: the worker died, or did not answer in time.
+          StorageError: it could not be started, since nothing can be written there.
           TargetError: the connection to it broke.
         """
         try:
@@ -107,7 +111,7 @@ class Connection:
             self._answers.put(line)
         self._answers.put("")
 
-    def _cause_of_death(self, step: str) -> ModelError | TargetError:
+    def _cause_of_death(self, step: str) -> ModelError | StorageError | TargetError:
         status = self._process.wait()
         self._errors.seek(0)
         lines = [line.strip() for line in self._errors.read().decode(errors="replace").splitlines()[-_LINES_KEPT:]]
@@ -122,6 +126,11 @@ class Connection:
                 return TargetError(
                     f"the connection to the worker{self._where} broke in step {step!r} ({last.removesuffix('.')}): "
                     "check that the device has power and network, and measure again."
+                )
+            if status == UNWRITABLE_STATUS:
+                return StorageError(
+                    f"cannot start the worker{self._where}: its temporary folder cannot be written "
+                    f"({last.removesuffix('.')}). Free space there and measure again."
                 )
             status = _SIGNALLED - status if status > _SIGNALLED else status
         if status < 0:

@@ -1,11 +1,11 @@
-"""Estimates of files for chips that are not at hand: finds the plug-in, checks its settings, makes the records."""
+"""Estimates of files for chips that are not at hand: calls the plug-in and makes the records."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
 from edgekd import recipe, registry
-from edgekd.bench import availability, files
+from edgekd.bench import unmeasured
 from edgekd.errors import ModelError, RecipeError
 from edgekd.records import Artifact, Estimate, Figures
 
@@ -19,11 +19,6 @@ def is_estimate(target: str) -> bool:
       RecipeError: there is no such target.
     """
     return recipe.target_of(target).package == ESTIMATES
-
-
-def takes(target: str, path: Path) -> bool:
-    """Returns whether an estimate is for files of that suffix."""
-    return path.suffix.lower() in recipe.target_of(target).plugin.constants["SUFFIXES"]
 
 
 def estimate(
@@ -51,33 +46,26 @@ def estimate(
     """
     found = recipe.target_of(target)
     if found.package != ESTIMATES:
-        raise RecipeError(f"target {target!r} is measured on, not reckoned for: use edgekd.bench.measure.")
-    if not models:
-        raise RecipeError(f"received no model to estimate on {target!r}: give at least one.")
-    kind = f"setting of target {found.plugin.name!r}"
-    registry.check_arguments(found.plugin, settings, kind=kind)
-    registry.check_types(found.plugin, settings, kind=kind)
-    names, paths = files.names(models), [files.located(model, root) for model in models]
-    for path in paths:
-        if not takes(target, path):
-            suffixes = " or ".join(found.plugin.constants["SUFFIXES"])
-            raise ModelError(
-                f"{str(path)!r} cannot be reckoned for {target!r}: expected a file that ends in {suffixes}."
-            )
-    hashes = [files.checked_sha256(model, path) for model, path in zip(models, paths, strict=True)]
-    availability.require(found.plugin)
+        raise RecipeError(f"target {target!r} is {unmeasured.TREATED[found.package]}, not reckoned for.")
+    chosen = unmeasured.checked(models, found, settings, root=root, verb="reckoned")
     module = registry.load(ESTIMATES, found.plugin.name)
     records = []
-    for name, path, sha256 in zip(names, paths, hashes, strict=True):
+    for model in chosen:
         figures, refusal = None, None
         try:
-            figures = cast(Figures, module.estimate(path, **settings))
+            figures = cast(Figures, module.estimate(model.path, **settings))
         except ModelError as error:
             if not keep_refused:
                 raise
             refusal = str(error)
-        size = path.stat().st_size
         records.append(
-            Estimate(artifact=name, target=target, size_bytes=size, sha256=sha256, figures=figures, refusal=refusal)
+            Estimate(
+                artifact=model.name,
+                target=target,
+                size_bytes=model.content.size_bytes,
+                sha256=model.content.sha256,
+                figures=figures,
+                refusal=refusal,
+            )
         )
     return tuple(records)

@@ -1,10 +1,11 @@
 """The files that are measured or reckoned: where they are, what they are called, and that they are the right ones."""
 
+import dataclasses
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from edgekd import storage
+from edgekd import external_data, storage
 from edgekd.errors import ModelError, RecipeError
 from edgekd.records import Artifact
 
@@ -31,15 +32,33 @@ def names(models: Sequence[Artifact | Path]) -> list[str]:
     return found
 
 
-def checked_sha256(model: Artifact | Path, path: Path) -> str:
-    """Returns a file's hash; ModelError where it is not the file that the artifact was."""
-    sha256 = storage.sha256_file(path)
+@dataclasses.dataclass(frozen=True)
+class Content:
+    """What a model is made of: its file, and where an ONNX file keeps constants in files beside it, those too.
+
+    Attributes:
+      sha256: of all of them.
+      size_bytes: of all of them.
+    """
+
+    sha256: str
+    size_bytes: int
+
+
+def content(model: Artifact | Path, path: Path) -> Content:
+    """Returns a model's hash and size.
+
+    Raises:
+      ModelError: it is not the file that the artifact was, is no ONNX file, or a file beside it is missing.
+    """
+    beside = external_data.beside(path)
+    sha256 = external_data.sha256(path, beside)
     if isinstance(model, Artifact) and sha256 != model.sha256:
         raise ModelError(
             f"{str(path)!r} is not the file that was exported as {model.name!r}: its SHA-256 is {sha256[:12]}..., "
             f"expected {model.sha256[:12]}.... Export it again."
         )
-    return sha256
+    return Content(sha256, sum(each.stat().st_size for each in (path, *beside)))
 
 
 def safe_names(given: Sequence[str]) -> list[str]:

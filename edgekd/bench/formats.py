@@ -39,6 +39,8 @@ CSV_COLUMNS = (
     "scaled_mad_ms",
     "first_inference_ms",
     "load_ms",
+    "import_ms",
+    "allocate_ms",
     "peak_memory_bytes",
     "size_bytes",
     "macs",

@@ -6,14 +6,14 @@ from typing import Literal
 from edgekd.bench import comparing
 from edgekd.bench.history import Trend
 from edgekd.bench.roofline import Roofline
-from edgekd.records import Estimate, Gate, LatencyComparison, Measurement, Record
+from edgekd.records import Estimate, Gate, LatencyComparison, Measurement, Parity, Profile, Record, TensorSize
 
 
 class BenchReport(Record):
     """All that `edgekd bench` found.
 
     `comparisons` are empty without `--compare`, `gates` without `--max-ratio`, `trends` without
-    `--history`; `roofline` is None without `--roofline`.
+    `--history`, `tensors` without `--details`; `roofline` is None without `--roofline`.
     """
 
     schema_version: Literal[1] = 1
@@ -22,6 +22,7 @@ class BenchReport(Record):
     gates: tuple[Gate, ...] = ()
     trends: tuple[Trend, ...] = ()
     roofline: Roofline | None = None
+    tensors: tuple[TensorSize, ...] = ()
 
     @property
     def status(self) -> Literal["passed", "failed", "inconclusive"]:
@@ -31,11 +32,25 @@ class BenchReport(Record):
         return "inconclusive" if any(gate.inconclusive for gate in self.gates) else "passed"
 
 
+class ProfileReport(Record):
+    """All that `edgekd bench --profile` found."""
+
+    schema_version: Literal[1] = 1
+    profiles: tuple[Profile, ...]
+
+
 class EstimateReport(Record):
     """All that `edgekd bench` found for a target that is reckoned for instead of measured on."""
 
     schema_version: Literal[1] = 1
     estimates: tuple[Estimate, ...]
+
+
+class ParityReport(Record):
+    """All that `edgekd bench` found for a target whose outputs are compared with this machine's. No time is in it."""
+
+    schema_version: Literal[1] = 1
+    parities: tuple[Parity, ...]
 
 
 def gates(comparisons: Sequence[LatencyComparison], max_ratio: float) -> tuple[Gate, ...]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from edgekd import bench
+from edgekd import bench, external_data
 from edgekd.bench import comparing, stats
 from edgekd.bench.rounds import OnProgress
 from edgekd.bench.samples import RawSamples
@@ -70,6 +70,10 @@ def run(
         paths = [folder / f"copy_{index + 1}{model.suffix}" for index in range(copies)]
         for path in paths:
             shutil.copyfile(model, path)
+        for path in external_data.beside(model):  # which all copies share, as they share a name for it
+            copy = folder / path.relative_to(model.parent)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, copy)
         measured = bench.measure(paths, raw_folder=folder / "samples", on_progress=on_progress, **settings)
         raw = [RawSamples.read(folder / str(each.samples_path)) for each in measured]
     return judge(raw, model=model.name, runtime=measured[0].runtime, floor=floor)

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from edgekd import storage
+from edgekd.bench.connection import UNWRITABLE_STATUS
 from edgekd.errors import RecipeError, StorageError, TargetError
 
 _LOG = logging.getLogger(__name__)
@@ -40,7 +41,7 @@ _KEEPER = (
 )
 # Notes the worker's process for the keeper, and stays, to turn the signal that ends a worker into an exit status.
 _START = """ulimit -c 0
-sh -c 'echo $$ >"$0/$$.pid" || exit 1; exec "$@"' {folder} {command} "$1"
+sh -c 'echo $$ >"$0/$$.pid" || exit {unwritable}; exec "$@"' {folder} {command} "$1"
 exit $?
 """
 
@@ -119,12 +120,16 @@ class Host:
     def write(self, name: str, content: bytes | Path) -> str:
         """Writes a file of the folder there, and returns its path.
 
+        Args:
+          name: of the file, which may begin with folders that are made.
+          content: bytes, or a file here.
+
         Raises:
           StorageError: it cannot be written, as on a full disk.
           TargetError: the connection broke.
         """
         path = f"{self.folder}/{name}"
-        command = f"cat >{shlex.quote(path)}"
+        command = f"mkdir -p {shlex.quote(path.rpartition('/')[0])} && cat >{shlex.quote(path)}"
         if isinstance(content, bytes):
             done = self.run(command, given=content)
         else:
@@ -146,7 +151,7 @@ class Host:
           variables: of its environment.
         """
         given = ["env", *(f"{name}={value}" for name, value in variables.items()), *command]
-        script = _START.format(folder=shlex.quote(self.folder), command=shlex.join(given))
+        script = _START.format(folder=shlex.quote(self.folder), command=shlex.join(given), unwritable=UNWRITABLE_STATUS)
         return f"exec sh {shlex.quote(self.write('start', script.encode()))}"
 
     def start(self, command: str, errors: IO[bytes]) -> subprocess.Popen[str]:

@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 
 from edgekd.bench.history import Trend
-from edgekd.bench.profiling.records import OperatorTime, Profile
 from edgekd.bench.report import BenchReport
 from edgekd.bench.roofline import Roofline
 from edgekd.cli import _options, _tables
-from edgekd.records import LatencyComparison, LatencySelfTest, Measurement
-from edgekd.report import formatting, latency
+from edgekd.records import LatencyComparison, LatencySelfTest, Measurement, Profile, TensorSize
+from edgekd.report import formatting, latency, profiles
 
 _VERDICTS = {
     "faster": "faster",
@@ -24,9 +23,17 @@ _ENDED = {
 }
 
 
-def print_report(found: BenchReport) -> None:
-    """Prints latency and memory, comparisons, trends, and each warning once below."""
+def print_report(found: BenchReport, *, details: bool = False) -> None:
+    """Prints latency and memory, comparisons, trends, and each warning once below.
+
+    Args:
+      found: what was found.
+      details: whether to print the cold start, further numbers and the tensors too.
+    """
     _print_measurements(found.measurements)
+    if details:
+        _print_details(found.measurements)
+        _print_tensors(found.tensors)
     if found.comparisons:
         _options.say()
         _print_comparisons(found.comparisons)
@@ -79,36 +86,9 @@ def print_self_test(found: LatencySelfTest) -> None:
 
 def print_profile(found: Profile) -> None:
     """Prints the time of each operator, the longest first, and whether they add up."""
-    whole, plain = found.whole_us.value, found.plain_us.value
-    _options.say(
-        f"{found.model}, {found.runtime}, 1 thread: {whole:.0f} us a profiled inference ({plain:.0f} us without "
-        f"profiling), {formatting.counted(found.processes, 'process', 'processes')}"
-    )
-    rows = [
-        (
-            each.operator,
-            each.place,
-            *_time_cells(each),
-        )
-        for each in sorted(found.operators, key=lambda each: -each.time_us.value)
-    ]
-    _tables.print_rows(("Operator", "Node", "Time, us", "95 % interval", "Share"), rows)
-    total = (
-        f"the operators add up to {found.share_of_operators:.1%} of the whole; rounding down to microseconds takes "
-        f"away up to {found.share_lost_to_rounding:.1%}"
-    )
-    _options.say(
-        total if found.adds_up else f"{total}: the rest is the profiler's own time, so that the shares mislead"
-    )
-
-
-def _time_cells(timed: OperatorTime) -> tuple[str, str, str]:
-    """Returns an operator's time, its interval and its share; what is less than a microsecond is not known."""
-    time = timed.time_us
-    if time.value < 1:
-        return "< 1", "", f"< {1 / time.value * timed.share:.1%}" if time.value else ""
-    interval = f"{time.low:.1f} to {time.high:.1f}" if time.confidence else formatting.NOT_MEASURED
-    return f"{time.value:.1f}", interval, formatting.percent(timed.share)
+    _options.say(profiles.title(found))
+    _tables.print_rows(profiles.HEADERS, profiles.rows(found))
+    _options.say(profiles.total(found))
 
 
 def _print_measurements(measurements: Sequence[Measurement]) -> None:
@@ -127,6 +107,43 @@ def _print_measurements(measurements: Sequence[Measurement]) -> None:
         for row, each in zip(rows, measurements, strict=True):
             row.append(_gmacs(each))
     _tables.print_rows(shown, rows)
+
+
+def _print_details(measurements: Sequence[Measurement]) -> None:
+    headers = (
+        *("File", "Threads", "Import, ms", "Load, ms", "Allocate, ms", "First, ms"),
+        *("Least, ms", "Mean, ms", "p95, ms", "Scaled MAD, ms"),
+    )
+    rows = []
+    for each in measurements:
+        latency_ms = each.latency_ms
+        numbers = (
+            *(each.import_ms, each.load_ms, each.allocate_ms, each.first_inference_ms),
+            *(latency_ms.minimum, latency_ms.mean, latency_ms.p95, latency_ms.scaled_mad),
+        )
+        rows.append((each.artifact, str(each.num_threads), *map(formatting.milliseconds, numbers)))
+    _options.say()
+    _options.say("before any warm-up, medians of the processes (loading includes allocating), and further numbers:")
+    _tables.print_rows(headers, rows)
+
+
+def _print_tensors(tensors: Sequence[TensorSize]) -> None:
+    rows = [
+        (
+            each.artifact,
+            each.tensor,
+            each.role,
+            "unknown"
+            if each.shape is None
+            else " × ".join("any" if size is None else str(size) for size in each.shape),
+            each.dtype,
+            "unknown" if each.size_bytes is None else formatting.count(each.size_bytes),
+        )
+        for each in tensors
+    ]
+    _options.say()
+    _options.say("bytes of each tensor, a batch of 1 where it is open:")
+    _tables.print_rows(("File", "Tensor", "Role", "Shape", "Type", "Bytes"), rows)
 
 
 def _gmacs(measurement: Measurement) -> str:

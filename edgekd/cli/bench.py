@@ -2,7 +2,7 @@
 
 import contextlib
 import inspect
-import json
+import itertools
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgekd import storage
 from edgekd.cli import _options
 
 if TYPE_CHECKING:
@@ -17,11 +18,12 @@ if TYPE_CHECKING:
     from edgekd.bench.report import BenchReport
     from edgekd.bench.roofline import Roofline
     from edgekd.bench.samples import RawSamples
-    from edgekd.records import Measurement
+    from edgekd.records import Measurement, TensorSize
 
+_OF_SAMPLES = ("google-benchmark", "pytest-benchmark")
 FORMATS = ("table", "json", "csv", "google-benchmark", "pytest-benchmark")
-_INTERRUPTED = 130
 _PROCESSES = 10
+_OF_PROFILES = {"models", "target", "profile", "plot", "processes", "seed", "form", "as_json", "debug"}
 
 
 class _Share(click.ParamType[float]):
@@ -90,6 +92,7 @@ class _Numbers(click.ParamType[tuple[int, ...]]):
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of inputs and order.")
 @click.option("--self-test", is_flag=True, help="Measure copies of a model: which differences can this machine show?")
 @click.option("--roofline", is_flag=True, help="Hold each model to what this machine can do at all.")
+@click.option("--details", is_flag=True, help="Also print the cold start, more percentiles, and each tensor's bytes.")
 @click.option("--profile", is_flag=True, help="Say where the time goes, operator by operator, on one thread.")
 @click.option("--plot", type=click.Path(path_type=Path), help="With --profile: write a page with a graph.")
 @click.option("--history", type=click.Path(path_type=Path), help="Append to this file, and show the trend.")
@@ -112,6 +115,7 @@ def command(
     settings: tuple[str, ...],
     self_test: bool,
     roofline: bool,
+    details: bool,
     profile: bool,
     plot: Path | None,
     history: Path | None,
@@ -124,8 +128,8 @@ def command(
 
     With --compare each model but the first is called faster, slower, equivalent or inconclusive; with --max-ratio the
     exit status is 0 where all are within it, 1 where one is beyond, 3 where the measurement cannot tell. Ctrl-C prints
-    what was measured so far, marked as interrupted. Targets such as tflite-micro, ethos-u and cortex-m are reckoned for
-    instead: nothing is measured.
+    what was measured so far, marked as interrupted, and so does an error. Targets such as tflite-micro, ethos-u and
+    cortex-m are reckoned for instead, and of qemu-aarch64 outputs are compared: nothing is measured.
     """
     from edgekd import bench
 
@@ -133,16 +137,18 @@ def command(
     if plot is not None and not profile:
         raise click.UsageError("--plot is for --profile.")
     if profile:
-        _profile(models, plot, given, as_json=chosen == "json")
+        _profile(models, plot, given, form=chosen)
         return
-    if bench.is_estimate(given["target"]):
-        from edgekd.cli import _estimates
+    if bench.is_estimate(given["target"]) or bench.is_parity(given["target"]):
+        from edgekd.cli import _unmeasured
 
-        _estimates.show(click.get_current_context(), models, given["target"], _settings(settings), form=chosen)
+        _unmeasured.show(click.get_current_context(), models, given["target"], _settings(settings), form=chosen)
         return
     comparing = compare or max_ratio is not None
     if roofline and (given["target"] != "local" or len(threads) > 1 or batch is not None or self_test):
         raise click.UsageError("--roofline is of this machine, one number of threads and the files' own batch.")
+    if self_test and details:
+        raise click.UsageError("--details is for models that are measured: leave it out of --self-test.")
     _check(models, comparing=comparing, floor=floor, form=chosen, history=history, self_test=self_test)
     options: dict[str, Any] = {
         **_settings(settings),
@@ -156,20 +162,24 @@ def command(
     if self_test:
         _self_test(models, floor, options, as_json=chosen == "json")
         return
+    tensors = _tensors(models) if details else ()
     with _samples_folder(out) as folder:
-        found, samples = _measured(
+        found, samples, broken_off = _measured(
             models, folder, options, floor, max_ratio, comparing=comparing, quiet=chosen != "table"
         )
-    if roofline:
+    found = found.model_copy(update={"tensors": tensors})
+    if roofline and broken_off is None:
         found = found.model_copy(update={"roofline": _roofline(found.measurements, models, options)})
     if out is None:
         unkept = tuple(each.model_copy(update={"samples_path": None}) for each in found.measurements)
         found = found.model_copy(update={"measurements": unkept})
     if history is not None:
         found = found.model_copy(update={"trends": _appended(history, found.measurements)})
-    _print(chosen, found, samples)
-    if any(each.ended == "interrupted" for each in found.measurements):
-        raise SystemExit(_INTERRUPTED)
+    if broken_off is not None and len(samples) < len(found.measurements) and chosen in _OF_SAMPLES:
+        raise broken_off
+    _print(chosen, found, samples, details=details)
+    if broken_off is not None:
+        raise broken_off
     if found.status != "passed":
         raise SystemExit(_options.STATUS[found.status])
 
@@ -207,8 +217,8 @@ def _check(
 
 @contextlib.contextmanager
 def _samples_folder(out: Path | None) -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="edgekd-bench-") as temporary:
-        yield out or Path(temporary) / "samples"
+    with storage.temporary_folder("edgekd-bench-") as temporary:
+        yield out or temporary / "samples"
 
 
 def _measured(
@@ -220,30 +230,44 @@ def _measured(
     *,
     comparing: bool,
     quiet: bool,
-) -> tuple["BenchReport", tuple["RawSamples", ...]]:
+) -> tuple["BenchReport", tuple["RawSamples", ...], BaseException | None]:
     from edgekd import bench
     from edgekd.bench import comparing as verdicts
     from edgekd.bench.report import BenchReport, gates
     from edgekd.bench.samples import RawSamples
     from edgekd.cli._progress import TerminalProgress
 
+    broken_off: list[BaseException] = []
     with TerminalProgress(quiet=quiet) as progress:
         measurements = bench.measure(
             models,
             raw_folder=folder,
             of_ratios=comparing,
-            keep_partial=True,
+            on_broken_off=broken_off.append,
             on_progress=progress.item,
             **options,
         )
-    samples = tuple(RawSamples.read(folder.parent / str(each.samples_path)) for each in measurements)
+    samples = tuple(RawSamples.read(folder.parent / each.samples_path) for each in measurements if each.samples_path)
     comparisons = (
         bench.compare(measurements, folder.parent, floor=verdicts.FLOOR if floor is None else floor)
         if comparing
         else ()
     )
     judged = () if max_ratio is None else gates(comparisons, max_ratio)
-    return BenchReport(measurements=measurements, comparisons=comparisons, gates=judged), samples
+    report = BenchReport(measurements=measurements, comparisons=comparisons, gates=judged)
+    return report, samples, next(iter(broken_off), None)
+
+
+def _tensors(models: Sequence[Path]) -> tuple["TensorSize", ...]:
+    from edgekd.bench import files, tensors
+
+    for model in models:
+        files.located(model, Path())
+    return tuple(
+        itertools.chain.from_iterable(
+            tensors.sizes(name, model) for name, model in zip(files.names(models), models, strict=True)
+        )
+    )
 
 
 def _roofline(measurements: Sequence["Measurement"], models: Sequence[Path], options: dict[str, Any]) -> "Roofline":
@@ -253,24 +277,28 @@ def _roofline(measurements: Sequence["Measurement"], models: Sequence[Path], opt
     return roofline.measure(measurements, models, num_threads=options["num_threads"][0], processes=3, **kept)
 
 
-def _profile(models: Sequence[Path], plot: Path | None, given: dict[str, Any], *, as_json: bool) -> None:
+def _profile(models: Sequence[Path], plot: Path | None, given: dict[str, Any], *, form: str) -> None:
     if not models:
         raise click.UsageError("name at least one MODEL.")
     if click.get_current_context().params["target"] != "local":
         raise click.UsageError("--profile runs on this machine: leave --target out.")
+    other = [text for name, text in _options.given(click.get_current_context()).items() if name not in _OF_PROFILES]
+    if other:
+        raise click.UsageError(f"{other[0]} is not for --profile, which runs on one thread: leave it out.")
+    if form not in ("table", "json"):
+        raise click.UsageError(f"--format {form} is for measurements: a profile is shown as table or json.")
     from edgekd.bench import profiling
-    from edgekd.bench.profiling.plot import write_plot
+    from edgekd.bench.report import ProfileReport
     from edgekd.cli import _latency
+    from edgekd.report import profiles
 
     count = {} if given["processes"] is None else {"processes": given["processes"]}
     found = [profiling.profile_model(model, seed=given["seed"], **count) for model in models]
     if plot is not None:
-        write_plot(found, plot)
+        profiles.write_page(found, plot)
         click.echo(f"time of all operators: {plot}", err=True)
-    if as_json:
-        click.echo(
-            json.dumps({"schema_version": 1, "profiles": [each.model_dump(mode="json") for each in found]}, indent=2)
-        )
+    if form == "json":
+        _options.print_json(ProfileReport(profiles=tuple(found)))
         return
     for each in found:
         _latency.print_profile(each)
@@ -311,7 +339,7 @@ def _appended(history: Path, measurements: Sequence["Measurement"]) -> tuple["Tr
     return histories.append(history, entries) if entries else ()
 
 
-def _print(form: str, found: "BenchReport", samples: Sequence["RawSamples"]) -> None:
+def _print(form: str, found: "BenchReport", samples: Sequence["RawSamples"], *, details: bool) -> None:
     from edgekd import environment
     from edgekd.bench import formats
     from edgekd.cli import _latency
@@ -327,4 +355,4 @@ def _print(form: str, found: "BenchReport", samples: Sequence["RawSamples"]) -> 
         case "pytest-benchmark":
             click.echo(formats.to_pytest_benchmark(found.measurements, samples, version=version), nl=False)
         case _:
-            _latency.print_report(found)
+            _latency.print_report(found, details=details)

@@ -21,6 +21,11 @@ KINDS = {
 }
 
 
+_KINDS_OF_TARGETS = {
+    "measure": "measures",
+    "estimate": "reckons; nothing is measured",
+    "compare": "compares outputs; nothing is measured",
+}
 _SUPPLIED = {"seed", "address", "on_progress"}  # by who calls the plug-in
 
 
@@ -66,8 +71,8 @@ def _targets(package: str, entry: str) -> Iterator[tuple[str, dict[str, object]]
     for name in registry.discover(package):
         plugin = registry.describe(package, name, entry=entry)
         row = _row(plugin)
-        row = {key: value for key, value in row.items() if key not in ("modules", "programs")}
-        kind = "measures" if entry == "measure" else "reckons; nothing is measured"
+        row = {key: value for key, value in row.items() if key not in ("modules", "programs", "folders")}
+        kind = _KINDS_OF_TARGETS[entry]
         yield name.replace("_", "-"), {**row, "kind": kind, "missing": availability.missing(plugin)}
 
 

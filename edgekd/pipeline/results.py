@@ -12,6 +12,8 @@ from edgekd.records import (
     LayerErrors,
     Measurement,
     ModelRecord,
+    Parity,
+    Profile,
     Record,
     StageRow,
 )
@@ -47,7 +49,9 @@ class VerifyResult(Record):
 
 
 class BenchResult(Record):
-    """Latency and memory of each file, measured and reckoned."""
+    """Latency and memory of each file, measured and reckoned; where its time goes; what other kernels make of it."""
 
     measurements: tuple[Measurement, ...]
+    profiles: tuple[Profile, ...] = ()
     estimates: tuple[Estimate, ...] = ()
+    parities: tuple[Parity, ...] = ()

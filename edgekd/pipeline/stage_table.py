@@ -16,7 +16,7 @@ from edgekd.recipe import RECIPE_FILE, Recipe
 from edgekd.records import Artifact, ModelRecord, StageRow, Summary
 from edgekd.runtime import predict
 from edgekd.runtime.native_output import import_quietly
-from edgekd.runtime.selection import variants
+from edgekd.runtime.selection import all_for, variants
 from edgekd.teachers.runnable import open_runnable
 from edgekd.verify.records import StageTable
 from edgekd.verify.stages import stage_row
@@ -93,7 +93,11 @@ def _ways(run: Path, artifact: Artifact, runtimes: Sequence[str]) -> Iterator[tu
     suffix = (run / artifact.path).suffix.lower()
     known = variants()
     able = [name for name in known if suffix in known[name].suffixes]
-    chosen = able if EVERY_RUNTIME in runtimes else [name for name in runtimes if name in able or name not in known]
+    chosen = (
+        all_for(suffix)
+        if EVERY_RUNTIME in runtimes
+        else [name for name in runtimes if name in able or name not in known]
+    )
     if not chosen:
         yield artifact.name, None
     for name in chosen:

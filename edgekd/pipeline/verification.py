@@ -15,7 +15,7 @@ from edgekd.pipeline.layers import DEFAULT_SAMPLES as DEFAULT_LAYER_SAMPLES
 from edgekd.pipeline.layers import with_layers
 from edgekd.records import TensorSpec
 from edgekd.runtime.native_output import import_quietly
-from edgekd.runtime.selection import split_choice, variants
+from edgekd.runtime.selection import all_for, split_choice, variants
 from edgekd.teachers.runnable import Runnable, check_path, open_runnable
 from edgekd.verify import comparing, samples
 from edgekd.verify.comparing import Subject
@@ -121,7 +121,7 @@ def _in_runtimes(source: Any, runtimes: Sequence[str]) -> list[Any]:
         return [source]
     known = variants()
     if EVERY_RUNTIME in runtimes:
-        able = [each.name for each in known.values() if path.suffix.lower() in each.suffixes]
+        able = all_for(path.suffix.lower())
     else:
         able = [name for name in runtimes if name not in known or path.suffix.lower() in known[name].suffixes]
     return [f"{path}@{name}" for name in able] or [source]

@@ -30,7 +30,7 @@ from edgekd.recipe.loading import (
     zoo,
 )
 from edgekd.recipe.networks import Network, Peer, Teacher, Training
-from edgekd.recipe.outputs import Bench, Calibration, Export, Verify, check_layers, target_of
+from edgekd.recipe.outputs import Bench, Calibration, Export, Target, Verify, check_layers, target_of
 from edgekd.recipe.quantisation import Aware, Quantize
 from edgekd.recipe.section import (
     ADAPTERS,
@@ -38,6 +38,7 @@ from edgekd.recipe.section import (
     ESTIMATES,
     FORMATS,
     LOSSES,
+    PARITIES,
     SCHEMES,
     SOURCES,
     TARGET_ENTRIES,
@@ -53,6 +54,7 @@ __all__ = [
     "FORMATS",
     "LOSSES",
     "NO_ADAPTER",
+    "PARITIES",
     "RECIPE_FILE",
     "SCHEMES",
     "SOURCES",
@@ -79,6 +81,7 @@ __all__ = [
     "Section",
     "Shrink",
     "Sparsify",
+    "Target",
     "Teacher",
     "Training",
     "Unlabelled",

@@ -134,12 +134,18 @@ class Bench(Section):
     """Numbers of threads, each measured on its own."""
     processes: Positive = 5
     """Fresh processes for each file: the unit of the intervals."""
+    profile: bool = False
+    """Whether to say where the time of an inference goes on this machine, operator by operator: see `docs/bench.md`."""
 
     @pydantic.model_validator(mode="after")
     def _check_targets(self) -> Self:
         for key, values in (("targets", self.targets), ("threads", self.threads)):
             if len(set(values)) < len(values):
                 raise invalid(f"{key} is {list(values)}: give each once.")
+        if self.profile and _LOCAL not in self.targets:
+            raise invalid(
+                f"profile is of this machine, and targets is {list(self.targets)}: add {_LOCAL!r}, or remove profile."
+            )
         if self.targets and not self.threads:
             raise invalid("threads is empty: give at least one number of threads, such as [1].")
         if self.targets:
@@ -157,6 +163,7 @@ class Bench(Section):
         return {key: value for key, value in self.arguments.items() if key in known}
 
 
+_LOCAL = "local"
 _NOT_SET_BY_RECIPES = ("num_threads", "processes", "seed", "inputs", "batch", "address", "on_progress")
 
 
@@ -191,7 +198,7 @@ class Target:
     """What a target's name comes to.
 
     Attributes:
-      package: of the plug-in: TARGETS measure, ESTIMATES reckon.
+      package: of the plug-in: TARGETS measure, ESTIMATES reckon, PARITIES compare outputs.
       plugin: its description.
       address: what stands behind `://`, or None.
     """

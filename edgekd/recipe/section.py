@@ -16,11 +16,12 @@ SOURCES = "edgekd.data.sources"
 FORMATS = "edgekd.export"
 TARGETS = "edgekd.bench.targets"
 ESTIMATES = "edgekd.bench.estimates"
+PARITIES = "edgekd.bench.parities"
 SCHEMES = "edgekd.quantize.schemes"
 ADAPTERS = "edgekd.distill.adapters"
 RANGES = "edgekd.quantize.ranges"
 
-TARGET_ENTRIES = {TARGETS: "measure", ESTIMATES: "estimate"}
+TARGET_ENTRIES = {TARGETS: "measure", ESTIMATES: "estimate", PARITIES: "compare"}
 """The packages of what `--target` and `bench.targets` may name, and the functions of their plug-ins."""
 
 Fraction = Annotated[float, pydantic.Field(ge=0.0, le=1.0)]

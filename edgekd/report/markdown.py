@@ -14,6 +14,8 @@ from edgekd.report import (
     latency,
     layers,
     methods,
+    parities,
+    profiles,
     provenance,
     sparsity,
     stages,
@@ -62,7 +64,9 @@ def _details(run: ReportedRun) -> list[str]:
         _predictions(run),
         _stages(summary),
         _latency(summary),
+        _profiles(summary),
         _estimates(summary),
+        _parities(summary),
         _exactness(summary),
         _layers(summary),
         _anatomy(summary),
@@ -194,6 +198,23 @@ def _estimates(summary: Summary) -> str:
     sentences = "\n".join(f"- {_text(note)}" for note in estimates.notes(summary.estimates))
     body = _table(*estimates.table(summary.estimates))
     return f"## {estimates.TITLE}\n\n{estimates.EXPLANATION}\n\n{body}\n\n{sentences}"
+
+
+def _profiles(summary: Summary) -> str:
+    parts = [
+        f"### {_text(profiles.title(each))}\n\n{_table(profiles.HEADERS, profiles.rows(each))}\n\n"
+        f"{_text(profiles.total(each))}."
+        for each in summary.profiles
+    ]
+    return "## Time by operator\n\n" + "\n\n".join(parts) if parts else ""
+
+
+def _parities(summary: Summary) -> str:
+    if not summary.parities:
+        return ""
+    sentences = "\n".join(f"- {_text(note)}" for note in parities.notes(summary.parities))
+    body = _table(parities.HEADERS, parities.rows(summary.parities))
+    return f"## {parities.TITLE}\n\n{parities.EXPLANATION}\n\n{body}\n\n{sentences}"
 
 
 def _exactness(summary: Summary) -> str:

@@ -3,7 +3,8 @@
 An engine is a file of this folder that states SUFFIXES (the file suffixes it opens) and NATIVE_PARSER (whether a
 malformed file may crash it), and defines `open_runner(path, *, num_threads=1) -> Runner`. Importing this package
 imports no engine. It may also state VARIANTS (names for ways to run a file, with arguments for `open_runner`) and OPENS
-(suffixes that it opens only when it is asked for by name).
+(suffixes that it opens only when it is asked for by name), and ONLY_BY_NAME (whether it is left out where all runtimes
+are asked for).
 """
 
 from pathlib import Path

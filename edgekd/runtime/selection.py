@@ -20,12 +20,14 @@ class Variant:
       engine: the file of this folder that does it.
       options: further arguments of its `open_runner`.
       suffixes: of the files that it opens.
+      only_by_name: whether it is left out where all are asked for.
     """
 
     name: str
     engine: str
     options: Mapping[str, Any]
     suffixes: tuple[str, ...]
+    only_by_name: bool = False
 
 
 def variants() -> dict[str, Variant]:
@@ -36,8 +38,19 @@ def variants() -> dict[str, Variant]:
         if "SUFFIXES" in constants:
             suffixes = tuple(constants.get("OPENS", constants["SUFFIXES"]))
             for name, options in constants.get("VARIANTS", {engine: {}}).items():
-                found[name] = Variant(name=name, engine=engine, options=options, suffixes=suffixes)
+                found[name] = Variant(
+                    name=name,
+                    engine=engine,
+                    options=options,
+                    suffixes=suffixes,
+                    only_by_name=constants.get("ONLY_BY_NAME", False),
+                )
     return found
+
+
+def all_for(suffix: str) -> list[str]:
+    """Returns the names of all ways to run files of a suffix, apart from those that must be asked for by name."""
+    return [each.name for each in variants().values() if suffix in each.suffixes and not each.only_by_name]
 
 
 def variant(name: str, path: Path) -> Variant:

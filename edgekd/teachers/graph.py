@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from edgekd import external_data, runtime, storage
+from edgekd import external_data, runtime
 from edgekd.errors import ModelError, ShapeError, TapError, unknown_name
 from edgekd.records import TensorSpec
 from edgekd.runtime import Runner
@@ -30,7 +30,7 @@ def open_file(path: Path, *, taps: Sequence[str], input_shape: Sequence[int], nu
     return _opened(
         runner,
         loader=f"{engine} {importlib.metadata.version(package)}",
-        identity=_file_sha256(path),
+        identity=external_data.sha256(path, external_data.beside(path)),
         taps=taps,
         input_shape=input_shape,
         num_classes=num_classes,
@@ -130,15 +130,6 @@ def _logits(runner: Runner, num_classes: int) -> TensorSpec:
             "classes: teacher, student and data must have the same classes."
         )
     return logits
-
-
-def _file_sha256(path: Path) -> str:
-    """Returns the hash of a file, and of the files that an ONNX file keeps its weights in."""
-    if path.suffix.lower() != ".onnx":
-        return storage.sha256_file(path)
-    import onnx
-
-    return external_data.sha256(path, external_data.files(onnx.load(path, load_external_data=False), path))
 
 
 def _cores() -> int:

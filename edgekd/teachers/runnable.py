@@ -17,6 +17,7 @@ from edgekd.verify.arithmetic import Arithmetic
 from edgekd.verify.identity import Identity
 from edgekd.verify.records import FLOAT16, FLOAT32, INTEGER
 
+_KNOW_SIGNATURES = ("litert", "litert_builtin")
 _KERAS_SUFFIXES = frozenset({".keras", ".h5", ".hdf5"})
 _KERAS, _TF_KERAS, _SAVED_MODEL = "keras", "tf_keras", "saved_model"
 
@@ -97,7 +98,7 @@ def _exported(path: Path, chosen: str | None, signature: str | None) -> Runnable
     if path.suffix.lower() == ".tflite":
         if signature is not None:
             options["signature"] = signature
-        elif name != "tflite_micro":
+        elif name in _KNOW_SIGNATURES:
             options["by_signature"] = True
     runner = runtime.open_runner(path, runtime=chosen, probe=reading.PROBE, **options)
     try:

@@ -39,6 +39,16 @@ def dense_onnx(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def outside_onnx(tmp_path_factory: pytest.TempPathFactory, dense_onnx: Path) -> Path:
+    """The dense layer with its kernel, 64 · 16 floats, in a file of a subfolder."""
+    folder = tmp_path_factory.mktemp("bench")
+    (folder / "parts").mkdir()
+    path = folder / "outside.onnx"
+    onnx.save(onnx.load(dense_onnx), path, save_as_external_data=True, location="parts/kernel.bin", size_threshold=0)
+    return path
+
+
+@pytest.fixture(scope="session")
 def dynamic_length_onnx(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return _onnx_dense(tmp_path_factory.mktemp("bench") / "dynamic_length.onnx", ("batch", "length", FEATURES))
 

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -213,20 +214,52 @@ def interrupted(done):
 
 
 def test_what_was_measured_before_an_interruption_is_kept_and_marked(tmp_path, dense_tflite):
+    broken = []
     (found,) = bench.measure(
-        [dense_tflite], raw_folder=tmp_path / "raw", on_progress=interrupted(5), keep_partial=True, **QUICK
+        [dense_tflite], raw_folder=tmp_path / "raw", on_progress=interrupted(5), on_broken_off=broken.append, **QUICK
     )
-    assert (found.ended, found.processes) == ("interrupted", 1)
+    assert (found.ended, found.processes, found.failure) == ("interrupted", 1, None)
+    assert [type(each) for each in broken] == [KeyboardInterrupt]
     with pytest.raises(KeyboardInterrupt):
         bench.measure([dense_tflite], raw_folder=tmp_path / "raised", on_progress=interrupted(5), **QUICK)
     (raw,) = (tmp_path / "raised").iterdir()
     assert RawSamples.read(raw).ended == "interrupted"
 
 
+def test_what_was_measured_before_the_temporary_folder_is_full_is_kept_and_marked(tmp_path, monkeypatch, dense_tflite):
+    """Whatever a file meets there: here the folder is gone, since a disk cannot be filled without being root."""
+
+    def fill(done, total, text):
+        if done == 3:  # the last block of the first round
+            monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+
+    broken = []
+    (found,) = bench.measure(
+        [dense_tflite], raw_folder=tmp_path / "raw", on_progress=fill, on_broken_off=broken.append, **QUICK
+    )
+    (error,) = broken
+    assert isinstance(error, StorageError)
+    assert "cannot make a temporary folder (No such file or directory): free some space in" in str(error)
+    assert (found.ended, found.processes, found.failure) == ("failed", 1, str(error))
+    assert RawSamples.read(tmp_path / found.samples_path).ended == "failed"
+
+
+def test_numbers_are_not_lost_with_samples_that_cannot_be_kept(tmp_path, dense_tflite):
+    (tmp_path / "raw").write_text("a file where the folder would be")
+    broken = []
+    settings = {**QUICK, "processes": 1}
+    (found,) = bench.measure([dense_tflite], raw_folder=tmp_path / "raw", on_broken_off=broken.append, **settings)
+    assert (found.ended, found.samples_path, found.processes) == ("processes", None, 1)
+    assert "raw" in found.failure
+    assert bench.compare([found, found], tmp_path) == ()
+    with pytest.raises(StorageError, match="raw"):
+        bench.measure([dense_tflite], raw_folder=tmp_path / "raw", **settings)
+
+
 def test_an_interruption_before_the_first_round_leaves_nothing(tmp_path, dense_tflite):
     with pytest.raises(KeyboardInterrupt):
         bench.measure(
-            [dense_tflite], raw_folder=tmp_path / "raw", on_progress=interrupted(1), keep_partial=True, **QUICK
+            [dense_tflite], raw_folder=tmp_path / "raw", on_progress=interrupted(1), on_broken_off=print, **QUICK
         )
     assert not (tmp_path / "raw").exists()
 

@@ -5,9 +5,10 @@ import onnx
 import pytest
 
 from edgekd.bench import profiling
-from edgekd.bench.profiling import _summary, plot
+from edgekd.bench.profiling import _summary
 from edgekd.errors import ModelError, RecipeError, StorageError
 from edgekd.records import Interval
+from edgekd.report import profiles
 
 
 @pytest.fixture(scope="module")
@@ -63,11 +64,9 @@ def test_the_whole_and_its_parts_are_of_the_same_runs():
 
 
 def test_less_than_a_microsecond_is_no_zero():
-    from edgekd.cli import _latency
-
     time = Interval(value=0.25, low=0.0, high=0.5)
     timed = profiling.OperatorTime(number=0, operator="Add", place="3", in_delegate=True, time_us=time, share=0.005)
-    assert _latency._time_cells(timed) == ("< 1", "", "< 2.0%")
+    assert profiles._time_cells(timed) == ("< 1", "", "< 2.0%")
 
 
 def test_what_cannot_be_profiled_is_said(tmp_path, dense_tflite):
@@ -99,7 +98,7 @@ def test_the_command_prints_and_plots(edgekd_command, two_convolutions, tmp_path
     assert "http" not in text.split("<h2>")[1].split("<script", maxsplit=1)[0]
     again = edgekd_command("bench", two_convolutions, "--profile", "--processes", 1, "--json")
     (found,) = json.loads(again.out)["profiles"]
-    drawn = plot.figure(profiling.Profile.model_validate(found))["data"][0]
+    drawn = profiles.figure(profiling.Profile.model_validate(found))["data"][0]
     assert drawn["values"][0] == pytest.approx(sum(each["time_us"]["value"] for each in found["operators"]))
     assert edgekd_command("bench", two_convolutions, "--plot", page).status == 2
     assert edgekd_command("bench", two_convolutions, "--profile", "--target", "ssh://x").status == 2

@@ -258,7 +258,9 @@ def test_list_shows_what_is_installed(edgekd_command: Command, kind: str) -> Non
     }
     if kind != "recipes":
         package = Path(registry.__file__).parent
-        folders = ("bench/targets", "bench/estimates") if kind == "targets" else (folder.get(kind, kind),)
+        folders = (
+            ("bench/targets", "bench/estimates", "bench/parities") if kind == "targets" else (folder.get(kind, kind),)
+        )
         shown = {name.replace("-", "_") for name in listed} if kind == "targets" else set(listed)
         assert shown == {path.stem for each in folders for path in (package / each).glob("[a-z]*.py")}
 
@@ -267,7 +269,7 @@ def test_list_targets_says_what_is_missing_here(edgekd_command: Command, monkeyp
     monkeypatch.setattr("edgekd.bench.availability.find_spec", lambda name: None if name == "ethosu" else object())
     monkeypatch.setattr("shutil.which", lambda _: None)
     listed = json.loads(edgekd_command("list", "targets", "--json").out)
-    assert {name for name, row in listed.items() if row["missing"]} == {"ssh", "ethos-u"}
+    assert {name for name, row in listed.items() if row["missing"]} == {"ssh", "ethos-u", "qemu-aarch64"}
     assert listed["ethos-u"]["missing"] == ["the module ethosu (pip install 'edgekd[microcontroller]')"]
     assert listed["ethos-u"]["kind"] == "reckons; nothing is measured"
     text = edgekd_command("list", "targets").out

@@ -218,6 +218,17 @@ def test_a_run_reckons_for_chips_that_are_not_at_hand(finished_copy: Path, tiny_
         assert "cannot run there" in text
 
 
+def test_a_run_says_where_the_time_goes(finished_copy: Path, tiny_recipe: dict[str, Any]) -> None:
+    overrides = ("export=[{format: tflite}]", "bench.profile=true", "bench.processes=1")
+    summary = run(made(tiny_recipe, *overrides), out=finished_copy).summary
+    (profile,) = summary.profiles
+    assert profile.model == "student-float32.tflite"
+    assert profile.sha256 == summary.artifacts[0].sha256
+    assert sum(each.time_us.value for each in profile.operators) > 0
+    assert "plot-profile-0" in (finished_copy / "report.html").read_text()
+    assert "## Time by operator" in (finished_copy / "report.md").read_text()
+
+
 def test_a_record_from_elsewhere_removes_no_file_outside_its_stage(
     finished_copy: Path, tiny_recipe: dict[str, Any]
 ) -> None:

@@ -13,11 +13,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from edgekd import storage
-from edgekd.bench.profiling.records import OperatorTime, Profile
+from edgekd import external_data, storage
 from edgekd.child_process import Child, Limits
 from edgekd.errors import ModelError, RecipeError
-from edgekd.records import Interval
+from edgekd.records import Interval, OperatorTime, Profile
 
 __all__ = ["SUFFIXES", "OperatorTime", "Profile", "profile_model"]
 
@@ -62,7 +61,7 @@ def profile_model(
     lost = len(keys[0]) * first["resolution_us"] / float(whole.mean())
     return Profile(
         model=path.name,
-        sha256=storage.sha256_file(path),
+        sha256=external_data.sha256(path, external_data.beside(path)),
         runtime=first["runtime"],
         processes=processes,
         runs=runs,

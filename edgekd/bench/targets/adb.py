@@ -12,9 +12,10 @@ import numpy as np
 from edgekd import storage
 from edgekd.bench import adb_device, benchmark_model, rounds
 from edgekd.bench.adb_device import Device
+from edgekd.bench.connection import UNWRITABLE_STATUS
 from edgekd.bench.plan import Plan, make_plan
 from edgekd.bench.samples import ProcessSummary
-from edgekd.errors import ModelError, RecipeError, TargetError
+from edgekd.errors import ModelError, RecipeError, StorageError, TargetError, said_in
 from edgekd.records import Machine
 
 ALSO_TAKES = "edgekd.bench.plan.make_plan"
@@ -122,8 +123,13 @@ def _process(device: Device, path: Path, plan: Plan, command: str, *, version: s
     """Runs the program once on one model."""
     subject = f"{str(path)!r} on {device.name}"
     # Noted for the keeper, which ends the process with the measurement.
-    noted = f'echo >{shlex.quote(device.folder)}/"$$".pid && exec {command} 2>&1'
+    noted = f'echo >{shlex.quote(device.folder)}/"$$".pid || exit {UNWRITABLE_STATUS}; exec {command} 2>&1'
     status, output = device.run(noted, seconds=plan.timeout_seconds)
+    if status == UNWRITABLE_STATUS:
+        raise StorageError(
+            f"cannot start benchmark_model on {device.name}: its temporary folder cannot be written"
+            f"{said_in(output)}. Free space there and measure again."
+        )
     if status in _CANNOT_RUN or _CANNOT_LINK in output:
         raise TargetError(
             f"{device.name} cannot run the given benchmark_model{benchmark_model.failure(output)}: take the one for "

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
-from edgekd import child_process
+from edgekd import child_process, storage
 from edgekd.bench import rounds, worker
 from edgekd.bench.connection import Connection
 from edgekd.bench.plan import Plan
@@ -44,15 +44,16 @@ def measure(
 
     Raises:
       ModelError: a model cannot be measured; the message has the runtime's own words.
+      StorageError: the temporary folder cannot be written, as on a full disk.
     """
     return rounds.run(paths, plan, functools.partial(_started, plan=plan), on_progress=on_progress)
 
 
 @contextlib.contextmanager
 def _started(path: Path, *, plan: Plan) -> Iterator[Connection]:
-    with tempfile.TemporaryDirectory(prefix="edgekd-bench-") as folder, tempfile.TemporaryFile() as errors:
-        job_path = Path(folder, "job.json")
-        job_path.write_text(json.dumps({**plan.job(), "model": str(path.resolve())}), encoding="utf-8")
+    with storage.temporary_folder("edgekd-bench-") as folder, tempfile.TemporaryFile() as errors:
+        job_path = folder / "job.json"
+        storage.write_text(job_path, json.dumps({**plan.job(), "model": str(path.resolve())}))
         process = subprocess.Popen(
             [sys.executable, str(Path(worker.__file__).resolve()), str(job_path)],
             stdin=subprocess.PIPE,

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from edgekd import external_data
 from edgekd.bench import machine_probe, rounds, ssh_host, worker
 from edgekd.bench.connection import Connection
 from edgekd.bench.plan import Plan
@@ -36,7 +37,8 @@ def measure(
 ) -> Generator[rounds.Round, None, None]:
     """Yields what the fresh processes of each round measured on the other machine; see `edgekd.bench.rounds.run`.
 
-    The worker and the models are pushed to a new temporary folder there, over one connection for all rounds.
+    The worker and the models, with the files in which ONNX files keep constants, are pushed to a new temporary folder
+    there, over one connection for all rounds.
 
     Args:
       paths: .tflite and .onnx files.
@@ -113,15 +115,19 @@ def _check(host: Host, address: Address, python: str, suffixes: set[str], *, tim
 
 
 def _pushed(host: Host, paths: Sequence[Path], plan: Plan) -> Mapping[Path, str]:
-    """Pushes the models and the input file, and returns each model's job there."""
+    """Pushes the models and the input file, and returns each model's job there.
+
+    Each model has a folder of its own: files beside it keep the names that it calls them by.
+    """
     job = plan.job()
     if plan.inputs is not None:
         job["inputs"] = host.write("inputs.npz", Path(plan.inputs))
     jobs = {}
     for index, path in enumerate(paths):
-        name = f"{index}-{re.sub(r'[^A-Za-z0-9._-]+', '-', path.name)}"
-        model = host.write(name, path)
-        jobs[path] = host.write(f"{name}.json", json.dumps({**job, "model": model}).encode())
+        model = host.write(f"{index}/{re.sub(r'[^A-Za-z0-9._-]+', '-', path.name)}", path)
+        for each in external_data.beside(path):
+            host.write(f"{index}/{each.relative_to(path.parent).as_posix()}", each)
+        jobs[path] = host.write(f"{index}.json", json.dumps({**job, "model": model}).encode())
     return jobs
 
 

@@ -33,6 +33,8 @@ PROC = {
     "/proc/cpuinfo": "".join(f"processor\t: {core}\nBogoMIPS\t: 49.15\n\n" for core in range(9)),
     "/proc/meminfo": "MemTotal:        7803996 kB\nMemFree:          300000 kB\n",
 }
+# What can be filled without root: files may have no byte, and writing one is an error.
+_FULL = "trap '' XFSZ; ulimit -f 0; "
 
 
 class FakePhone(socketserver.ThreadingTCPServer):
@@ -54,6 +56,7 @@ class FakePhone(socketserver.ThreadingTCPServer):
             (self.proc / Path(path).name).write_text(text)
         self.serial, self.devices, self.features = serial, {serial: "device"}, FEATURES
         self.largest_file = None
+        self.full = False
         self.requests: list[str] = []
         self.commands: list[str] = []
         super().__init__(("127.0.0.1", 0), _Connection)
@@ -115,7 +118,7 @@ class _Connection(socketserver.StreamRequestHandler):
     def _shell(self, command: str) -> None:
         self.server.commands.append(command)
         process = subprocess.Popen(
-            ["/bin/sh", "-c", self.server.local(command)],
+            ["/bin/sh", "-c", f"{_FULL if self.server.full else ''}{self.server.local(command)}"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

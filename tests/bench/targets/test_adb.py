@@ -305,6 +305,24 @@ def test_a_full_phone_is_reported(phone, binary, dense_tflite):
     assert phone.is_clean()
 
 
+def test_a_phone_that_fills_up_keeps_what_was_measured(phone, binary, tmp_path, dense_tflite):
+    def fill(done, total, text):
+        phone.full = done == 2
+
+    broken = []
+    settings = {"target": f"adb://{phone.serial}", "binary": binary, "processes": 4}
+    (found,) = bench.measure(
+        [dense_tflite], raw_folder=tmp_path / "raw", on_progress=fill, on_broken_off=broken.append, **settings
+    )
+    assert (found.ended, found.processes) == ("failed", 2)
+    assert found.failure == str(broken[0])
+    assert isinstance(broken[0], StorageError)
+    assert "cannot start benchmark_model on adb://8A1X0Y2Z: its temporary folder cannot be written" in found.failure
+    assert len(RawSamples.read(tmp_path / found.samples_path).processes) == 2
+    phone.full = False
+    assert phone.is_clean()
+
+
 def test_a_folder_that_cannot_be_made_is_reported(phone, binary, dense_tflite):
     phone.temporary.rmdir()
     with pytest.raises(

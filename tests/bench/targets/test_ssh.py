@@ -179,6 +179,13 @@ def test_an_input_file_is_pushed_with_the_model(board, tmp_path, dynamic_length_
     assert process.inputs[0].shape == (1, 5, 64)
 
 
+def test_the_files_beside_a_model_are_pushed_with_it(board, outside_onnx, dense_onnx):
+    (outside,), (whole,) = board.measured([outside_onnx, dense_onnx], python=sys.executable)
+    assert outside.runtime == "onnxruntime"
+    assert outside.inputs == whole.inputs
+    assert board.is_clean()
+
+
 def test_an_interruption_leaves_nothing_behind(board, dense_tflite, int8_tflite):
     def interrupt(done, total, text):
         if done == 3:
@@ -260,8 +267,28 @@ def test_a_model_that_the_runtime_refuses_is_reported_in_its_words(board, tmp_pa
 def test_a_full_disk_there_is_reported(start_board, dense_tflite, tmp_path):
     # What can be filled without root: files there may have 1 KiB, and writing more is an error.
     board = start_board('ForceCommand ulimit -f 1; trap "" XFSZ; eval "$SSH_ORIGINAL_COMMAND"')
-    with pytest.raises(StorageError, match=r"cannot write '0-dense.tflite' .* on .*: cat: .*File too large\. Free sp"):
+    with pytest.raises(StorageError, match=r"cannot write '0/dense.tflite' .* on .*: cat: .*File too large\. Free sp"):
         board.measured([dense_tflite])
+    assert board.is_clean()
+
+
+def test_a_disk_that_fills_up_there_keeps_what_was_measured(start_board, dense_tflite, tmp_path):
+    # The worker's number is the one file of a round; from the second round on it may have no byte.
+    full = tmp_path / "full"
+    limit = f'case "$SSH_ORIGINAL_COMMAND" in "exec sh /"*) [ -e {full} ] && ulimit -f 0; trap "" XFSZ ;; esac'
+    board = start_board(f'ForceCommand {limit}; eval "$SSH_ORIGINAL_COMMAND"')
+    broken = []
+    (found,) = bench.measure(
+        [dense_tflite],
+        raw_folder=tmp_path / "raw",
+        target=board.target,
+        on_progress=lambda *_: full.touch(),
+        on_broken_off=broken.append,
+        **{**QUICK, **board.settings, "processes": 3},
+    )
+    assert (found.ended, found.processes) == ("failed", 1)
+    assert isinstance(broken[0], StorageError)
+    assert "its temporary folder cannot be written (sh: 1: " in found.failure
     assert board.is_clean()
 
 

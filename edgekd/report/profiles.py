@@ -1,0 +1,85 @@
+"""Where the time of an inference goes, operator by operator: a table and a graph of bars within bars."""
+
+import html
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from edgekd import plot_page
+from edgekd.records import OperatorTime, Profile
+from edgekd.report import formatting
+
+HEADERS = ("Operator", "Node", "Time, us", "95 % interval", "Share")
+
+
+def title(profile: Profile) -> str:
+    """Returns the file, the runtime and the time of an inference, with and without profiling."""
+    return (
+        f"{profile.model}, {profile.runtime}, 1 thread: {profile.whole_us.value:.0f} us a profiled inference "
+        f"({profile.plain_us.value:.0f} us without profiling), "
+        f"{formatting.counted(profile.processes, 'process', 'processes')}"
+    )
+
+
+def rows(profile: Profile) -> list[tuple[str, ...]]:
+    """Returns each operator's texts in the order of HEADERS, the longest first."""
+    ordered = sorted(profile.operators, key=lambda each: -each.time_us.value)
+    return [(each.operator, each.place, *_time_cells(each)) for each in ordered]
+
+
+def total(profile: Profile) -> str:
+    """Returns a sentence on whether the operators add up to the whole."""
+    text = (
+        f"the operators add up to {profile.share_of_operators:.1%} of the whole; rounding down to microseconds takes "
+        f"away up to {profile.share_lost_to_rounding:.1%}"
+    )
+    return text if profile.adds_up else f"{text}: the rest is the profiler's own time, so that the shares mislead"
+
+
+def figure(profile: Profile) -> dict[str, Any]:
+    """Returns a Plotly figure, a plain dictionary: the inference, kinds of operators, operators, as wide as their time.
+
+    Names are escaped, since Plotly reads some HTML in its texts.
+    """
+    kinds = list(dict.fromkeys(each.operator for each in profile.operators))
+    totals = {kind: sum(each.time_us.value for each in profile.operators if each.operator == kind) for kind in kinds}
+    icicle = {
+        "type": "icicle",
+        "ids": ["all", *(f"kind {kind}" for kind in kinds), *(f"operator {each.number}" for each in profile.operators)],
+        "labels": [
+            "operators",
+            *(_text(kind) for kind in kinds),
+            *(_text(f"{each.number} {each.place}") for each in profile.operators),
+        ],
+        "parents": ["", *["all"] * len(kinds), *(f"kind {each.operator}" for each in profile.operators)],
+        "values": [sum(totals.values()), *totals.values(), *(each.time_us.value for each in profile.operators)],
+        "branchvalues": "total",
+        "tiling": {"orientation": "v"},
+        "hovertemplate": "%{label}<br>%{value:.1f} µs, %{percentRoot:.1%}<extra></extra>",
+    }
+    return {
+        "data": [icicle],
+        "layout": {
+            "margin": {"t": 8, "r": 8, "b": 8, "l": 8},
+            "paper_bgcolor": "rgba(0,0,0,0)",
+            "font": {"family": "system-ui, sans-serif", "size": 13},
+        },
+    }
+
+
+def write_page(profiles: Sequence[Profile], path: Path) -> None:
+    """Writes a page with one graph for each profile; it needs no network, and the same profiles give the same bytes."""
+    plot_page.write("edgekd bench --profile", [(title(each), figure(each)) for each in profiles], path)
+
+
+def _time_cells(timed: OperatorTime) -> tuple[str, str, str]:
+    """Returns an operator's time, its interval and its share; what is less than a microsecond is not known."""
+    time = timed.time_us
+    if time.value < 1:
+        return "< 1", "", f"< {1 / time.value * timed.share:.1%}" if time.value else ""
+    interval = f"{time.low:.1f} to {time.high:.1f}" if time.confidence else formatting.NOT_MEASURED
+    return f"{time.value:.1f}", interval, formatting.percent(timed.share)
+
+
+def _text(name: str) -> str:
+    return html.escape(name, quote=False)
