@@ -410,6 +410,7 @@ class LatencySelfTest(Record):
     shares take, None where more than a thousand or where a share is within the floor.
     """
 
+    schema_version: int = SCHEMA_VERSION
     model: str
     target: str
     runtime: str

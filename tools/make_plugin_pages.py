@@ -83,9 +83,10 @@ KINDS = {
     "targets": Kind(
         "Targets",
         recipe.TARGET_ENTRIES,
-        "What `edgekd bench --target` and `bench.targets` name: this machine, a board, a phone, and chips that are\n"
-        "reckoned for ([guide](../bench-targets.md)). `--set KEY=VALUE` gives an option; in a recipe they are\n"
-        "further keys of `bench`.",
+        "What `edgekd bench --target` and `bench.targets` name: this machine, a board, a phone, chips that are\n"
+        "reckoned for, and Arm's kernels under emulation ([guide](../bench-targets.md)). `--set KEY=VALUE` gives an\n"
+        "option; in a recipe they are"
+        " further keys of `bench`.",
         supplied=frozenset({"address", "on_progress", "seed"}),
         facts={"MODULES": "needs", "PROGRAMS": "needs the program", "SUFFIXES": "takes"},
     ),

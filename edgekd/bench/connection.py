@@ -79,9 +79,15 @@ class Connection:
                 f"measuring {self._model} did not end within {self._timeout_seconds:g} s (step {step!r}): the "
                 "model hangs or is very slow. Raise timeout_seconds, or lower min_runs."
             ) from None
-        if not line:
+        if not line.endswith("\n"):  # also one that was cut off
             raise self._cause_of_death(step)
-        received: dict[str, Any] = json.loads(line)
+        try:
+            received: dict[str, Any] = json.loads(line)
+        except ValueError as error:
+            raise TargetError(
+                f"the worker{self._where or ' on this machine'} that measured {self._model} answered {line[:60]!r} in "
+                f"step {step!r}, which is no JSON: something else writes to its output. Make its start-up files silent."
+            ) from error
         return received
 
     def finish(self) -> ProcessSamples:

@@ -13,6 +13,7 @@ Mode = Literal["back_to_back", "periodic", "sustained"]
 DELEGATES = ("xnnpack", "none")
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 _MS_PER_MINUTE = 60_000.0
+_MOST_SECONDS = 1e6  # eleven days; the system's waiting functions take no number of seconds whatever
 
 
 @dataclasses.dataclass(frozen=True)
@@ -164,12 +165,12 @@ def _check_times(min_block_ms: float, min_warmup_seconds: float, max_warmup_seco
         not all(_is_finite(time) for time in times)
         or min(times) < 0
         or min_warmup_seconds > max_warmup_seconds
-        or timeout == 0
+        or not 0 < timeout <= _MOST_SECONDS
     ):
         raise RecipeError(
             f"received min_block_ms={min_block_ms!r}, min_warmup_seconds={min_warmup_seconds!r}, max_warmup_seconds="
             f"{max_warmup_seconds!r}, timeout_seconds={timeout!r}: expected times that are not negative, a timeout "
-            "above 0 and a least warm-up that is not above the most."
+            "above 0 (at most 1e6) and a least warm-up that is not above the most."
         )
 
 

@@ -12,8 +12,9 @@ from edgekd.records import Estimate, Gate, LatencyComparison, Measurement, Parit
 class BenchReport(Record):
     """All that `edgekd bench` found.
 
-    `comparisons` are empty without `--compare`, `gates` without `--max-ratio`, `trends` without
-    `--history`, `tensors` without `--details`; `roofline` is None without `--roofline`.
+    `comparisons` are empty without `--compare`, `gates` without `--max-ratio`, `trends` without `--history`, `tensors`
+    without `--details`; `roofline` is None without `--roofline`. `broken_off` says what ended the measurement before it
+    was whole: then numbers are those of whole rounds, and parts of a sweep may be missing.
     """
 
     schema_version: Literal[1] = 1
@@ -23,6 +24,7 @@ class BenchReport(Record):
     trends: tuple[Trend, ...] = ()
     roofline: Roofline | None = None
     tensors: tuple[TensorSize, ...] = ()
+    broken_off: str | None = None
 
     @property
     def status(self) -> Literal["passed", "failed", "inconclusive"]:

@@ -3,7 +3,7 @@
 import math
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,7 @@ def run(
     copies: int = COPIES,
     floor: float = comparing.FLOOR,
     on_progress: OnProgress | None = None,
+    on_broken_off: Callable[[BaseException], None] | None = None,
     **settings: Any,
 ) -> LatencySelfTest:
     """Measures copies of a model together and returns what that says of the machine.
@@ -57,6 +58,7 @@ def run(
       copies: how many, at least two; each pair of them is an A/A comparison.
       floor: the smallest difference that matters, as a share.
       on_progress: called with (steps done, steps in all, what was done).
+      on_broken_off: as for `bench.measure`.
       settings: as for `bench.measure`.
 
     Raises:
@@ -74,7 +76,9 @@ def run(
             copy = folder / path.relative_to(model.parent)
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, copy)
-        measured = bench.measure(paths, raw_folder=folder / "samples", on_progress=on_progress, **settings)
+        measured = bench.measure(
+            paths, raw_folder=folder / "samples", on_progress=on_progress, on_broken_off=on_broken_off, **settings
+        )
         raw = [RawSamples.read(folder / str(each.samples_path)) for each in measured]
     return judge(raw, model=model.name, runtime=measured[0].runtime, floor=floor)
 

@@ -163,6 +163,7 @@ class Host:
             stderr=errors,
             text=True,
             encoding="utf-8",
+            errors="replace",
             start_new_session=True,  # the terminal's Ctrl-C goes to this process alone, which ends them
         )
 

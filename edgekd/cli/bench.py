@@ -1,17 +1,19 @@
 """edgekd bench: latency and memory of exported files, measured or, for chips that are not at hand, reckoned."""
 
 import contextlib
+import dataclasses
 import inspect
 import itertools
-import tempfile
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from edgekd import storage
-from edgekd.cli import _options
+from edgekd.cli import _bench_modes, _options
+from edgekd.errors import EdgekdError
 
 if TYPE_CHECKING:
     from edgekd.bench.history import Trend
@@ -21,9 +23,8 @@ if TYPE_CHECKING:
     from edgekd.records import Measurement, TensorSize
 
 _OF_SAMPLES = ("google-benchmark", "pytest-benchmark")
-FORMATS = ("table", "json", "csv", "google-benchmark", "pytest-benchmark")
+FORMATS = _bench_modes.FORMATS[_bench_modes.MEASURE]
 _PROCESSES = 10
-_OF_PROFILES = {"models", "target", "profile", "plot", "processes", "seed", "form", "as_json", "debug"}
 
 
 class _Share(click.ParamType[float]):
@@ -55,9 +56,23 @@ class _Numbers(click.ParamType[tuple[int, ...]]):
         if isinstance(value, tuple):
             return value
         parts = str(value).split(",")
-        if not all(part.strip().isdigit() for part in parts):
+        if not all(part.strip().isdecimal() for part in parts):
             self.fail(f"{value!r} is not a list of whole numbers such as 1,2.", param, ctx)
         return tuple(int(part) for part in parts)
+
+
+class _Positive(click.FloatRange):
+    """A finite number above 0."""
+
+    def __init__(self) -> None:
+        super().__init__(min=0, min_open=True)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Returns the number."""
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a finite number.", param, ctx)
+        return number
 
 
 @click.command("bench")
@@ -71,16 +86,12 @@ class _Numbers(click.ParamType[tuple[int, ...]]):
     "--processes", type=click.IntRange(min=1), help="Fresh processes each.  [default: 10, or what a goal takes]"
 )
 @click.option("--precision", type=_Share(), help="Stop when the intervals are this narrow, such as 2%.")
-@click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="Measure for at most about so long.")
+@click.option("--seconds", type=_Positive(), help="Measure for at most about so long.")
 @click.option("--compare", is_flag=True, help="Say whether the others are faster or slower than the first.")
 @click.option("--floor", type=_Share(), help="Smallest difference that matters to --compare.  [default: 3%]")
-@click.option(
-    "--max-ratio", type=click.FloatRange(min=0, min_open=True), help="Gate: the others' time over the first's."
-)
-@click.option(
-    "--interval-ms", type=click.FloatRange(min=0, min_open=True), help="Start a run every so often (periodic)."
-)
-@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Run for so long, to see throttling.")
+@click.option("--max-ratio", type=_Positive(), help="Gate: the others' time over the first's.")
+@click.option("--interval-ms", type=_Positive(), help="Start a run every so often (periodic).")
+@click.option("--minutes", type=_Positive(), help="Run for so long, to see throttling.")
 @click.option(
     "--delegate", type=_options.Choice(["xnnpack", "none"]), help="LiteRT's delegate.  [default: its own choice]"
 )
@@ -113,10 +124,10 @@ def command(
     cores: tuple[int, ...] | None,
     inputs: Path | None,
     settings: tuple[str, ...],
-    self_test: bool,
+    self_test: bool,  # noqa: ARG001 - read by _bench_modes, as profile is
     roofline: bool,
     details: bool,
-    profile: bool,
+    profile: bool,  # noqa: ARG001
     plot: Path | None,
     history: Path | None,
     out: Path | None,
@@ -133,23 +144,10 @@ def command(
     """
     from edgekd import bench
 
+    target = given["target"]
+    unmeasured = bench.is_estimate(target) or bench.is_parity(target)
+    mode = _bench_modes.chosen(click.get_current_context(), unmeasured=unmeasured)
     chosen = "json" if as_json else form
-    if plot is not None and not profile:
-        raise click.UsageError("--plot is for --profile.")
-    if profile:
-        _profile(models, plot, given, form=chosen)
-        return
-    if bench.is_estimate(given["target"]) or bench.is_parity(given["target"]):
-        from edgekd.cli import _unmeasured
-
-        _unmeasured.show(click.get_current_context(), models, given["target"], _settings(settings), form=chosen)
-        return
-    comparing = compare or max_ratio is not None
-    if roofline and (given["target"] != "local" or len(threads) > 1 or batch is not None or self_test):
-        raise click.UsageError("--roofline is of this machine, one number of threads and the files' own batch.")
-    if self_test and details:
-        raise click.UsageError("--details is for models that are measured: leave it out of --self-test.")
-    _check(models, comparing=comparing, floor=floor, form=chosen, history=history, self_test=self_test)
     options: dict[str, Any] = {
         **_settings(settings),
         **{name: value for name, value in given.items() if value is not None},
@@ -159,35 +157,92 @@ def command(
     options |= {name: value for name, value in further.items() if value is not None}
     if not {"processes", "precision", "seconds", "minutes"} & set(options):
         options["processes"] = _PROCESSES
-    if self_test:
+    if mode == _bench_modes.PROFILE:
+        _profile(models, plot, given, as_json=chosen == "json")
+    elif mode == _bench_modes.UNMEASURED:
+        from edgekd.cli import _unmeasured
+
+        _unmeasured.show(click.get_current_context(), models, target, _settings(settings), form=chosen)
+    elif mode == _bench_modes.SELF_TEST:
         _self_test(models, floor, options, as_json=chosen == "json")
-        return
-    tensors = _tensors(models) if details else ()
+    else:
+        wanted = _Wanted(compare=compare, floor=floor, max_ratio=max_ratio, details=details, roofline=roofline)
+        _measure(models, options, wanted, out=out, history=history, form=chosen)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Wanted:
+    """What is to be found out besides the measurements."""
+
+    compare: bool
+    floor: float | None
+    max_ratio: float | None
+    details: bool
+    roofline: bool
+
+    @property
+    def comparing(self) -> bool:
+        return self.compare or self.max_ratio is not None
+
+
+def _measure(
+    models: Sequence[Path],
+    options: dict[str, Any],
+    wanted: _Wanted,
+    *,
+    out: Path | None,
+    history: Path | None,
+    form: str,
+) -> None:
+    """Measures, prints what there is, and then raises what broke the measurement off."""
+    _check(models, options, wanted, out=out, history=history)
+    tensors = _tensors(models) if wanted.details else ()
     with _samples_folder(out) as folder:
-        found, samples, broken_off = _measured(
-            models, folder, options, floor, max_ratio, comparing=comparing, quiet=chosen != "table"
-        )
+        found, samples, broken_off = _measured(models, folder, options, wanted, quiet=form != "table")
     found = found.model_copy(update={"tensors": tensors})
-    if roofline and broken_off is None:
-        found = found.model_copy(update={"roofline": _roofline(found.measurements, models, options)})
+    if wanted.roofline and broken_off is None:
+        try:
+            found = found.model_copy(update={"roofline": _roofline(found.measurements, models, options)})
+        except (KeyboardInterrupt, EdgekdError) as error:
+            broken_off = error
     if out is None:
         unkept = tuple(each.model_copy(update={"samples_path": None}) for each in found.measurements)
         found = found.model_copy(update={"measurements": unkept})
     if history is not None:
-        found = found.model_copy(update={"trends": _appended(history, found.measurements)})
-    if broken_off is not None and len(samples) < len(found.measurements) and chosen in _OF_SAMPLES:
-        raise broken_off
-    _print(chosen, found, samples, details=details)
+        try:
+            found = found.model_copy(update={"trends": _appended(history, found.measurements)})
+        except EdgekdError as error:
+            broken_off = broken_off or error
     if broken_off is not None:
+        reason = "stopped by a signal" if isinstance(broken_off, KeyboardInterrupt) else str(broken_off)
+        found = found.model_copy(update={"broken_off": reason})
+        if len(samples) < len(found.measurements) and form in _OF_SAMPLES:
+            raise broken_off
+    _print(form, found, samples, details=wanted.details)
+    if broken_off is not None:
+        _say_what_is_missing(found.measurements, options)
         raise broken_off
     if found.status != "passed":
         raise SystemExit(_options.STATUS[found.status])
+
+
+def _say_what_is_missing(measurements: Sequence["Measurement"], options: Mapping[str, Any]) -> None:
+    """Says on standard error of which parts of a sweep no round was whole."""
+    there = {(each.num_threads, each.batch) for each in measurements}
+    for threads, batch in itertools.product(options["num_threads"], options.get("batches", (None,))):
+        if (threads, batch) not in there:
+            sizes = f"{threads} thread{'s'[: threads != 1]}" + ("" if batch is None else f" and batch {batch}")
+            click.echo(f"edgekd: with {sizes} nothing was measured.", err=True)
 
 
 def _settings(assignments: Sequence[str]) -> dict[str, Any]:
     from edgekd import bench, recipe
 
     given = recipe.assigned(assignments)
+    options = _options.given(click.get_current_context())
+    twice = sorted(set(given) & set(options))
+    if twice:
+        raise click.UsageError(f"--set {twice[0]} and {options[twice[0]]} say the same: give one of them.")
     taken = sorted(set(given) & set(inspect.signature(bench.measure).parameters))
     if taken:
         raise click.UsageError(f"--set {taken[0]}: that is no setting of a target; see `edgekd bench --help`.")
@@ -195,24 +250,27 @@ def _settings(assignments: Sequence[str]) -> dict[str, Any]:
 
 
 def _check(
-    models: Sequence[Path], *, comparing: bool, floor: float | None, form: str, history: Path | None, self_test: bool
+    models: Sequence[Path], options: Mapping[str, Any], wanted: _Wanted, *, out: Path | None, history: Path | None
 ) -> None:
-    if self_test:
-        if comparing or history is not None or form not in ("table", "json"):
-            raise click.UsageError(
-                "--self-test goes with neither --compare, --max-ratio nor --history, nor with a format."
-            )
-        if len(models) > 1:
-            raise click.UsageError(f"--self-test takes one model or none, got {len(models)}.")
-        return
+    """Raises before anything is measured where its result would be lost."""
     if not models:
         raise click.UsageError("name at least one MODEL, or give --self-test.")
-    if comparing and len(models) < 2:
+    if wanted.comparing and len(models) < 2:
         raise click.UsageError(
             "--compare and --max-ratio need two models or more: the first is what the others are held to."
         )
-    if floor is not None and not comparing:
+    if wanted.floor is not None and not wanted.comparing:
         raise click.UsageError("--floor is for --compare, --max-ratio and --self-test.")
+    if wanted.roofline and (options["target"] != "local" or len(options["num_threads"]) > 1):
+        raise click.UsageError("--roofline is of this machine and one number of threads.")
+    if out is not None:
+        storage.check_folder(out)
+    if history is not None:
+        from edgekd.bench import history as histories
+
+        if history.exists():
+            histories.read(history)
+        storage.check_folder(history.parent)
 
 
 @contextlib.contextmanager
@@ -222,14 +280,7 @@ def _samples_folder(out: Path | None) -> Iterator[Path]:
 
 
 def _measured(
-    models: Sequence[Path],
-    folder: Path,
-    options: dict[str, Any],
-    floor: float | None,
-    max_ratio: float | None,
-    *,
-    comparing: bool,
-    quiet: bool,
+    models: Sequence[Path], folder: Path, options: dict[str, Any], wanted: _Wanted, *, quiet: bool
 ) -> tuple["BenchReport", tuple["RawSamples", ...], BaseException | None]:
     from edgekd import bench
     from edgekd.bench import comparing as verdicts
@@ -242,18 +293,15 @@ def _measured(
         measurements = bench.measure(
             models,
             raw_folder=folder,
-            of_ratios=comparing,
+            of_ratios=wanted.comparing,
             on_broken_off=broken_off.append,
             on_progress=progress.item,
             **options,
         )
     samples = tuple(RawSamples.read(folder.parent / each.samples_path) for each in measurements if each.samples_path)
-    comparisons = (
-        bench.compare(measurements, folder.parent, floor=verdicts.FLOOR if floor is None else floor)
-        if comparing
-        else ()
-    )
-    judged = () if max_ratio is None else gates(comparisons, max_ratio)
+    floor = verdicts.FLOOR if wanted.floor is None else wanted.floor
+    comparisons = bench.compare(measurements, folder.parent, floor=floor) if wanted.comparing else ()
+    judged = () if wanted.max_ratio is None else gates(comparisons, wanted.max_ratio)
     report = BenchReport(measurements=measurements, comparisons=comparisons, gates=judged)
     return report, samples, next(iter(broken_off), None)
 
@@ -277,16 +325,13 @@ def _roofline(measurements: Sequence["Measurement"], models: Sequence[Path], opt
     return roofline.measure(measurements, models, num_threads=options["num_threads"][0], processes=3, **kept)
 
 
-def _profile(models: Sequence[Path], plot: Path | None, given: dict[str, Any], *, form: str) -> None:
+def _profile(models: Sequence[Path], plot: Path | None, given: Mapping[str, Any], *, as_json: bool) -> None:
     if not models:
         raise click.UsageError("name at least one MODEL.")
-    if click.get_current_context().params["target"] != "local":
+    if given["target"] != "local":
         raise click.UsageError("--profile runs on this machine: leave --target out.")
-    other = [text for name, text in _options.given(click.get_current_context()).items() if name not in _OF_PROFILES]
-    if other:
-        raise click.UsageError(f"{other[0]} is not for --profile, which runs on one thread: leave it out.")
-    if form not in ("table", "json"):
-        raise click.UsageError(f"--format {form} is for measurements: a profile is shown as table or json.")
+    if plot is not None:
+        storage.check_folder(plot.parent)
     from edgekd.bench import profiling
     from edgekd.bench.report import ProfileReport
     from edgekd.cli import _latency
@@ -294,14 +339,14 @@ def _profile(models: Sequence[Path], plot: Path | None, given: dict[str, Any], *
 
     count = {} if given["processes"] is None else {"processes": given["processes"]}
     found = [profiling.profile_model(model, seed=given["seed"], **count) for model in models]
+    if as_json:
+        _options.print_json(ProfileReport(profiles=tuple(found)))
+    else:
+        for each in found:
+            _latency.print_profile(each)
     if plot is not None:
         profiles.write_page(found, plot)
         click.echo(f"time of all operators: {plot}", err=True)
-    if form == "json":
-        _options.print_json(ProfileReport(profiles=tuple(found)))
-        return
-    for each in found:
-        _latency.print_profile(each)
 
 
 def _self_test(models: Sequence[Path], floor: float | None, options: dict[str, Any], *, as_json: bool) -> None:
@@ -309,21 +354,30 @@ def _self_test(models: Sequence[Path], floor: float | None, options: dict[str, A
     from edgekd.cli import _latency
     from edgekd.cli._progress import TerminalProgress
 
+    if len(models) > 1:
+        raise click.UsageError(f"--self-test takes one model or none, got {len(models)}.")
     if len(options["num_threads"]) > 1 or len(options.get("batches", ())) > 1:
         raise click.UsageError("--self-test takes one number of threads and one batch.")
-    with tempfile.TemporaryDirectory(prefix="edgekd-bench-") as temporary, TerminalProgress(quiet=as_json) as progress:
+    broken_off: list[BaseException] = []
+    with storage.temporary_folder("edgekd-bench-") as temporary, TerminalProgress(quiet=as_json) as progress:
         if models:
             model = models[0]
         else:
-            model = Path(temporary, "four_convolutions.onnx")
+            model = temporary / "four_convolutions.onnx"
             self_test.write_model(model)
         found = self_test.run(
-            model, floor=comparing.FLOOR if floor is None else floor, on_progress=progress.item, **options
+            model,
+            floor=comparing.FLOOR if floor is None else floor,
+            on_progress=progress.item,
+            on_broken_off=broken_off.append,
+            **options,
         )
     if as_json:
         _options.print_json(found)
     else:
         _latency.print_self_test(found)
+    if broken_off:
+        raise broken_off[0]
 
 
 def _appended(history: Path, measurements: Sequence["Measurement"]) -> tuple["Trend", ...]:
@@ -356,3 +410,7 @@ def _print(form: str, found: "BenchReport", samples: Sequence["RawSamples"], *, 
             click.echo(formats.to_pytest_benchmark(found.measurements, samples, version=version), nl=False)
         case _:
             _latency.print_report(found, details=details)
+    if form not in ("table", "json"):
+        for gate in (each for each in found.gates if not each.passed):
+            result = "inconclusive" if gate.inconclusive else "failed"
+            click.echo(f"edgekd: gate {result}: {gate.subject}: {gate.name} <= {gate.limit:g}.", err=True)

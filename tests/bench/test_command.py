@@ -4,7 +4,11 @@ import csv
 import json
 import shutil
 
+import click
 import pytest
+
+from edgekd.cli import _bench_modes
+from edgekd.cli.bench import command
 
 QUICK = ("--set", "min_block_ms=1", "--set", "min_runs=5", "--set", "blocks=1", "--set", "min_warmup_seconds=0.01")
 
@@ -86,6 +90,79 @@ def test_modes_are_told(edgekd_command, dense_tflite):
     assert "0 of 1 operators run in the delegate" in sustained.out
 
 
+VALUES = {
+    "threads": "2", "batch": "4", "processes": "1", "precision": "2%", "seconds": "1", "floor": "5%", "max_ratio": "2",
+    "interval_ms": "3", "minutes": "1", "delegate": "none", "cores": "0", "inputs": "i.npz", "settings": "blocks=1",
+    "plot": "p.html", "history": "h.jsonl", "out": "o",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mode", ["--profile", "--self-test", "--roofline", "--minutes"])
+def test_no_option_is_ignored_in_a_mode_that_it_is_not_for(edgekd_command, mode, tmp_path, monkeypatch):
+    """Every option of the command: one that is new must be put into the table of modes."""
+    monkeypatch.chdir(tmp_path)
+    parameters = {each.name: each for each in command.params if isinstance(each, click.Option)}
+    start = ("bench", "absent.tflite", "absent_too.tflite", mode, *(("1",) if mode == "--minutes" else ()))
+    own = mode.removeprefix("--").replace("-", "_")
+    refused = set(parameters) - _bench_modes.TAKEN[mode] - _bench_modes.COMMON
+    assert refused
+    assert set(parameters) <= set().union(*_bench_modes.TAKEN.values()) | _bench_modes.COMMON
+    for name in sorted(refused - {own, "profile", "self_test", "roofline", "minutes"}):
+        value = () if parameters[name].is_flag else (VALUES[name],)
+        result = edgekd_command(*start, parameters[name].opts[-1], *value)
+        assert result.status == 2
+        assert f"{parameters[name].opts[-1]} does not go with {mode}" in result.err, result.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_stop_in_the_second_part_of_a_sweep_is_no_whole_measurement(edgekd_command, dense_tflite, monkeypatch):
+    from edgekd.bench.connection import Connection
+
+    finish = Connection.finish
+
+    def interrupt_second(self):
+        found = finish(self)
+        if found.num_threads == 2:
+            raise KeyboardInterrupt
+        return found
+
+    monkeypatch.setattr(Connection, "finish", interrupt_second)
+    sweep = ("bench", dense_tflite, *QUICK, "--processes", 1, "--threads", "1,2")
+    result = edgekd_command(*sweep, "--json")
+    assert result.status == 130
+    document = json.loads(result.out)
+    assert [each["num_threads"] for each in document["measurements"]] == [1]
+    assert document["broken_off"] == "stopped by a signal"
+    assert "with 2 threads nothing was measured" in result.err
+
+
+def test_a_worker_that_dies_takes_no_other_rounds_with_it(edgekd_command, dense_tflite, monkeypatch):
+    from edgekd.bench.connection import Connection
+
+    finish, calls = Connection.finish, []
+
+    def kill_second(self):
+        calls.append(self)
+        if len(calls) == 2:
+            self._process.kill()
+        return finish(self)
+
+    monkeypatch.setattr(Connection, "finish", kill_second)
+    result = edgekd_command("bench", dense_tflite, *QUICK, "--processes", 3)
+    assert result.status == 2
+    assert "broken off: the numbers are those of the whole rounds before (1 process)" in result.out
+    assert "killed by SIGKILL in step 'finish'" in result.err
+
+
+def test_what_could_not_be_kept_is_found_before_anything_is_measured(edgekd_command, dense_tflite, tmp_path):
+    (tmp_path / "history").write_text("this is no entry\n")
+    (tmp_path / "file").touch()
+    for option in (("--history", tmp_path / "history"), ("--out", tmp_path / "file" / "x")):
+        result = edgekd_command("bench", dense_tflite, "--set", "timeout_seconds=0.001", *option)
+        assert result.status == 2
+        assert "did not end within" not in result.err  # what measuring would have said
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -96,7 +173,11 @@ def test_modes_are_told(edgekd_command, dense_tflite):
         (("x.tflite", "--cores", "first"), "is not a list of whole numbers"),
         (("x.tflite", "y.tflite", "--self-test"), "takes one model or none"),
         (("--self-test", "--threads", "1,2"), "takes one number of threads"),
-        (("--self-test", "--format", "csv"), "goes with neither"),
+        (("--self-test", "--format", "csv"), "--format csv does not go with --self-test"),
+        (("x.tflite", "--plot", "p.html"), "--plot is for --profile"),
+        (("x.tflite", "y.tflite", "--max-ratio", "nan"), "is not a finite number"),
+        (("x.tflite", "--threads", "²"), "is not a list of whole numbers"),
+        (("x.tflite", "--set", "processes=3", "--processes", "1"), "--set processes and --processes say the same"),
         (("x.tflite", "--set", "block=3"), "Did you mean 'blocks'?"),
         (("x.tflite", "--set", "blocks"), "is not of the form"),
         (("x.tflite", "--set", "blocks=many"), "must be a whole number"),

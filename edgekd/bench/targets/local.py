@@ -62,6 +62,7 @@ def _started(path: Path, *, plan: Plan) -> Iterator[Connection]:
             env=_kept() | plan.variables(),
             text=True,
             encoding="utf-8",
+            errors="replace",
             start_new_session=True,  # the terminal's Ctrl-C goes to this process alone, which ends its workers
         )
         with contextlib.suppress(ProcessLookupError):  # it has ended already
