@@ -150,7 +150,9 @@ class Host:
           command: the program and its first arguments.
           variables: of its environment.
         """
-        given = ["env", *(f"{name}={value}" for name, value in variables.items()), *command]
+        # ONNX Runtime leaves a file in the folder for temporary files.
+        own = {**variables, "TMPDIR": self.folder}
+        given = ["env", *(f"{name}={value}" for name, value in own.items()), *command]
         script = _START.format(folder=shlex.quote(self.folder), command=shlex.join(given), unwritable=UNWRITABLE_STATUS)
         return f"exec sh {shlex.quote(self.write('start', script.encode()))}"
 
@@ -222,6 +224,7 @@ def _options(address: Address, config: str | None, identity: str | None) -> list
         "ForwardX11": "no",
         "PermitLocalCommand": "no",
         "RemoteCommand": "none",
+        "UpdateHostKeys": "no",
         "RequestTTY": "no",
         "LogLevel": "ERROR",
     }

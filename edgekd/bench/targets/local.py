@@ -59,7 +59,7 @@ def _started(path: Path, *, plan: Plan) -> Iterator[Connection]:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
-            env=_kept() | plan.variables(),
+            env=_kept() | plan.variables() | {"TMPDIR": str(folder)},  # where ONNX Runtime leaves a file
             text=True,
             encoding="utf-8",
             errors="replace",
