@@ -9,6 +9,7 @@ import pytest
 from edgekd.records import Interval, OperatorTime, OutputParity, Parity, ParityFindings, Profile
 from edgekd.report import html as html_report
 from edgekd.report import markdown, parities, profiles
+from edgekd.report.runs import ReportedRun
 
 HOSTILE = "<script>alert(1)</script>"
 
@@ -37,6 +38,10 @@ def profile(*operators, **changes):
         adds_up=True,
     )
     return made.model_copy(update=changes)
+
+
+def rendered(page, summary, **changes):
+    return page.render([ReportedRun(summary.model_copy(update=changes), "a run")])
 
 
 THREE = profile(timed(0, "Conv", 60.0), timed(1, "Add", 5.0), timed(2, "Conv", 30.0, place=HOSTILE))
@@ -68,8 +73,8 @@ def test_the_table_begins_with_the_longest():
 
 
 def test_the_page_has_graph_and_table_of_each_profile(summary):
-    assert 'id="profile"' not in html_report.render(summary)
-    text = html_report.render(summary.model_copy(update={"profiles": (THREE, THREE)}))
+    assert 'id="profile"' not in rendered(html_report, summary)
+    text = rendered(html_report, summary, profiles=(THREE, THREE))
     figures = json.loads(re.search(r'id="figures">(.*?)</script>', text, re.DOTALL)[1])
     assert [figures[f"plot-profile-{number}"]["data"][0]["type"] for number in (0, 1)] == ["icicle"] * 2
     for number in (0, 1):
@@ -77,7 +82,7 @@ def test_the_page_has_graph_and_table_of_each_profile(summary):
     assert text.count("the operators add up to 95.0% of the whole") == 2
     assert "54.0 to 66.0" in text
     assert HOSTILE not in text
-    pages = markdown.render(summary.model_copy(update={"profiles": (THREE,)}))
+    pages = rendered(markdown, summary, profiles=(THREE,))
     assert "| Conv | n | 60.0 | 54.0 to 66.0 |" in pages
     assert HOSTILE not in pages
 
@@ -122,9 +127,8 @@ def test_differences_are_told_in_the_outputs_own_unit_and_gaps_are_no_zeros():
     assert notes[0].startswith("a.tflite, b.onnx, c.tflite, qemu-aarch64: tflite-runtime 2.14 on Python 3.11")
 
 
-@pytest.mark.parametrize("render", [markdown.render, html_report.render])
-def test_they_have_a_section_of_their_own_where_there_are_any(summary, render):
-    assert parities.EXPLANATION not in render(summary)
-    text = render(summary.model_copy(update={"parities": PARITIES}))
-    assert "25 % of 200" in text
-    assert HOSTILE not in render(summary.model_copy(update={"parities": (found(output(max_lsb=0), artifact=HOSTILE),)}))
+@pytest.mark.parametrize("page", [markdown, html_report])
+def test_they_have_a_section_of_their_own_where_there_are_any(summary, page):
+    assert parities.EXPLANATION not in rendered(page, summary)
+    assert "25 % of 200" in rendered(page, summary, parities=PARITIES)
+    assert HOSTILE not in rendered(page, summary, parities=(found(output(max_lsb=0), artifact=HOSTILE),))
