@@ -298,11 +298,13 @@ class Machine(Record):
 
 
 class Latency(Record):
-    """Percentiles of single-inference latency over all processes, in milliseconds (NumPy's linear definition).
+    """What one inference takes, in milliseconds; every process weighs the same, however many runs it had time for.
 
-    `interval` is the median of process medians with a t-interval on logarithms; None with fewer than three processes.
-    `p99` is None with fewer than 1000 timed runs. Where a target gives no samples but statistics of each process, `p50`
-    is the median of process medians, and the other percentiles and the `scaled_mad` are None.
+    `p50` is the median of process medians, and `interval` that value with a t-interval on logarithms; None with fewer
+    than three processes. The other percentiles are those of an inference of a process drawn at random: the smallest
+    sample at or below which so much of the weight lies (Hyndman-Fan type 1). `mean` is the mean of process means. `p99`
+    is None with fewer than 1000 timed runs. Where a target gives no samples but statistics of each process, `p90`,
+    `p95`, `p99` and `scaled_mad` are None.
     """
 
     p50: float

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from edgekd import inspect, recipe, registry, storage
-from edgekd.bench import availability, comparing, files, stats, sustain
+from edgekd.bench import availability, comparing, files, noise, stats, sustain
 from edgekd.bench.collecting import MOST_PROCESSES, Collected, Goal
 from edgekd.bench.estimating import ESTIMATES, estimate, is_estimate
 from edgekd.bench.parity import PARITIES, check_parity, is_parity
@@ -142,7 +142,7 @@ def measure(
                 target=target,
                 num_threads=plan.num_threads,
                 batch=plan.batch,
-                settings=_settings_of(plan, own, given),
+                settings={**_settings_of(plan, own, given), "precision": goal.precision},
                 ended=collected.ended,
                 processes=tuple(each[position] for each in collected.rounds),
             )
@@ -193,6 +193,7 @@ def compare(
             num_threads=threads,
             batch=batch,
             floor=floor,
+            watched=raw[0].settings.get("precision") is not None,
         )
     return tuple(found)
 
@@ -234,12 +235,12 @@ def _measurement(
     processes = raw.processes
     first = processes[0]
     delegate = f" ({first.delegate})" if first.delegate else ""
-    latency = stats.summarise(processes)
+    latency = stats.summarise(processes, watched=goal.precision is not None)
     with_samples = sampled(processes)
     late = [block.late_runs for process in with_samples for block in process.blocks if block.late_runs is not None]
     sustained = sustain.judge(with_samples[0]) if plan.mode == "sustained" else None
     memory = [process.peak_memory_bytes for process in processes if process.peak_memory_bytes is not None]
-    noise = stats.warnings(processes, logical_cores=first.machine.logical_cores, single=sustained is not None)
+    disturbed = noise.warnings(processes, logical_cores=first.machine.logical_cores, single=sustained is not None)
     missed = None if goal.of_ratios else goal.missed(latency)
     return Measurement(
         artifact=raw.artifact,
@@ -269,7 +270,7 @@ def _measurement(
         throttled=None if sustained is None else sustained.throttled,
         ended=raw.ended,
         samples_path=None if raw_path is None else raw_path.relative_to(raw_path.parent.parent).as_posix(),
-        warnings=(*noise, *([] if missed is None else [missed])),
+        warnings=(*disturbed, *([] if missed is None else [missed])),
     )
 
 

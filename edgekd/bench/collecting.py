@@ -60,8 +60,8 @@ class Goal:
         """Returns whether every interval is narrow enough after these rounds."""
         first, *others = zip(*rounds, strict=True)
         if self.of_ratios:
-            return all(self.reached(stats.ratio_interval(processes, first)) for processes in others)
-        return all(self.reached(stats.summarise(processes).interval) for processes in (first, *others))
+            return all(self.reached(stats.ratio_interval(processes, first, watched=True)) for processes in others)
+        return all(self.reached(stats.summarise(processes, watched=True).interval) for processes in (first, *others))
 
     def missed(self, latency: Latency) -> str | None:
         """Returns a sentence for people where there is a goal of precision and it was not reached."""

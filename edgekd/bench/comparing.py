@@ -30,6 +30,7 @@ def compare(
     batch: int | None = None,
     floor: float = FLOOR,
     confidence: float = CONFIDENCE,
+    watched: bool = False,
 ) -> tuple[LatencyComparison, ...]:
     """Returns a verdict on every model but the first, against the first; see `judge`.
 
@@ -41,6 +42,7 @@ def compare(
       batch: with which batch.
       floor: the smallest difference that matters, as a share: 0.03 is 3 %.
       confidence: of intervals and verdicts. The interval of a ratio is that of this model alone.
+      watched: whether measuring stopped because an interval was narrow; see `stats.log_interval`.
 
     Raises:
       DataError: fewer than two models, different numbers of rounds, or a floor that is not above 0.
@@ -51,8 +53,13 @@ def compare(
         )
     baseline, *others = models
     differences = [stats.log_ratios(other, baseline) for other in others]
-    ratios = [stats.ratio_interval(other, baseline, confidence=confidence) for other in others]
-    judged = judge(differences, floor=floor, confidence=confidence)
+    ratios = [stats.ratio_interval(other, baseline, confidence=confidence, watched=watched) for other in others]
+    judged = judge(
+        differences,
+        [stats.rounding(other, baseline) for other in others],
+        floor=floor,
+        confidence=1 - stats.watched_risk(1 - confidence, watched=watched),
+    )
     return tuple(
         LatencyComparison(
             artifact=name,
@@ -81,7 +88,11 @@ class Judged:
 
 
 def judge(
-    differences: Sequence[npt.NDArray[np.float64]], *, floor: float = FLOOR, confidence: float = CONFIDENCE
+    differences: Sequence[npt.NDArray[np.float64]],
+    rounding: Sequence[float] | None = None,
+    *,
+    floor: float = FLOOR,
+    confidence: float = CONFIDENCE,
 ) -> list[Judged]:
     """Returns what the rounds of several models say, each against the same other model.
 
@@ -92,10 +103,15 @@ def judge(
       an interval of mean(d) inside ±δ;
     - inconclusive: neither, or fewer than three rounds.
 
+    Where times are rounded to steps, all rounds may be off by the same b: every test is that of a mean which is b
+    nearer to what it is held against, and the standard deviation is at least b / √3. Rounds without any spread whose
+    steps are not known say nothing.
+
     The p-values of several models are Holm's, for each of the two questions on its own.
 
     Args:
       differences: one array [rounds] per model.
+      rounding: b of each model, see `stats.rounding`; none by default.
       floor: the smallest difference that matters, as a share.
       confidence: of the verdicts.
 
@@ -109,8 +125,9 @@ def judge(
     if not (math.isfinite(floor) and floor > 0):
         raise DataError(f"floor is {floor!r}: expected the smallest difference that matters, such as 0.03 for 3 %.")
     margin, alpha = math.log1p(floor), 1 - confidence
-    differs = holm([_p_differs(each) for each in differences])
-    equals = holm([_p_equivalent(each, margin) for each in differences])
+    bounds = [0.0] * len(differences) if rounding is None else rounding
+    differs = holm([_p_differs(logs, bound) for logs, bound in zip(differences, bounds, strict=True)])
+    equals = holm([_p_equivalent(logs, margin, bound) for logs, bound in zip(differences, bounds, strict=True)])
     found = []
     for logs, p_differs, p_equals in zip(differences, differs, equals, strict=True):
         verdict: LatencyVerdict = "inconclusive"
@@ -142,12 +159,27 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def gate(comparison: LatencyComparison, max_ratio: float) -> bool | None:
-    """Returns whether a ratio is within a limit, where its whole interval agrees, and None where it does not."""
+def gate(comparison: LatencyComparison, max_ratio: float, *, family: int = 1) -> bool | None:
+    """Returns whether a ratio is within a limit, where its whole interval agrees, and None where it does not.
+
+    Within: the interval ends at the limit or below. Beyond: it lies above, also when it is as wide as it takes for the
+    chance of one wrong failure among all the ratios to be what it is for one (Bonferroni). Passing needs no correction:
+    all ratios must.
+
+    Args:
+      comparison: with its interval.
+      max_ratio: the limit.
+      family: how many ratios are held to the limit together.
+    """
     ratio = comparison.ratio
-    if ratio is None or ratio.low <= max_ratio < ratio.high:
+    if ratio is None:
         return None
-    return ratio.high <= max_ratio
+    if ratio.high <= max_ratio:
+        return True
+    risk = (1 - ratio.confidence) / 2
+    usual, wider = special.stdtrit(comparison.rounds - 1, [1 - risk, 1 - risk / family])
+    low = ratio.value * (ratio.low / ratio.value) ** (wider / usual)
+    return False if low > max_ratio else None
 
 
 def detectable(
@@ -179,20 +211,20 @@ def detectable(
     return math.expm1(max(float(test), math.log1p(floor)) + float(margin))
 
 
-def _p_differs(logs: npt.NDArray[np.float64]) -> float:
-    return min(1.0, 2 * min(_p_at_most(logs, 0.0), _p_at_most(-logs, 0.0)))
+def _p_differs(logs: npt.NDArray[np.float64], bound: float) -> float:
+    return min(1.0, 2 * min(_p_at_most(logs, bound, bound), _p_at_most(-logs, bound, bound)))
 
 
-def _p_equivalent(logs: npt.NDArray[np.float64], margin: float) -> float:
-    return max(_p_at_most(logs, -margin), _p_at_most(-logs, -margin))
+def _p_equivalent(logs: npt.NDArray[np.float64], margin: float, bound: float) -> float:
+    return max(_p_at_most(logs, bound - margin, bound), _p_at_most(-logs, bound - margin, bound))
 
 
-def _p_at_most(logs: npt.NDArray[np.float64], limit: float) -> float:
+def _p_at_most(logs: npt.NDArray[np.float64], limit: float, bound: float) -> float:
     """Returns the p-value of Student's one-sided t-test of mean ≤ limit; scipy's takes twenty times as long."""
     if len(logs) < stats.MIN_PROCESSES:
         return 1.0
     above = float(logs.mean()) - limit
-    spread = float(logs.std(ddof=1))
-    if spread == 0:  # a t-test would divide by zero
-        return 0.0 if above > 0 else 1.0
+    if bound == 0 and np.ptp(logs) == 0:  # nothing is known of what another round would say
+        return 1.0
+    spread = max(float(logs.std(ddof=1)), bound / math.sqrt(3))
     return float(special.stdtr(len(logs) - 1, -above * math.sqrt(len(logs)) / spread))

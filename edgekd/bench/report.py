@@ -56,10 +56,13 @@ class ParityReport(Record):
 
 
 def gates(comparisons: Sequence[LatencyComparison], max_ratio: float) -> tuple[Gate, ...]:
-    """Returns one gate for each comparison: its whole interval must be within the limit, or beyond it, to be judged."""
+    """Returns one gate for each comparison: its whole interval must be within the limit, or beyond it, to be judged.
+
+    All of them are one family, see `comparing.gate`.
+    """
     found = []
     for each in comparisons:
-        held = comparing.gate(each, max_ratio)
+        held = comparing.gate(each, max_ratio, family=len(comparisons))
         found.append(
             Gate(
                 name="latency_ratio",

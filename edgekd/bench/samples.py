@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Literal
 
+import numpy as np
+import numpy.typing as npt
 import pydantic
 
 from edgekd.records import Machine, Record, TensorSpec
@@ -26,14 +28,21 @@ class Cold(Record):
 
 
 class Block(Record):
-    """One timed block, `begin_ns` after its process started; all its threads together used the processor for `cpu_ns`.
+    """One timed block, from `begin_ns` to `end_ns` after its process started.
 
-    `loop_ns_per_run` is a short inference's time in a loop that holds no timer. `late_runs` counts, where runs start at
-    fixed times, those that could not because the one before took too long.
+    All its threads together used the processor for `cpu_ns`. `untimed_runs` are those of a sustained measurement of a
+    short model between the timed ones. `clock_khz` and `max_clock_khz` are the clock rate at its end, and the highest
+    possible, of the core that it ran on; None where the system does not show them. `loop_ns_per_run` is a short
+    inference's time in a loop that holds no timer. `late_runs` counts, where runs start at fixed times, those that
+    could not because the one before took too long.
     """
 
     samples_ns: tuple[int, ...] = pydantic.Field(min_length=1)
     begin_ns: int = 0
+    end_ns: int | None = None
+    untimed_runs: int = 0
+    clock_khz: int | None = None
+    max_clock_khz: int | None = None
     cpu_ns: int | None = None
     late_runs: int | None = None
     loop_ns_per_run: float | None
@@ -96,9 +105,14 @@ class ProcessSamples(Record):
         return sum(len(block.samples_ns) for block in self.blocks)
 
     @property
-    def blocks_ms(self) -> tuple[tuple[float, ...], ...]:
-        """The samples of each block in milliseconds."""
-        return tuple(tuple(sample / 1e6 for sample in block.samples_ns) for block in self.blocks)
+    def resolution_ms(self) -> float:
+        """The step that samples are rounded to."""
+        return 1e-6
+
+    @property
+    def blocks_ms(self) -> tuple[npt.NDArray[np.float64], ...]:
+        """The samples of each block in milliseconds, one array [runs] each."""
+        return tuple(np.array(block.samples_ns) / 1e6 for block in self.blocks)
 
 
 class ProcessSummary(Record):

@@ -100,7 +100,12 @@ def judge(raw: Sequence[RawSamples], *, model: str, runtime: str, floor: float =
     ratios = math.sqrt(2 * float(logs.var(axis=0, ddof=1).mean()))
     rounds = logs.shape[1]
     verdicts: list[LatencyVerdict] = [
-        each.verdict for each in comparing.judge([other - logs[0] for other in logs[1:]], floor=floor)
+        each.verdict
+        for each in comparing.judge(
+            [other - logs[0] for other in logs[1:]],
+            [stats.rounding(each.processes, raw[0].processes) for each in raw[1:]],
+            floor=floor,
+        )
     ]
     enough = rounds >= stats.MIN_PROCESSES
     return LatencySelfTest(

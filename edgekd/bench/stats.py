@@ -1,10 +1,10 @@
 """Statistics of latencies: pure functions of samples in milliseconds.
 
 Inferences of one process resemble each other more than those of another process do, so the process is the unit of
-every interval: pooling all inferences would promise a precision that is not there.
+every interval: pooling all inferences would promise a precision that is not there. For the same reason every process
+weighs the same in a percentile, however many inferences it had the time for.
 """
 
-import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,41 +18,46 @@ from edgekd.records import Interval, Latency
 NORMAL_MAD = 1.4826  # median absolute deviation of a normal distribution times this is its standard deviation
 MIN_PROCESSES = 3
 MIN_RUNS = 1000  # for a 99th percentile: ten samples lie beyond it
-MAX_SCATTER = 0.05
-MAX_SPREAD = 0.10
-MAX_DRIFT = 0.05
-MAX_STEAL = 0.01
-MAX_TIMER = 0.05
-MAX_OUTLIERS = 0.01
-DRIFT_BLOCKS = 8
+DRIFT_VALUES = 8
 DRIFT_P_VALUE = 0.01
-MODE_SAMPLES = 20
-MODE_SHARE = 0.1
-MODE_P_VALUE = 0.05
-MODE_RESAMPLES = 200
-MODE_GRID = 200
+MOST_DRIFT_VALUES = 200  # a longer series is cut into so many parts: the slopes of all pairs are looked at
+CONFIDENCE = 0.95
+WATCHED_RISK = 0.6  # of the usual chance of an error: simulated, an interval that was watched then covers 95 %
 
 Samples = Sequence[float] | npt.NDArray[np.float64]
 
 
-def percentile(samples: Samples, percent: float) -> float:
-    """Returns a percentile by linear interpolation between order statistics (NumPy's `linear`, Hyndman-Fan type 7).
+def percentiles(samples: Sequence[Samples], percents: Sequence[float]) -> tuple[float, ...]:
+    """Returns percentiles over processes that weigh the same: of an inference of a process drawn at random.
+
+    The smallest sample at or below which lies at least the percentage of the weight (NumPy's `inverted_cdf` with
+    weights, Hyndman-Fan type 1).
 
     Args:
-      samples: [n] any unit, n >= 1.
-      percent: 0 to 100.
+      samples: one list per process, any unit, none empty.
+      percents: each from 0 to 100.
     """
-    return float(np.percentile(_checked(samples), percent, method="linear"))
+    checked = [_checked(each) for each in samples]
+    weights = np.concatenate([np.full(len(each), 1 / len(each)) for each in checked])
+    shares = np.asarray(percents) / 100
+    found = np.quantile(np.concatenate(checked), shares, weights=weights, method="inverted_cdf")
+    return tuple(float(each) for each in found)
 
 
-def scaled_mad(samples: Samples) -> float:
+def scaled_mad(*samples: Samples) -> float:
     """Returns 1.4826 · median|x − median(x)|, which estimates the standard deviation and ignores outliers.
+
+    Args:
+      samples: one list per process; each weighs the same in both medians.
 
     References:
       Rousseeuw and Croux, Alternatives to the Median Absolute Deviation, 1993.
     """
-    values = _checked(samples)
-    return float(NORMAL_MAD * np.median(np.abs(values - np.median(values))))
+    if len(samples) == 1:
+        values = _checked(samples[0])
+        return float(NORMAL_MAD * np.median(np.abs(values - np.median(values))))
+    (middle,) = percentiles(samples, [50])
+    return NORMAL_MAD * percentiles([np.abs(np.asarray(each) - middle) for each in samples], [50])[0]
 
 
 def outliers(samples: Samples) -> int:
@@ -66,15 +71,21 @@ def outliers(samples: Samples) -> int:
     return int(np.sum((values < low - fence) | (values > high + fence)))
 
 
-def log_interval(medians: Samples, *, confidence: float = 0.95) -> Interval | None:
+def log_interval(
+    medians: Samples, *, confidence: float = CONFIDENCE, resolution: float = 0.0, watched: bool = False
+) -> Interval | None:
     """Returns the median of process medians with a t-interval of their mean on logarithms.
 
-    exp(mean(log m) ± t · sd(log m) / √n) with n − 1 degrees of freedom. The interval is widened where the median of
-    medians, which resists one disturbed process, lies outside.
+    exp(mean(log m) ± (t · sd(log m) / √n + b)) with n − 1 degrees of freedom and b = resolution / (2 min(m)), by which
+    rounding may have shifted all of them; sd is at least b / √3, that of a uniform error. The interval is widened
+    where the median of medians, which resists one disturbed process, lies outside.
 
     Args:
       medians: [processes] one positive median per fresh process.
       confidence: coverage, between 0 and 1.
+      resolution: the step that the medians were rounded to, in their unit.
+      watched: whether measuring stopped because this interval was narrow, which happens sooner where the spread is
+        small by chance. Then t is that of 0.6 times the usual chance of an error, 97 % for 95 %.
 
     Returns:
       The interval in the unit of `medians`, or None for fewer than three processes.
@@ -85,7 +96,7 @@ def log_interval(medians: Samples, *, confidence: float = 0.95) -> Interval | No
     if np.any(values <= 0):
         raise DataError(f"a process median is {values.min()}: latencies must be positive. Measure again.")
     logs = np.log(values)
-    half = scipy_stats.t.ppf(0.5 + confidence / 2, len(logs) - 1) * logs.std(ddof=1) / np.sqrt(len(logs))
+    half = _half_width(logs, resolution / (2 * float(values.min())), watched_risk(1 - confidence, watched=watched))
     middle = float(np.median(values))
     return Interval(
         value=middle,
@@ -95,16 +106,20 @@ def log_interval(medians: Samples, *, confidence: float = 0.95) -> Interval | No
     )
 
 
-def ratio_interval(new: Sequence[Process], old: Sequence[Process], *, confidence: float = 0.95) -> Interval | None:
+def ratio_interval(
+    new: Sequence[Process], old: Sequence[Process], *, confidence: float = CONFIDENCE, watched: bool = False
+) -> Interval | None:
     """Returns how many times as long the newer of two models takes, with a t-interval, or None for too few processes.
 
     The unit is a round: one fresh process of each model, whose blocks were interleaved. With d the differences of the
-    rounds' log medians: exp(mean(d) ± t · sd(d) / √n), n − 1 degrees of freedom.
+    rounds' log medians: exp(mean(d) ± (t · sd(d) / √n + b)), n − 1 degrees of freedom, where b is what `rounding` says
+    and sd is at least b / √3.
 
     Args:
       new: one entry per round.
       old: of the same rounds.
       confidence: coverage, between 0 and 1.
+      watched: as for `log_interval`.
 
     Raises:
       DataError: different numbers of rounds, or a median that is not positive.
@@ -112,104 +127,29 @@ def ratio_interval(new: Sequence[Process], old: Sequence[Process], *, confidence
     logs = log_ratios(new, old)
     if len(logs) < MIN_PROCESSES:
         return None
-    half = scipy_stats.t.ppf(0.5 + confidence / 2, len(logs) - 1) * logs.std(ddof=1) / np.sqrt(len(logs))
+    half = _half_width(logs, rounding(new, old), watched_risk(1 - confidence, watched=watched))
     value, low, high = (float(np.exp(each)) for each in (logs.mean(), logs.mean() - half, logs.mean() + half))
     return Interval(value=value, low=low, high=high, confidence=confidence)
 
 
-@dataclasses.dataclass(frozen=True)
-class TwoModes:
-    """Two groups of samples with a gap between them.
+def rounding(new: Sequence[Process], old: Sequence[Process]) -> float:
+    """Returns by how much rounding can shift the log ratio of two models in every round alike.
 
-    Attributes:
-      low: median of the faster group.
-      high: median of the slower group.
-      share_high: the slower group's share of the samples.
-      p_value: of the test that there is one group.
+    Half a step of the clock over the median, of both. It does not average out: equal times are rounded equally.
     """
-
-    low: float
-    high: float
-    share_high: float
-    p_value: float
+    steps = [max(each.resolution_ms for each in model) / float(process_medians_ms(model).min()) for model in (new, old)]
+    return sum(steps) / 2
 
 
-def two_modes(samples: Samples) -> TwoModes | None:
-    """Returns the two groups that samples fall into, or None where one explains them.
-
-    Silverman's test on logarithms: the smallest bandwidth with which a Gaussian kernel estimate has one mode, against
-    its distribution over samples from that estimate (smoothed, at the samples' own variance). The groups are
-    parted at the estimate's deepest valley with a slightly smaller bandwidth. They count when p < 0.05, their medians
-    differ by more than 5 % and the smaller has at least a tenth of the samples.
-
-    Args:
-      samples: [n] positive; None is returned for fewer than twenty.
-
-    References:
-      Silverman, Using Kernel Density Estimates to Investigate Multimodality, 1981. Hall and York, On the Calibration of
-      Silverman's Test for Multimodality, 2001.
-    """
-    values = _checked(samples)
-    if len(values) < MODE_SAMPLES or np.ptp(values) <= MAX_SCATTER * np.median(values):
-        return None
-    logs = np.sort(np.log(values))
-    bandwidth = _critical_bandwidth(logs)
-    generator = np.random.default_rng(0)
-    shrink = 1 / np.sqrt(1 + (bandwidth / logs.std()) ** 2)
-    drawn = (np.sort(_smoothed(logs, bandwidth, shrink, generator)) for _ in range(MODE_RESAMPLES))
-    # More than one mode with this bandwidth: the resample's own smallest bandwidth for one mode is wider.
-    p_value = float(np.mean([len(_extrema(each, bandwidth)[1]) > 1 for each in drawn]))
-    valley = _valley(logs, 0.9 * bandwidth)
-    if p_value >= MODE_P_VALUE or valley is None:
-        return None
-    below, above = np.exp(logs[logs <= valley]), np.exp(logs[logs > valley])
-    share = len(above) / len(logs)
-    low, high = float(np.median(below)), float(np.median(above))
-    if min(share, 1 - share) < MODE_SHARE or high <= (1 + MAX_SCATTER) * low:
-        return None
-    return TwoModes(low, high, share, p_value)
+def watched_risk(risk: float, *, watched: bool) -> float:
+    """Returns the chance of an error to reckon with, so that it is at most `risk` although one stopped by looking."""
+    return WATCHED_RISK * risk if watched else risk
 
 
-def _smoothed(
-    logs: npt.NDArray[np.float64], bandwidth: float, shrink: float, generator: np.random.Generator
-) -> npt.NDArray[np.float64]:
-    drawn = generator.choice(logs, len(logs))
-    mean = logs.mean()
-    smoothed: npt.NDArray[np.float64] = mean + shrink * (
-        drawn - mean + bandwidth * generator.standard_normal(len(logs))
-    )
-    return smoothed
-
-
-def _critical_bandwidth(logs: npt.NDArray[np.float64]) -> float:
-    """Returns the smallest bandwidth with which the kernel estimate has one mode, to a thousandth, by bisection."""
-    low, high = 0.0, float(np.ptp(logs)) or 1.0
-    while high - low > high / 1000:
-        middle = (low + high) / 2
-        if len(_extrema(logs, middle)[1]) > 1:
-            low = middle
-        else:
-            high = middle
-    return high
-
-
-def _valley(logs: npt.NDArray[np.float64], bandwidth: float) -> float | None:
-    grid, peaks, density = _extrema(logs, bandwidth)
-    if len(peaks) < 2:
-        return None
-    first, last = sorted(sorted(peaks, key=lambda peak: density[peak])[-2:])
-    return float(grid[first + int(np.argmin(density[first : last + 1]))])
-
-
-def _extrema(
-    logs: npt.NDArray[np.float64], bandwidth: float
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.intp], npt.NDArray[np.float64]]:
-    """Returns a grid, the places of the estimate's modes on it, and the estimate there, unscaled."""
-    grid = np.linspace(logs[0], logs[-1], MODE_GRID)
-    density = np.exp(-0.5 * ((grid[:, None] - logs[None, :]) / bandwidth) ** 2).sum(axis=1)
-    padded = np.concatenate([[-np.inf], density, [-np.inf]])
-    peaks = np.flatnonzero((padded[1:-1] > padded[:-2]) & (padded[1:-1] >= padded[2:]))
-    return grid, peaks, density
+def _half_width(logs: npt.NDArray[np.float64], bound: float, risk: float) -> float:
+    deviation = max(float(logs.std(ddof=1)), bound / np.sqrt(3))
+    quantile = scipy_stats.t.ppf(1 - risk / 2, len(logs) - 1)
+    return float(quantile * deviation / np.sqrt(len(logs)) + bound)
 
 
 def log_ratios(new: Sequence[Process], old: Sequence[Process]) -> npt.NDArray[np.float64]:
@@ -227,33 +167,60 @@ def log_ratios(new: Sequence[Process], old: Sequence[Process]) -> npt.NDArray[np
     return differences
 
 
-def drift(block_medians: Samples) -> float | None:
-    """Returns the relative change from the first to the last block, or None where there is no clear trend.
+def drift(values: Samples) -> float | None:
+    """Returns the relative change from the first to the last of independent values, or None without a clear trend.
 
     Theil and Sen's slope times the number of steps, divided by the median; a trend is clear when Kendall's test gives
-    p < 0.01.
+    p < 0.01. More than 200 values are cut into 200 parts of equal length, of which the medians are taken.
 
     Args:
-      block_medians: [blocks] in the order of time; None is returned for fewer than eight.
+      values: [n] positive, in the order of time; None is returned for fewer than eight.
     """
-    values = _checked(block_medians)
-    if len(values) < DRIFT_BLOCKS or np.all(values == values[0]):
+    series = _checked(values)
+    if len(series) > MOST_DRIFT_VALUES:
+        series = np.array([np.median(part) for part in np.array_split(series, MOST_DRIFT_VALUES)])
+    if len(series) < DRIFT_VALUES or np.all(series == series[0]):
         return None
-    times = np.arange(len(values))
-    if scipy_stats.kendalltau(times, values).pvalue >= DRIFT_P_VALUE:
+    times = np.arange(len(series))
+    if scipy_stats.kendalltau(times, series).pvalue >= DRIFT_P_VALUE:
         return None
-    slope = scipy_stats.theilslopes(values, times).slope
-    return float(slope * (len(values) - 1) / np.median(values))
+    slope = scipy_stats.theilslopes(series, times).slope
+    return float(slope * (len(series) - 1) / np.median(series))
 
 
-def summarise(processes: Sequence[Process]) -> Latency:
-    """Returns the percentiles over all processes' timed inferences, in milliseconds, and the interval of p50.
+def drift_within(block_medians: Sequence[Samples]) -> float | None:
+    """Returns the relative change from a process' first block to its last, or None without a clear trend.
 
-    `p50` and `interval.value` differ a little: the first pools all inferences, the second is the median of process
-    medians. Where processes gave statistics and no samples, nothing can be pooled: `p50` is the median of medians, the
-    mean weighs each process by its runs, and what only samples tell is None.
+    The mean over processes of each one's change, which is the slope of its log medians by least squares times the
+    number of steps; a trend is clear when Student's t-test over the processes gives p < 0.01. How the processes differ
+    drops out, and so they may in any order.
+
+    Args:
+      block_medians: one list [blocks] per process, positive, in the order of time; None is returned for fewer than
+        three processes, or where one has fewer than two blocks.
+    """
+    logs = [np.log(_checked(each)) for each in block_medians]
+    if len(logs) < MIN_PROCESSES or min(map(len, logs)) < 2:
+        return None
+    changes = np.array([np.polyfit(np.linspace(0, 1, len(each)), each, 1)[0] for each in logs])
+    if np.ptp(changes) == 0 or scipy_stats.ttest_1samp(changes, 0.0).pvalue >= DRIFT_P_VALUE:
+        return None
+    return float(np.expm1(changes.mean()))
+
+
+def summarise(processes: Sequence[Process], *, watched: bool = False) -> Latency:
+    """Returns what one inference takes, in milliseconds; every process weighs the same.
+
+    `p50` is the median of process medians, as is its interval's value. The other percentiles are those of an inference
+    of a process drawn at random, see `percentiles`; the mean is that of the process means. Where processes gave
+    statistics and no samples, what only samples tell is None.
+
+    Args:
+      processes: one entry per fresh process.
+      watched: as for `log_interval`.
     """
     medians = process_medians_ms(processes)
+    interval = log_interval(medians, resolution=max(each.resolution_ms for each in processes), watched=watched)
     summaries = summarised(processes)
     if summaries:
         return Latency(
@@ -262,26 +229,27 @@ def summarise(processes: Sequence[Process]) -> Latency:
             p95=None,
             p99=None,
             minimum=min(each.minimum_ms for each in summaries),
-            mean=float(np.average([each.mean_ms for each in summaries], weights=[each.num_runs for each in summaries])),
+            mean=float(np.mean([each.mean_ms for each in summaries])),
             scaled_mad=None,
-            interval=log_interval(medians),
+            interval=interval,
         )
-    pooled = pooled_ms(sampled(processes))
+    samples = samples_ms(sampled(processes))
+    p90, p95, p99 = percentiles(samples, [90, 95, 99])
     return Latency(
-        p50=percentile(pooled, 50),
-        p90=percentile(pooled, 90),
-        p95=percentile(pooled, 95),
-        p99=percentile(pooled, 99) if len(pooled) >= MIN_RUNS else None,
-        minimum=float(pooled.min()),
-        mean=float(pooled.mean()),
-        scaled_mad=scaled_mad(pooled),
-        interval=log_interval(medians),
+        p50=float(np.median(medians)),
+        p90=p90,
+        p95=p95,
+        p99=p99 if sum(map(len, samples)) >= MIN_RUNS else None,
+        minimum=min(float(each.min()) for each in samples),
+        mean=float(np.mean([each.mean() for each in samples])),
+        scaled_mad=scaled_mad(*samples),
+        interval=interval,
     )
 
 
-def pooled_ms(processes: Sequence[ProcessSamples]) -> npt.NDArray[np.float64]:
-    """Returns every timed inference of every process, in milliseconds."""
-    return _checked([sample for process in processes for block in process.blocks_ms for sample in block])
+def samples_ms(processes: Sequence[ProcessSamples]) -> list[npt.NDArray[np.float64]]:
+    """Returns every timed inference of each process, in milliseconds."""
+    return [np.concatenate(process.blocks_ms) for process in processes]
 
 
 def process_medians_ms(processes: Sequence[Process]) -> npt.NDArray[np.float64]:
@@ -293,168 +261,6 @@ def _median_ms(process: Process) -> float:
     if isinstance(process, ProcessSummary):
         return process.median_ms
     return float(np.median(np.concatenate(process.blocks_ms)))
-
-
-def warnings(processes: Sequence[Process], *, logical_cores: int, single: bool = False) -> tuple[str, ...]:
-    """Returns plain sentences on what makes a measurement doubtful, each with its cause and what to do.
-
-    Args:
-      processes: one entry per fresh process, in the order of time.
-      logical_cores: of the machine that measured.
-      single: whether one process is all that was asked for.
-    """
-    few = None if single else _few_processes(processes)
-    summaries, with_samples = summarised(processes), sampled(processes)
-    if summaries:
-        medians = process_medians_ms(summaries)
-        found = [few, _spread(summaries), _drift(medians, "process"), _resolution(summaries)]
-    else:
-        blocks = [float(np.median(block)) for process in with_samples for block in process.blocks_ms]
-        found = [
-            few,
-            _few_runs(with_samples),
-            _scatter(with_samples),
-            _spread(with_samples),
-            _drift(blocks, "block"),
-            _modes(with_samples),
-            _unsteady(with_samples),
-            _timer(with_samples),
-            _load(with_samples, logical_cores),
-            _steal(with_samples),
-            _outliers(with_samples),
-        ]
-    return tuple(sentence for sentence in found if sentence is not None)
-
-
-def _few_processes(processes: Sequence[Process]) -> str | None:
-    if len(processes) >= MIN_PROCESSES:
-        return None
-    return (
-        f"Fresh processes that measured this model: {len(processes)}, too few for an interval. Use at least "
-        f"{MIN_PROCESSES}."
-    )
-
-
-def _few_runs(processes: Sequence[ProcessSamples]) -> str | None:
-    runs = len(pooled_ms(processes))
-    if runs >= MIN_RUNS:
-        return None
-    return f"Timed runs: {runs}, too few for a 99th percentile. Use at least {MIN_RUNS} (min_runs, blocks, processes)."
-
-
-def _scatter(processes: Sequence[ProcessSamples]) -> str | None:
-    ratios = [scaled_mad(block) / float(np.median(block)) for process in processes for block in process.blocks_ms]
-    scatter = float(np.median(ratios))
-    if scatter <= MAX_SCATTER:
-        return None
-    return (
-        f"Runs of one block scatter by {scatter:.1%} (scaled MAD / median, limit {MAX_SCATTER:.0%}): other work "
-        "disturbs this machine or its clock rate varies. Close other programs and measure again."
-    )
-
-
-def _spread(processes: Sequence[Process]) -> str | None:
-    medians = process_medians_ms(processes)
-    spread = float((medians.max() - medians.min()) / np.median(medians))
-    if spread <= MAX_SPREAD:
-        return None
-    return (
-        f"Process medians spread by {spread:.1%} of their median (limit {MAX_SPREAD:.0%}): memory placement or other "
-        "work differs from process to process. Use more processes and rely on the interval."
-    )
-
-
-def _drift(medians: Samples, of: str) -> str | None:
-    change = drift(medians)
-    if change is None or abs(change) <= MAX_DRIFT:
-        return None
-    way = "slower" if change > 0 else "faster"
-    return (
-        f"The model became {abs(change):.1%} {way} from the first {of} to the last (limit {MAX_DRIFT:.0%}): the "
-        "processor heats up or its clock rate changes. Let it cool, fix the clock rate and measure again."
-    )
-
-
-def _modes(processes: Sequence[ProcessSamples]) -> str | None:
-    found = two_modes([float(np.median(block)) for process in processes for block in process.blocks_ms])
-    if found is None:
-        return None
-    middle = (found.low + found.high) / 2
-    for is_slow in (False, True):  # one odd process is a spread of processes, which has a sentence of its own
-        if sum(any((np.median(each) > middle) == is_slow for each in process.blocks_ms) for process in processes) < 2:
-            return None
-    return (
-        f"The blocks fall into two groups, around {found.low:.3g} ms and around {found.high:.3g} ms "
-        f"({found.share_high:.0%} of them): no single number describes this model here. The processor changes between "
-        "two clock rates, or memory is placed in two ways; pin the processes to one core and fix the clock rate."
-    )
-
-
-def _unsteady(processes: Sequence[ProcessSamples]) -> str | None:
-    count = sum(process.steady is not True for process in processes)
-    if count == 0:
-        return None
-    return (
-        f"In {count} of {len(processes)} processes the warm-up ended before two blocks agreed within 2 %: allow a "
-        "longer warm-up (max_warmup_seconds)."
-    )
-
-
-def _timer(processes: Sequence[ProcessSamples]) -> str | None:
-    share = max(process.timer_overhead_ns for process in processes) / 1e6 / float(np.median(pooled_ms(processes)))
-    if share <= MAX_TIMER:
-        return None
-    return (
-        f"Reading the clock takes {share:.0%} of one inference (limit {MAX_TIMER:.0%}): the model is too short to time "
-        "run by run. Use loop_ns_per_run of the raw samples."
-    )
-
-
-def _resolution(processes: Sequence[ProcessSummary]) -> str | None:
-    step = max(process.resolution_ms for process in processes)
-    share = step / float(np.median(process_medians_ms(processes)))
-    if share <= MAX_TIMER:
-        return None
-    return (
-        f"The program that measured counts time in steps of {step * 1e3:g} us, {share:.0%} of one inference (limit "
-        f"{MAX_TIMER:.0%}): the model is too short for it. Intervals narrower than a step mean nothing."
-    )
-
-
-def _load(processes: Sequence[ProcessSamples], logical_cores: int) -> str | None:
-    load = max(process.system_before.load_1min for process in processes)
-    if load <= logical_cores:
-        return None
-    return (
-        f"The machine's load was {load:.1f} with {logical_cores} logical cores: other programs compete for them. "
-        "Stop them and measure again."
-    )
-
-
-def _steal(processes: Sequence[ProcessSamples]) -> str | None:
-    first, last = processes[0].system_before, processes[-1].system_after
-    if None in (first.steal_ticks, first.total_ticks, last.steal_ticks, last.total_ticks):
-        return None
-    ticks = (last.total_ticks or 0) - (first.total_ticks or 0)
-    share = ((last.steal_ticks or 0) - (first.steal_ticks or 0)) / ticks if ticks > 0 else 0.0
-    if share <= MAX_STEAL:
-        return None
-    return (
-        f"The host took {share:.1%} of the processor time away (steal, limit {MAX_STEAL:.0%}): this virtual machine "
-        "shares its cores. Measure on another machine or at another time."
-    )
-
-
-def _outliers(processes: Sequence[ProcessSamples]) -> str | None:
-    runs = len(pooled_ms(processes))
-    # Block by block: the difference between two processes is no outlier.
-    count = sum(outliers(block) for process in processes for block in process.blocks_ms)
-    if count <= runs * MAX_OUTLIERS:
-        return None
-    return (
-        f"{count} of {runs} runs are outliers of their block (beyond Tukey's outer fences); they are kept in every "
-        "number. Something interrupts this machine now and then: see p90 and p99."
-    )
 
 
 def _checked(samples: Samples) -> npt.NDArray[np.float64]:

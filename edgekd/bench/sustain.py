@@ -1,14 +1,16 @@
 """Whether a model slows down while it runs for minutes: pure functions of one process' blocks."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 
-from edgekd.bench import stats
+from edgekd.bench import noise, stats
 from edgekd.bench.samples import ProcessSamples
 
 NS_PER_MINUTE = 60_000_000_000
 LEAST_MINUTES = 2  # a shorter measurement has nothing to compare
+SLACK_NS = 1_000_000_000  # blocks follow each other with a little between them
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,14 +33,13 @@ def judge(process: ProcessSamples) -> Sustained:
       process: whose blocks follow each other for minutes.
     """
     begins = np.array([block.begin_ns for block in process.blocks])
-    minutes = (begins - begins[0]) // NS_PER_MINUTE
     blocks = process.blocks_ms
-    medians = tuple(
-        float(np.median(np.concatenate([blocks[index] for index in np.flatnonzero(minutes == minute)])))
-        for minute in np.unique(minutes)
-    )
-    lasted = begins[-1] - begins[0] + sum(process.blocks[-1].samples_ns)
-    if lasted < LEAST_MINUTES * NS_PER_MINUTE or len(blocks) < stats.DRIFT_BLOCKS:
+    _, firsts = np.unique((begins - begins[0]) // NS_PER_MINUTE, return_index=True)
+    bounds = itertools.pairwise([*firsts, len(blocks)])
+    medians = tuple(float(np.median(np.concatenate(blocks[first:end]))) for first, end in bounds)
+    last = process.blocks[-1]
+    lasted = (last.end_ns or last.begin_ns + sum(last.samples_ns)) - begins[0]
+    if lasted < LEAST_MINUTES * NS_PER_MINUTE - SLACK_NS or len(blocks) < stats.DRIFT_VALUES:
         return Sustained(medians, None)
     change = stats.drift([float(np.median(block)) for block in blocks])
-    return Sustained(medians, change is not None and change > stats.MAX_DRIFT)
+    return Sustained(medians, change is not None and change > noise.MAX_DRIFT)

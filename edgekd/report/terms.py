@@ -16,8 +16,9 @@ TERMS = (
     ),
     (
         "p50, p90, p99",
-        "Half, 90 % and 99 % of all timed inferences were at most this long. Nothing was dropped. p99 needs at least "
-        "1000 timed runs.",
+        "p50 is the median of the medians of fresh processes. 90 % and 99 % of all timed inferences were at most as "
+        "long as p90 and p99, every process weighing the same. Nothing was dropped. p99 needs at least 1000 "
+        "timed runs.",
     ),
     (
         "Interval of p50",

@@ -57,8 +57,8 @@ def test_a_measurement_agrees_with_its_raw_samples(tmp_path, dense_tflite, dense
             np.median([ns for block in process.blocks for ns in block.samples_ns]) / 1e6 for process in raw.processes
         ]
         assert record.num_runs == len(samples) >= 3 * 2 * 20
-        assert record.latency_ms.p50 == pytest.approx(np.median(samples))
-        assert record.latency_ms.p90 == pytest.approx(np.percentile(samples, 90))
+        assert record.latency_ms.p50 == pytest.approx(np.median(medians))
+        assert np.percentile(samples, 80) < record.latency_ms.p90 <= samples.max()
         assert (record.latency_ms.p99 is None) == (len(samples) < 1000)
         assert record.latency_ms.minimum == samples.min()
         assert record.latency_ms.interval.value == pytest.approx(np.median(medians))

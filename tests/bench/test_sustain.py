@@ -27,6 +27,12 @@ def test_throttling_is_a_clear_rise(rise, throttled):
     assert sustain.judge(over_time(medians, seconds_each=3)).throttled is throttled
 
 
+def test_two_minutes_are_told_although_a_little_time_passes_between_blocks():
+    last = over_time([1.0] * 120, seconds_each=1)
+    blocks = [block.model_copy(update={"end_ns": block.begin_ns + 990_000_000}) for block in last.blocks]
+    assert sustain.judge(last.model_copy(update={"blocks": tuple(blocks)})).throttled is False
+
+
 def test_less_than_two_minutes_are_too_short_to_tell():
     found = sustain.judge(over_time(np.linspace(1, 2, 20), seconds_each=5))
     assert found.throttled is None
