@@ -1,8 +1,7 @@
 """Of every network family the int8 file computes what the fake-quantised network computes, on real images.
 
-Every integer operator is held against the network on the file's own values, and whole networks, trained for a moment,
-from image to logits. Families of dozens of layers in a row are excepted from the latter: until they are trained in
-earnest, each layer makes more of the step that one value in 100,000 is off (docs/quantisation.md has the numbers).
+Every integer operator is held against the network on the file's own values, and the whole network from image to logits:
+all of them give the same integers. Families of dozens of layers are not even trained for that.
 """
 
 import dataclasses
@@ -139,12 +138,9 @@ def test_the_int8_file_is_the_fake_quantised_network(name: str, tmp_path: Path) 
     tensors = rounded(model)
     received = file_values(model, tensors, tmp_path / "m.tflite", tests)
     for each, off in zip(tensors, operator_by_operator(model, tensors, received, tests), strict=True):
-        assert off.max() < 1.01, each.layer.name
-        assert np.mean(off > 0.01) <= 0.001, each.layer.name
-    if name in DEEP:
-        return
+        assert off.max() < 0.01, each.layer.name
     expected = model(tests, training=False).numpy()
-    assert np.mean(np.abs(received[-1] - expected) / aware.output_scale(model) > 1.01) <= 0.001
-    if not reconstructs(name):
+    assert np.abs(received[-1] - expected).max() < 0.01 * aware.output_scale(model)
+    assert len(np.unique(np.rint(expected / aware.output_scale(model)))) > 50
+    if not reconstructs(name) and name not in DEEP:
         assert len(np.unique(expected.argmax(-1))) > CLASSES / 3  # it tells classes apart
-        assert np.mean(received[-1].argmax(-1) == expected.argmax(-1)) >= 0.995

@@ -54,8 +54,9 @@ def test_each_tool_measures_each_network(tool, tmp_path, capsys, monkeypatch):
     module = tool("compare_latency_tools", "--rounds", 2, "--networks", 1, "--out", tmp_path)
     monkeypatch.setattr(module, "LEAST_SECONDS", 0.01)
     assert module.main() in (0, 1)
-    rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines() if line.startswith("| 20-us")]
+    rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines() if line.startswith("| call")]
     assert [row[2] for row in rows] == ["litert-benchmark", "onnxruntime_test"]
     for row in rows:
         assert 0 < float(row[1]) < 100
+        assert float(row[6].rstrip(" |")) == pytest.approx(1, abs=0.5)  # it is what the others are corrected by
         assert float(row[4]) == pytest.approx(float(row[1]) / float(row[3]), rel=0.9)

@@ -11,6 +11,9 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from edgekd.quantize.aware import integers
+from edgekd.quantize.aware.neighbours import Neighbours, origin
+
 PACKAGE = "edgekd"
 BITS = 8
 LEARNED, MOVING_AVERAGE, FIXED = "learned", "moving_average", "fixed"
@@ -88,6 +91,16 @@ class FakeQuantize(_Counting):
 
         self.minimum, self.maximum = weight("minimum", low), weight("maximum", high)
 
+    def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        """Computes the layer; where a graph is built, also tells the layer whose results it rounds that it does."""
+        outputs = super().__call__(inputs, *args, **kwargs)
+        if isinstance(inputs, keras.KerasTensor):
+            maker, passed = origin(inputs, through=_is_computed_along)
+            if isinstance(maker, _InIntegers):
+                norm = next((each for each in passed if isinstance(each, FreezingBatchNorm)), None)
+                maker.neighbours.give_to(self, norm)
+        return outputs
+
     def call(
         self,
         inputs: Any,
@@ -137,6 +150,12 @@ class FakeQuantize(_Counting):
         if self.fixed is None:
             self.minimum.assign(low)
             self.maximum.assign(high)
+
+    def step(self) -> Any:
+        """Returns the distance of neighbouring values as the file holds it: a scalar tensor of float32."""
+        low, high = including_zero(tf.convert_to_tensor(self.minimum), tf.convert_to_tensor(self.maximum))
+        width = tf.cast(high, "float64") - tf.cast(low, "float64")
+        return tf.cast(width / (2**BITS - 1), "float32")
 
     def scale(self) -> float:
         """Returns the distance of neighbouring values."""
@@ -236,8 +255,54 @@ class FloatBoundary(keras.layers.Layer):
         return config
 
 
+class _InIntegers(keras.layers.Layer):
+    """A layer that in inference computes what the file's integer kernel will compute, to the last step.
+
+    For that it must know the scales of what it takes and gives: its neighbours in the graph. Without them, and while
+    ranges are sought or the converter reads the network, it computes in real numbers.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.neighbours = Neighbours()
+
+    def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        """Computes the layer; where a graph is built, also looks which layers round what it takes."""
+        tensors = keras.tree.flatten(inputs)
+        outputs = super().__call__(inputs, *args, **kwargs)
+        if all(isinstance(each, keras.KerasTensor) for each in tensors):
+            found = [origin(each, through=self._comes_through)[0] for each in tensors]
+            self.neighbours.take_from([each if isinstance(each, self._takes()) else None for each in found])
+        return outputs
+
+    def _takes(self) -> type:
+        """Returns the class of the layers before it that it must know."""
+        return FakeQuantize
+
+    def _comes_through(self, operation: Any) -> bool:
+        return not isinstance(operation, self._takes())
+
+    def in_integers(self, training: Any) -> bool:
+        """Returns whether it computes in integers now."""
+        if training or not self.neighbours.complete:
+            return False
+        norm, quantizers = self.neighbours.norm, (*self.neighbours.inputs, self.neighbours.output)
+        if any(each.bypassed or each.exporting for each in quantizers):
+            return False
+        return norm is None or norm.follows(self)
+
+
+def _is_computed_along(operation: Any) -> bool:
+    """Whether an operation is computed by the integer kernel of the one before it."""
+    if isinstance(operation, FreezingBatchNorm):
+        return not operation.standalone
+    if isinstance(operation, keras.layers.Activation):
+        return operation.activation is keras.activations.linear
+    return isinstance(operation, keras.layers.ReLU)
+
+
 @keras.saving.register_keras_serializable(package=PACKAGE)
-class QuantizedKernel(keras.layers.Layer):
+class QuantizedKernel(_InIntegers):
     """A convolution or dense layer whose kernel is rounded to int8: symmetric, -127..127.
 
     Convolutions have one scale for each output channel. Dense layers and transposed convolutions have one for the whole
@@ -266,17 +331,33 @@ class QuantizedKernel(keras.layers.Layer):
             self.layer.build(input_shape)
         self.least = _least_weight(self, scales_shape(self.layer))
 
-    def call(self, inputs: Any) -> Any:
-        """Returns what the wrapped layer gives with the rounded kernel."""
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        """Returns what the wrapped layer gives with the rounded kernel; in inference, normalised and rounded too."""
         if self.bypassed:
             return self.layer(inputs)
         kernel = tf.convert_to_tensor(self.layer.kernel)
-        if isinstance(self.layer, keras.layers.Conv1D | keras.layers.DepthwiseConv1D):
-            return _one_dimensional(self.layer, inputs, kernel, self.least)
-        rounded = rounded_kernel(self.layer, kernel, self.least)
-        with keras.StatelessScope(state_mapping=[(self.layer.kernel, rounded)]):
-            outputs = self.layer(inputs)
+        if self.in_integers(training):
+            return self._requantised(inputs, kernel)
+        outputs = _applied(self.layer, inputs, rounded_kernel(self.layer, kernel, self.least))
         return outputs + tf.fill([outputs.shape[-1]], _NO_BIAS) if self._needs_a_bias() else outputs
+
+    def _requantised(self, inputs: Any, kernel: Any) -> Any:
+        """Returns the outputs after batch normalisation, in steps of the layer that rounds them."""
+        layer, near = self.layer, self.neighbours
+        input_scale = near.inputs[0].step()
+        scales = kernel_scales(layer, kernel, self.least)
+        steps = rounded_kernel(layer, kernel, self.least) / _along(layer, tf.cast(scales, "float32"), kernel.shape)
+        sums = _applied(layer, integers.whole(inputs / input_scale), integers.whole(steps), biased=False)
+        factor, shift = (1.0, 0.0) if near.norm is None else factor_and_shift(near.norm.layer)
+        return integers.requantised(
+            sums,
+            input_scale=input_scale,
+            kernel_scales=scales,
+            output_scale=near.output.step(),
+            bias=tf.convert_to_tensor(layer.bias) if layer.use_bias else 0.0,
+            factor=factor,
+            shift=shift,
+        )
 
     def _needs_a_bias(self) -> bool:
         """Whether the converter must be shown a bias: without one it computes no ReLU along with this layer."""
@@ -301,23 +382,38 @@ class QuantizedKernel(keras.layers.Layer):
         return cls(layer, **{key: value for key, value in config.items() if key != "layer"})
 
 
-def _one_dimensional(layer: Any, inputs: Any, kernel: Any, least: Any) -> Any:
-    """Computes a convolution over [batch, steps, channels] as one over images of one row, as the file will."""
+def _applied(layer: Any, inputs: Any, kernel: Any, *, biased: bool = True) -> Any:
+    """Returns what a convolution or dense layer gives with another kernel."""
+    if isinstance(layer, keras.layers.Conv1D | keras.layers.DepthwiseConv1D):
+        return _one_dimensional(layer, inputs, kernel, biased=biased)
+    state = [(layer.kernel, kernel)]
+    if layer.use_bias and not biased:
+        state.append((layer.bias, tf.zeros_like(layer.bias)))
+    with keras.StatelessScope(state_mapping=state):
+        return layer(inputs)
+
+
+def _one_dimensional(layer: Any, inputs: Any, kernel: Any, *, biased: bool) -> Any:
+    """Computes a convolution over [batch, steps, channels] as one over images of one row, as the file will.
+
+    Args:
+      layer: the convolution.
+      inputs: [batch, steps, channels].
+      kernel: of images of one row: its own with a first axis of 1.
+      biased: whether to add the layer's bias.
+    """
     padding, strides, dilation = layer.padding.upper(), layer.strides[0], layer.dilation_rate[0]
     if padding == "CAUSAL":
         inputs = tf.pad(inputs, [[0, 0], [dilation * (layer.kernel_size[0] - 1), 0], [0, 0]])
         padding = "VALID"
     image = tf.expand_dims(inputs, 1)
     if isinstance(layer, keras.layers.DepthwiseConv1D):
-        shape = (1, *kernel.shape)
-        flat = _per_last_axis(tf.reshape(kernel, (1, shape[1], shape[2] * shape[3])), least)
         outputs = tf.nn.depthwise_conv2d(
-            image, tf.reshape(flat, shape), (1, strides, strides, 1), padding, dilations=(dilation, dilation)
+            image, kernel, (1, strides, strides, 1), padding, dilations=(dilation, dilation)
         )
     else:
-        rounded = _per_last_axis(tf.expand_dims(kernel, 0), least)
-        outputs = tf.nn.conv2d(image, rounded, (1, strides), padding, dilations=(1, dilation))
-    if layer.use_bias:
+        outputs = tf.nn.conv2d(image, kernel, (1, strides), padding, dilations=(1, dilation))
+    if layer.use_bias and biased:
         outputs = outputs + tf.convert_to_tensor(layer.bias)
     return tf.squeeze(outputs, 1)
 
@@ -340,6 +436,8 @@ def _least_weight(layer: keras.layers.Layer, shape: tuple[int, ...]) -> Any:
 def rounded_kernel(layer: keras.layers.Layer, kernel: Any, least: Any = _LEAST_WIDTH) -> Any:
     """Returns the layer's kernel rounded to int8, in float32, with the gradient of the kernel itself.
 
+    That of a one-dimensional convolution gets a first axis of 1, as in the file.
+
     Args:
       layer: whose kernel it is.
       kernel: its value.
@@ -348,12 +446,37 @@ def rounded_kernel(layer: keras.layers.Layer, kernel: Any, least: Any = _LEAST_W
     if isinstance(layer, ONE_SCALE):
         largest = tf.maximum(tf.reduce_max(tf.abs(kernel)), tf.convert_to_tensor(least))
         return tf.quantization.fake_quant_with_min_max_vars(kernel, -largest, largest, num_bits=BITS, narrow_range=True)
+    if isinstance(layer, keras.layers.Conv1D | keras.layers.DepthwiseConv1D):
+        kernel = tf.expand_dims(kernel, 0)
     shape = tuple(kernel.shape)
-    if isinstance(layer, keras.layers.DepthwiseConv2D):
+    if isinstance(layer, keras.layers.DepthwiseConv1D | keras.layers.DepthwiseConv2D):
         # [..., channels, multiplier]; the converter follows this shape, and no flatter one.
         merged = tf.reshape(kernel, (*shape[:-2], shape[-2] * shape[-1]))
         return tf.reshape(_per_last_axis(merged, least), shape)
     return _per_last_axis(kernel, least)
+
+
+def kernel_scales(layer: keras.layers.Layer, kernel: Any, least: Any = _LEAST_WIDTH) -> Any:
+    """Returns the distance of neighbouring values of a rounded kernel, float64, of shape `scales_shape`.
+
+    Args are those of `rounded_kernel`.
+    """
+    magnitudes, shape = tf.abs(kernel), scales_shape(layer)
+    if shape:
+        magnitudes = tf.reshape(magnitudes, (-1, *shape))
+    largest = tf.reduce_max(magnitudes, axis=0 if shape else None)
+    return _width_of_steps(tf.maximum(largest, tf.convert_to_tensor(least)))
+
+
+def _width_of_steps(largest: Any) -> Any:
+    """Returns the distance of neighbouring values of a kernel from -largest to largest, float64."""
+    return tf.cast(largest, "float64") / (2 ** (BITS - 1) - 1)
+
+
+def _along(layer: Any, scales: Any, shape: Any) -> Any:
+    """Returns the scales so that they broadcast to the layer's kernel."""
+    depthwise = isinstance(layer, keras.layers.DepthwiseConv1D | keras.layers.DepthwiseConv2D)
+    return tf.reshape(scales, tuple(shape)[-2:]) if depthwise else scales
 
 
 def _per_last_axis(kernel: Any, least: Any = _LEAST_WIDTH) -> Any:
@@ -365,7 +488,7 @@ def _per_last_axis(kernel: Any, least: Any = _LEAST_WIDTH) -> Any:
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
-class FreezingBatchNorm(_Counting):
+class FreezingBatchNorm(_InIntegers, _Counting):
     """A batch normalisation that, after some training steps, normalises with its moving averages as the file will.
 
     Where it follows a convolution, the converter folds it into the kernel, which is rounded before: with one scale for
@@ -414,9 +537,23 @@ class FreezingBatchNorm(_Counting):
             for average, old in zip(averages, before, strict=True):
                 average.assign(tf.where(adapting, tf.convert_to_tensor(average), old))
             return tf.where(adapting, moving, frozen)
-        if self.standalone:
-            return per_channel_affine(inputs, *factor_and_shift(self.layer), least=self.least)
-        return self.layer(inputs, training=False)
+        if not self.standalone:
+            return inputs if self._done_before(training) else self.layer(inputs, training=False)
+        factor, shift = factor_and_shift(self.layer)
+        if self.in_integers(training):
+            return _affine_in_integers(inputs, factor, shift, self.neighbours, least=self.least)
+        return per_channel_affine(inputs, factor, shift, least=self.least)
+
+    def _takes(self) -> type:
+        return FakeQuantize if self.standalone else QuantizedKernel
+
+    def follows(self, kernel: Any) -> bool:
+        """Returns whether a layer with a kernel is all that it follows."""
+        return len(self.neighbours.before) == 1 and self.neighbours.before[0] is kernel
+
+    def _done_before(self, training: Any) -> bool:
+        """Whether the layer before it has normalised along already."""
+        return any(each.in_integers(training) for each in self.neighbours.before)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Returns the inputs' shape."""
@@ -445,7 +582,7 @@ def factor_and_shift(norm: keras.layers.BatchNormalization) -> tuple[Any, Any]:
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
-class Affine(keras.layers.Layer):
+class Affine(_InIntegers):
     """Constant factors and shifts, one for each channel or one for all: what rescaling and normalisation come to."""
 
     def __init__(
@@ -479,9 +616,12 @@ class Affine(keras.layers.Layer):
             weight = self.add_weight(shape=full.shape, initializer=initial, trainable=False, name=name)
             setattr(self, name, weight)
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
         """Returns inputs · factor + shift."""
-        return per_channel_affine(ops.cast(inputs, "float32"), ops.convert_to_tensor(self.factors), self.shifts)
+        inputs, factor = ops.cast(inputs, "float32"), ops.convert_to_tensor(self.factors)
+        if self.in_integers(training):
+            return _affine_in_integers(inputs, factor, self.shifts, self.neighbours)
+        return per_channel_affine(inputs, factor, self.shifts)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Returns the inputs' shape."""
@@ -511,3 +651,67 @@ def per_channel_affine(inputs: Any, factor: Any, shift: Any, *, least: Any = _LE
     kernel = tf.reshape(_per_last_axis(tf.reshape(factor, (1, 1, -1)), least), (1, 1, -1, 1))
     outputs = tf.nn.depthwise_conv2d(image, kernel, strides=(1, 1, 1, 1), padding="VALID") + shift
     return outputs if len(inputs.shape) == 4 else ops.reshape(outputs, (shape[0], *inputs.shape[1:]))
+
+
+def _affine_in_integers(
+    inputs: Any, factor: Any, shift: Any, neighbours: Neighbours, *, least: Any = _LEAST_WIDTH
+) -> Any:
+    """Returns inputs · factor + shift, rounded to steps of the output as the depthwise convolution of 1x1 does it."""
+    (before,) = neighbours.inputs
+    input_scale = before.step()
+    scales = _width_of_steps(tf.maximum(tf.abs(factor), tf.convert_to_tensor(least)))
+    rounded = _per_last_axis(tf.reshape(factor, (1, 1, -1)), least)
+    steps = tf.reshape(rounded, (-1,)) / tf.cast(scales, "float32")
+    return integers.requantised(
+        integers.whole(inputs / input_scale) * integers.whole(steps),
+        input_scale=input_scale,
+        kernel_scales=scales,
+        output_scale=neighbours.output.step(),
+        bias=0.0,
+        shift=shift,
+    )
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
+class QuantizedMerge(_InIntegers):
+    """A sum, difference or product of two arrays, each in steps of its own."""
+
+    def __init__(self, layer: keras.layers.Layer, **settings: Any) -> None:
+        """Wraps a layer.
+
+        Args:
+          layer: an Add, Subtract or Multiply, of two arrays.
+          **settings: of the layer.
+        """
+        super().__init__(dtype="float32", **settings)
+        self.layer = layer
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        """Returns what the wrapped layer gives; in inference, in steps of the layer that rounds it."""
+        if not self.in_integers(training):
+            return self.layer(inputs)
+        near = self.neighbours
+        first, second = inputs
+        before, after = near.inputs
+        scales = {"scales": (before.step(), after.step()), "output_scale": near.output.step()}
+        if isinstance(self.layer, keras.layers.Multiply):
+            return integers.multiplied(first, second, **scales)
+        return integers.added(
+            first, second, **scales, sign=-1.0 if isinstance(self.layer, keras.layers.Subtract) else 1.0
+        )
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Returns the wrapped layer's output shape."""
+        return self.layer.compute_output_shape(input_shape)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments."""
+        config = super().get_config()
+        config.pop("dtype", None)
+        return {**config, "layer": keras.saving.serialize_keras_object(self.layer)}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> "QuantizedMerge":
+        """Makes the layer again."""
+        layer = keras.saving.deserialize_keras_object(config["layer"])
+        return cls(layer, **{key: value for key, value in config.items() if key != "layer"})

@@ -124,7 +124,7 @@ _UNCHANGED: tuple[tuple[set[Any], Kind], ...] = (
 KEEPS_RANGE = frozenset().union(
     *(kinds for kinds, kind in _UNCHANGED if kind in (Kind.SAME, Kind.TRAINING)), [layers.Activation]
 )
-_MERGES = {"Add": layers.Add, "Multiply": layers.Multiply, "Subtract": layers.Subtract}
+MERGES = {"Add": layers.Add, "Multiply": layers.Multiply, "Subtract": layers.Subtract}
 _KERAS_OPERATIONS = "keras.src.ops."
 _KERAS_FUNCTIONS = ("keras.src.activations.", _KERAS_OPERATIONS)
 _KNOWN = {"linear", "relu", "sigmoid", "tanh", "softmax", "silu", "hard_silu", "hard_sigmoid"}
@@ -198,7 +198,7 @@ def _lower(operation: Any, chain: "_Chain") -> bool:
 
 def _merge_of(kind: type) -> Any:
     """Returns the merging layer that a layer or an operation of Keras is; the user's own are something else."""
-    own = _MERGES.get(kind.__name__)
+    own = MERGES.get(kind.__name__)
     return own if kind is own or kind.__module__.startswith(_KERAS_OPERATIONS) else None
 
 

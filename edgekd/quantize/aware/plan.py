@@ -8,9 +8,7 @@ from keras import layers
 from edgekd.errors import ModelError, RecipeError, unknown_name
 from edgekd.quantize.aware.graph import Call, Graph, Value
 from edgekd.quantize.aware.layers import Affine
-from edgekd.quantize.aware.lowering import KERNELS, SUPPORTED, Kind, Lowering, Step
-
-_MERGES = (layers.Add, layers.Multiply, layers.Subtract)
+from edgekd.quantize.aware.lowering import KERNELS, MERGES, SUPPORTED, Kind, Lowering, Step
 
 
 @dataclasses.dataclass(frozen=True)
@@ -201,7 +199,7 @@ def _computes_relu(step: Step) -> bool:
     """Whether the integer kernel of a step computes a ReLU along."""
     if step.kind in (Kind.KERNEL, Kind.NORM):
         return True
-    return step.kind is Kind.ARITHMETIC and step.fixed is None and isinstance(step.layer, (*_MERGES, Affine))
+    return step.kind is Kind.ARITHMETIC and step.fixed is None and isinstance(step.layer, (*MERGES.values(), Affine))
 
 
 def _origin(value: Value, makers: Mapping[Value, Step], shared: Mapping[Value, Value]) -> Value:

@@ -24,8 +24,9 @@ from edgekd.quantize.aware.layers import (
     FloatBoundary,
     FreezingBatchNorm,
     QuantizedKernel,
+    QuantizedMerge,
 )
-from edgekd.quantize.aware.lowering import KEEPS_RANGE, Kind, Step, fresh
+from edgekd.quantize.aware.lowering import KEEPS_RANGE, MERGES, Kind, Step, fresh
 from edgekd.quantize.aware.plan import Plan
 from edgekd.quantize.byte_range import byte_range, byte_step
 
@@ -309,6 +310,8 @@ def _wrapped(step: Step, found: Plan, freeze_after: int | None, input_range: str
             freeze_after=freeze_after,
             name=step.name,
         )
+    if step.kind is Kind.ARITHMETIC and isinstance(step.layer, tuple(MERGES.values())):
+        return QuantizedMerge(step.layer, name=step.name)
     return step.layer
 
 

@@ -12,7 +12,14 @@ from keras import layers
 from edgekd.architectures import load_model
 from edgekd.errors import ModelError
 from edgekd.quantize.aware.graph import Call, Value, trace
-from edgekd.quantize.aware.layers import Affine, FakeQuantize, FloatBoundary, FreezingBatchNorm, QuantizedKernel
+from edgekd.quantize.aware.layers import (
+    Affine,
+    FakeQuantize,
+    FloatBoundary,
+    FreezingBatchNorm,
+    QuantizedKernel,
+    QuantizedMerge,
+)
 from edgekd.records import TensorSpec
 from edgekd.runtime.layers.graph import LINEAR, MOVING, QUANTISE, Array, Graph, Kernel, Operator
 
@@ -266,6 +273,8 @@ def _kind(call: Call) -> str:
         return _OWN[type(operation)]
     if type(operation) is QuantizedKernel:
         return _LINEAR[type(operation.layer)]
+    if type(operation) is QuantizedMerge:
+        return _canonical(type(operation.layer).__name__)
     if type(operation) in _LINEAR:
         return _LINEAR[type(operation)]
     if isinstance(operation, layers.ReLU):
