@@ -19,7 +19,7 @@ BITS = 8
 LEARNED, MOVING_AVERAGE, FIXED = "learned", "moving_average", "fixed"
 # Layers whose kernel has one scale, and into which batch normalisation is therefore folded before rounding.
 ONE_SCALE = (keras.layers.Dense, keras.layers.Conv2DTranspose)
-_LEAST_WIDTH = 1e-6  # of a range: a scale must be positive
+_LEAST_WIDTH = 1e-6  # of a range, else it holds nothing; of a kernel: a scale must be positive
 _NO_BIAS = 1e-30  # added to a sum it changes nothing, and in 32-bit integers it is zero
 
 
@@ -204,9 +204,13 @@ def _size_of_batch(x: Any) -> Any:
 
 
 def including_zero(low: Any, high: Any) -> tuple[Any, Any]:
-    """Returns the range widened to hold zero, which padding needs, and to have a width."""
+    """Returns the range widened to hold zero, which padding needs, and to have a width.
+
+    Where all values are zero, as behind a ReLU that never lets anything pass, it ends at 1: kernels refuse steps far
+    smaller than those of their inputs.
+    """
     low, high = tf.minimum(low, 0.0), tf.maximum(high, 0.0)
-    return low, tf.maximum(high, low + _LEAST_WIDTH)
+    return low, tf.where(high - low < _LEAST_WIDTH, low + 1.0, high)
 
 
 def _learned(x: Any, minimum: Any, maximum: Any) -> Any:

@@ -236,6 +236,15 @@ def test_a_bias_between_the_files_steps_is_rounded_as_the_file_rounds_it(samples
     assert steps_off(model, export(model, tmp_path / "moved.tflite"), samples).max() < 0.01
 
 
+def test_a_layer_that_never_fires_can_be_written(samples, tmp_path):
+    def dead(x: Tensor) -> Tensor:
+        x = layers.Conv2D(4, 3, activation="relu", bias_initializer=keras.initializers.Constant(-99.0))(x)
+        return layers.Conv2D(3, 1, bias_initializer="normal")(x)
+
+    model = aware.quantize_aware(build(dead), samples)
+    assert steps_off(model, export(model, tmp_path / "m.tflite"), samples).max() < 0.01
+
+
 def test_rounded_biases_are_whole_steps_of_input_times_kernel(samples):
     model = aware.quantize_aware(build(layers.Conv2D(3, 3, name="last", bias_initializer="normal")), samples)
     last = model.get_layer("last")
