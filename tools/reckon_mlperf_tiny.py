@@ -64,17 +64,17 @@ def _export(name: str, path: Path) -> None:
     architecture = _ARCHITECTURES[name]
     module = registry.load("edgekd.architectures", architecture)
     model = module.build(module.INPUT_SHAPE, module.NUM_CLASSES)
-    calibration = np.random.default_rng(0).normal(size=(64, *module.INPUT_SHAPE)).astype(np.float32)
-    if architecture == "autoencoder":  # the published file has one scale for each dense kernel
-        model, calibration = aware.quantize_aware(model, calibration), None
+    samples = np.random.default_rng(0).normal(size=(64, *module.INPUT_SHAPE)).astype(np.float32)
+    # The published anomaly file has one scale for each dense kernel, as what is trained quantisation-aware has.
+    trainable = architecture == "autoencoder"
     export_model(
-        model,
+        aware.quantize_aware(model, samples) if trainable else model,
         path,
         format="tflite",
         scheme="int8",
         name=name,
         source=architecture,
-        calibration=calibration,
+        calibration=None if trainable else samples,
         input_dtype="int8",
         output_dtype="int8",
     )
