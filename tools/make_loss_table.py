@@ -26,7 +26,7 @@ Made from the docstrings and constants in `edgekd/losses/` and `edgekd/distill/a
 `{COMMAND}`; a test fails when it is out of date. How to use them:
 [distillation](distillation.md).
 
-A loss is a pure function `name(student, teacher, *, ...) -> [batch]`; its formula is in its docstring. In a recipe it
+A loss is a pure function `name(student, teacher, *, ...) -> [batch]`; [formulas](#formulas) are below. In a recipe it
 is a term, `{{loss: name, weight: w, taps: [[student layer, teacher layer], ...]}}`: the batch mean, summed over the
 pairs of taps. Every weight, and every hyper-parameter that is one float, may follow a schedule.
 
@@ -57,6 +57,8 @@ def page() -> str:
         "They are built from the shapes at the taps, trained with the student, kept in checkpoints, and dropped when\n"
         "training ends: the saved student does not have them.\n",
         _table(helpers, (_adapter_row(*each, users[name]) for name, each in adapters.items())),
+        "## Formulas\n",
+        *(f"### {name}\n\n```text\n{_formula(LOSSES, name, name)}\n```\n" for name in losses),
         "## Papers\n",
         "\n".join(f"- `{name}`: {_linked(papers)}" for name, (_, papers) in {**losses, **adapters}.items()) + "\n",
     )
@@ -78,9 +80,19 @@ def _described(package: str, entry: str | None = None) -> dict[str, tuple[regist
     return found
 
 
-def _references(source: str, function: str) -> str:
+def _docstring(source: str, function: str) -> str:
     (node,) = (each for each in ast.parse(source).body if isinstance(each, ast.FunctionDef) and each.name == function)
-    references = (ast.get_docstring(node) or "").partition("References:\n")[2]
+    return ast.get_docstring(node) or ""
+
+
+def _formula(package: str, name: str, function: str) -> str:
+    """Returns what a docstring says before Raises: what is returned, the formula, the arguments, the result."""
+    source = (ROOT / package.replace(".", "/") / f"{name}.py").read_text(encoding="utf-8")
+    return _docstring(source, function).partition("\nRaises:\n")[0].strip()
+
+
+def _references(source: str, function: str) -> str:
+    references = _docstring(source, function).partition("References:\n")[2]
     if not references:
         raise SystemExit(f"{function}() has no References in its docstring: add the paper.")
     return " ".join(references.split())
@@ -91,7 +103,7 @@ def _loss_row(plugin: registry.Plugin, references: str) -> Sequence[str]:
     needs = constants.get("NEEDS", ())
     options = {key: value for key, value in plugin.parameters.items() if key not in needs}
     return (
-        f"`{plugin.name}`",
+        f"[`{plugin.name}`](#{plugin.name})",
         _sentence(plugin.summary),
         str(constants["COMPARES"]).replace("_", " "),
         _code(constants.get("ADAPTER")),
