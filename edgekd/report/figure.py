@@ -87,7 +87,7 @@ def dots(
     """Returns estimates as dots with their intervals, one below the other.
 
     Args:
-      names: of the rows, each once.
+      names: of the rows, each once, as Plotly may take them for markup.
       intervals: what each row shows.
       colours: of the dots.
       x: title of the axis.
@@ -100,7 +100,7 @@ def dots(
         "type": "scatter",
         "mode": "markers",
         "x": values,
-        "y": [text(name) for name in names],
+        "y": names,
         "error_x": {
             "type": "data",
             "symmetric": False,

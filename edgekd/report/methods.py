@@ -22,17 +22,24 @@ class Method:
 
     Attributes:
       run: position of its run.
-      name: what it is called.
+      title: what it is called.
+      label: what its run is called; empty where there is only one.
       role: its role in its run.
       accuracy: on the test split, with its own interval.
       gain: accuracy minus that of the same student on labels, paired over the test samples; None where not known.
     """
 
     run: int
-    name: str
+    title: str
+    label: str
     role: str
     accuracy: Interval
     gain: Interval | None
+
+    @property
+    def name(self) -> str:
+        """What tells it from all others."""
+        return f"{self.title}, {self.label}" if self.label else self.title
 
 
 def methods(runs: Sequence[ReportedRun]) -> tuple[Method, ...]:
@@ -57,7 +64,7 @@ def graph(found: Sequence[Method]) -> Figure | None:
     if not found:
         return None
     return figures.dots(
-        [method.name for method in found],
+        [_in_two_lines(method) for method in found],
         [method.accuracy for method in found],
         [ROLE_COLOURS.get(method.role, GREY) for method in found],
         x="accuracy, %",
@@ -75,6 +82,10 @@ def in_words(gain: Interval) -> str:
     return "worse" if gain.high < 0 else "within noise"
 
 
+def _in_two_lines(method: Method) -> str:
+    return "<br>".join(figures.text(each) for each in (method.title, method.label) if each)
+
+
 def _methods(runs: Sequence[ReportedRun]) -> Iterator[Method]:
     for number, run in enumerate(runs):
         summary = run.summary
@@ -83,7 +94,8 @@ def _methods(runs: Sequence[ReportedRun]) -> Iterator[Method]:
             if model.accuracy_interval is not None:
                 yield Method(
                     run=number,
-                    name=table.title(role) if len(runs) == 1 else f"{table.title(role)}, {run.label}",
+                    title=table.title(role),
+                    label=run.label if len(runs) > 1 else "",
                     role=role,
                     accuracy=model.accuracy_interval,
                     gain=summary.gains.get(role),

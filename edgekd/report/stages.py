@@ -20,7 +20,7 @@ def graph(summary: Summary) -> Figure | None:
     known = [(row, row.accuracy_drop) for row in summary.stages if row.accuracy_drop is not None]
     if not known:
         return None
-    names = [table.title_of(row.name, summary) for row, _ in known]
+    names = [figures.text(table.title_of(row.name, summary)) for row, _ in known]
     told = [
         f"since {table.title_of(row.before or '', summary)}: {formatting.points(drop.value)} points, "
         f"{formatting.points_interval(drop)}"
