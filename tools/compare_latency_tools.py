@@ -162,13 +162,12 @@ def main() -> int:
     verdicts = set()
     for path, pairs in found.items():
         ours, theirs = np.median(np.array(pairs), axis=0)
-        ratio, low, high = ratio_without_call(pairs, call_ms[path.suffix])
+        judged = "– | – | –"  # of the call itself
         if path.stem != CALL.name:
+            ratio, low, high = ratio_without_call(pairs, call_ms[path.suffix])
             verdicts.add(verdict(ratio, low, high))
-        sys.stdout.write(
-            f"| {path.name} | {ours:.4f} | {OTHERS[path.suffix][0]} | {theirs:.4f} | {ratio:.3f} "
-            f"| {low:.3f} to {high:.3f} | {'–' if path.stem == CALL.name else verdict(ratio, low, high)} |\n"
-        )
+            judged = f"{ratio:.3f} | {low:.3f} to {high:.3f} | {verdict(ratio, low, high)}"
+        sys.stdout.write(f"| {path.name} | {ours:.4f} | {OTHERS[path.suffix][0]} | {theirs:.4f} | {judged} |\n")
     return 1 if NO in verdicts else 3 if UNCLEAR in verdicts else 0
 
 
