@@ -108,6 +108,26 @@ def test_plug_ins_of_one_folder_never_import_each_other():
     assert checked > 15
 
 
+def test_only_what_docs_tell_of_reaches_out():
+    """The guide docs/air-gapped.md promises it; TFDS, which can download, is asked in data/tfds_builder.py alone."""
+    speaking = {"socket", "ssl", "urllib", "http", "ftplib", "smtplib", "requests", "httpx", "aiohttp"}
+    found = {}
+    for path in (ROOT / "edgekd").rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        nodes = list(ast.walk(ast.parse(text)))
+        named = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+        named |= {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
+        used = {name.partition(".")[0] for name in named} & speaking
+        used |= {"download_and_prepare"} if ".download_and_prepare(" in text else set()
+        if used:
+            found[path.relative_to(ROOT / "edgekd").as_posix()] = used
+    assert found == {
+        "bench/adb_device.py": {"socket"},  # the adb server of this machine
+        "pipeline/workers.py": {"socket"},  # ports of the loopback interface
+        "data/tfds_builder.py": {"download_and_prepare"},  # with `download: true`, or from files at hand
+    }
+
+
 def _source(package, name):
     folder = ROOT.joinpath(*package.split("."))
     file = folder / f"{name}.py"
