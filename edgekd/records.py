@@ -450,9 +450,9 @@ class Profile(Record):
 
     `whole_us` is what the runtime says of whole profiled inferences, the faster half of them; `plain_us` the median of
     those without profiling, as their caller sees them. `share_of_operators` is the operators' sum over the whole;
-    runtimes round every operator down to microseconds, which takes away up to `share_lost_to_rounding`. `adds_up` says
-    whether the sum is within 10 % of the whole, that rounding allowed for: where it is not, the profiler itself takes
-    much of the time, and the shares mislead.
+    runtimes round every operator down to microseconds, which takes away up to `share_lost_to_rounding`, half of that on
+    average. `adds_up` says whether the sum and that half are within 10 % of the whole, None where the half is more than
+    10 %: where it is false, the profiler itself takes much of the time, and the shares mislead.
     """
 
     schema_version: Literal[1] = 1
@@ -466,7 +466,7 @@ class Profile(Record):
     operators: tuple[OperatorTime, ...]
     share_of_operators: float
     share_lost_to_rounding: float
-    adds_up: bool
+    adds_up: bool | None
 
 
 class Bounded(Record):

@@ -19,7 +19,7 @@ from edgekd.bench.estimating import ESTIMATES, estimate, is_estimate
 from edgekd.bench.parity import PARITIES, check_parity, is_parity
 from edgekd.bench.plan import Plan, make_plan
 from edgekd.bench.rounds import OnProgress
-from edgekd.bench.samples import RawSamples, sampled
+from edgekd.bench.samples import Process, RawSamples, sampled
 from edgekd.bench.unmeasured import takes
 from edgekd.bench.worker import ENGINES
 from edgekd.errors import EdgekdError, ModelError, RecipeError, StorageError
@@ -132,6 +132,7 @@ def measure(
     for index, plan in enumerate(plans):
         shifted = _shifted(on_progress, index, len(plans))
         collected = Collected()
+        baseline: Sequence[Process] | None = None
         error = collected.gather(module.measure(paths, plan, on_progress=shifted, **given), goal)
         for position, (name, file, path, content) in enumerate(zip(names, safe_names, paths, contents, strict=True)):
             if not collected.rounds:
@@ -148,13 +149,15 @@ def measure(
             )
             sizes = f"{plan.num_threads}-threads" + ("" if plan.batch is None else f".batch-{plan.batch}")
             raw_path = raw_folder / f"{file}.{files.safe_names([target])[0]}.{sizes}.json"
+            if position == 0 and goal.of_ratios:
+                baseline = raw.processes
             kept: Path | None = raw_path
             try:
                 storage.write_text(raw_path, raw.model_dump_json() + "\n")
             except StorageError as failure:  # the numbers are not lost with the samples
                 kept, error = None, error or failure
             size_bytes = content.size_bytes
-            record = _measurement(raw, plan, goal, size_bytes=size_bytes, macs=macs[path], raw_path=kept)
+            record = _measurement(raw, plan, goal, baseline, size_bytes=size_bytes, macs=macs[path], raw_path=kept)
             found.append(record.model_copy(update={"failure": str(error)} if isinstance(error, EdgekdError) else {}))
         if error is not None:
             if on_broken_off is None or not found or not isinstance(error, KeyboardInterrupt | EdgekdError):
@@ -230,7 +233,14 @@ def _macs(path: Path) -> int | None:
 
 
 def _measurement(
-    raw: RawSamples, plan: Plan, goal: Goal, *, size_bytes: int, macs: int | None, raw_path: Path | None
+    raw: RawSamples,
+    plan: Plan,
+    goal: Goal,
+    baseline: Sequence[Process] | None,
+    *,
+    size_bytes: int,
+    macs: int | None,
+    raw_path: Path | None,
 ) -> Measurement:
     processes = raw.processes
     first = processes[0]
@@ -241,7 +251,9 @@ def _measurement(
     sustained = sustain.judge(with_samples[0]) if plan.mode == "sustained" else None
     memory = [process.peak_memory_bytes for process in processes if process.peak_memory_bytes is not None]
     disturbed = noise.warnings(processes, logical_cores=first.machine.logical_cores, single=sustained is not None)
-    missed = None if goal.of_ratios else goal.missed(latency)
+    missed = goal.missed(latency.interval) if baseline is None else None
+    if baseline is not None and baseline is not processes:
+        missed = goal.missed(stats.ratio_interval(processes, baseline, watched=goal.precision is not None))
     return Measurement(
         artifact=raw.artifact,
         target=raw.target,

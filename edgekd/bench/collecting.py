@@ -10,7 +10,7 @@ from edgekd.bench import stats
 from edgekd.bench.rounds import Round
 from edgekd.bench.samples import Ended
 from edgekd.errors import RecipeError
-from edgekd.records import Interval, Latency
+from edgekd.records import Interval
 
 LEAST_ROUNDS = 5  # before a narrow interval is believed: the spread of three processes is often small by chance
 MOST_PROCESSES = 100  # where only a goal is given
@@ -63,15 +63,16 @@ class Goal:
             return all(self.reached(stats.ratio_interval(processes, first, watched=True)) for processes in others)
         return all(self.reached(stats.summarise(processes, watched=True).interval) for processes in (first, *others))
 
-    def missed(self, latency: Latency) -> str | None:
-        """Returns a sentence for people where there is a goal of precision and it was not reached."""
-        if self.precision is None or self.reached(latency.interval):
+    def missed(self, interval: Interval | None) -> str | None:
+        """Returns a sentence for people where there is a goal of precision and an interval does not reach it."""
+        if self.precision is None or self.reached(interval):
             return None
-        width = half_width(latency.interval)
-        observed = "there is no interval" if width is None else f"it is ±{width:.1%}"
+        width = half_width(interval)
+        observed = "there is no interval" if width is None else f"it is ±{100 * width:.3g}%"
+        what = "interval of the ratio to the first" if self.of_ratios else "interval"
         return (
-            f"The interval was to be within ±{self.precision:.1%}, and {observed}: allow more time or more processes, "
-            "or make the machine quieter."
+            f"The {what} was to be within ±{100 * self.precision:.3g}%, and {observed}: allow more time or more "
+            "processes, or make the machine quieter."
         )
 
 

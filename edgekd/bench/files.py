@@ -26,7 +26,14 @@ def names(models: Sequence[Artifact | Path]) -> list[str]:
         str(model) if isinstance(model, Path) and short.count(name) > 1 else name
         for model, name in zip(models, short, strict=True)
     ]
-    twice = sorted({name for name in found if found.count(name) > 1})
+    paths = [model.resolve() if isinstance(model, Path) else None for model in models]
+    twice = sorted(
+        {
+            name
+            for name, path in zip(found, paths, strict=True)
+            if found.count(name) > 1 or (path is not None and paths.count(path) > 1)
+        }
+    )
     if twice:
         raise RecipeError(f"models to measure are given more than once: {', '.join(twice)}. Give each once.")
     return found
@@ -64,4 +71,10 @@ def content(model: Artifact | Path, path: Path) -> Content:
 def safe_names(given: Sequence[str]) -> list[str]:
     """Returns a safe and distinct file name for each name."""
     safe = [re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip(".-") or "model" for name in given]
-    return [file if safe.count(file) == 1 else f"{file}.{index}" for index, file in enumerate(safe)]
+    found: list[str] = []
+    for index, name in enumerate(safe):
+        file = name if safe.count(name) == 1 else f"{name}.{index}"
+        while file in found or (file != name and file in safe):
+            file += "_"
+        found.append(file)
+    return found

@@ -13,6 +13,7 @@ Mode = Literal["back_to_back", "periodic", "sustained"]
 DELEGATES = ("xnnpack", "none")
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 _MS_PER_MINUTE = 60_000.0
+_MOST_COUNT = 2**31 - 1  # what the runtimes' interfaces take
 _MOST_SECONDS = 1e6  # eleven days; the system's waiting functions take no number of seconds whatever
 
 
@@ -153,6 +154,8 @@ def _check_counts(**counts: int) -> None:
     for name, count in counts.items():
         if isinstance(count, bool) or not isinstance(count, int) or count < 1:
             raise RecipeError(f"{name} is {count!r}: expected a whole number of at least 1.")
+        if count > _MOST_COUNT:
+            raise RecipeError(f"{name} is {count!r}: expected at most {_MOST_COUNT:,}.")
 
 
 def _is_finite(value: object) -> bool:

@@ -33,6 +33,8 @@ def total(profile: Profile) -> str:
         f"the operators add up to {profile.share_of_operators:.1%} of the whole; rounding down to microseconds takes "
         f"away up to {profile.share_lost_to_rounding:.1%}"
     )
+    if profile.adds_up is None:
+        return f"{text}: too much to tell whether they add up"
     return text if profile.adds_up else f"{text}: the rest is the profiler's own time, so that the shares mislead"
 
 

@@ -2,11 +2,12 @@
 
 import hashlib
 import shutil
+from pathlib import Path
 
 import pytest
 
 from edgekd.bench import files
-from edgekd.errors import ModelError
+from edgekd.errors import ModelError, RecipeError
 
 
 @pytest.fixture
@@ -31,6 +32,20 @@ def test_a_file_alone_has_the_hash_of_its_bytes(dense_onnx, dense_tflite):
         found = files.content(path, path)
         assert found.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
         assert found.size_bytes == path.stat().st_size
+
+
+def test_one_file_by_two_paths_is_one_model(dense_tflite, tmp_path, monkeypatch):
+    monkeypatch.chdir(dense_tflite.parent)
+    with pytest.raises(RecipeError, match="given more than once"):
+        files.names([Path(dense_tflite.name), dense_tflite])
+    shutil.copyfile(dense_tflite, tmp_path / "copy.tflite")
+    assert files.names([dense_tflite, tmp_path / "copy.tflite"]) == ["dense.tflite", "copy.tflite"]
+
+
+def test_file_names_of_samples_are_distinct():
+    found = files.safe_names(["a b", "a-b", "a-b.0", "c"])
+    assert len(set(found)) == 4
+    assert found[2:] == ["a-b.0", "c"]
 
 
 def test_a_missing_file_beside_and_a_damaged_one_are_named(outside, tmp_path):

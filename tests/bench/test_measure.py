@@ -200,6 +200,14 @@ def test_a_goal_of_precision_ends_the_measurement_or_is_said_to_be_missed(tmp_pa
     assert any("The interval was to be within" in warning for warning in hard.warnings)
 
 
+def test_a_goal_of_ratios_that_is_missed_is_said_of_each_but_the_first(tmp_path, dense_tflite, int8_tflite):
+    first, other = bench.measure(
+        [dense_tflite, int8_tflite], raw_folder=tmp_path, precision=1e-9, of_ratios=True, **QUICK
+    )
+    assert not any("was to be within" in each for each in first.warnings)
+    assert any("interval of the ratio to the first was to be within ±1e-07%" in each for each in other.warnings)
+
+
 def test_a_budget_of_seconds_ends_the_measurement(tmp_path, dense_tflite):
     (found,) = bench.measure([dense_tflite], raw_folder=tmp_path, seconds=0.01, **QUICK)
     assert (found.ended, found.processes) == ("seconds", 1)

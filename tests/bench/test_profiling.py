@@ -40,7 +40,7 @@ def test_the_node_with_more_work_takes_longer(two_convolutions):
     assert convolutions[0].time_us.value > 3 * convolutions[1].time_us.value
     assert convolutions[0].share == pytest.approx(convolutions[0].time_us.value / found.whole_us.value)
     assert found.share_of_operators == pytest.approx(sum(each.share for each in found.operators))
-    assert found.adds_up
+    assert found.adds_up is True
     assert found.plain_us.value > 0
     assert found.runtime.startswith("onnxruntime ")
 
@@ -61,6 +61,20 @@ def test_the_whole_and_its_parts_are_of_the_same_runs():
     found = _summary.summarised("r", operators, wholes, times, plain_us=9.0)
     assert found["whole_us"] == pytest.approx(10.5)  # of the faster half: 10 and 11
     assert [each["mean_us"] for each in found["operators"]] == pytest.approx([4.0, 5.5])
+
+
+@pytest.mark.parametrize(
+    ("share", "lost", "operators", "adds_up"),
+    [
+        (1.0, 0.01, 10, True),
+        (0.92, 0.10, 10, True),  # 0.92 and 0.05 that rounding takes
+        (0.80, 0.10, 10, False),
+        (1.15, 0.02, 10, False),
+        (0.60, 0.30, 30, None),  # 30 operators in 100 microseconds: 15 % are lost on average
+    ],
+)
+def test_a_sum_is_held_to_the_whole_less_what_rounding_takes_on_average(share, lost, operators, adds_up):
+    assert profiling._adds_up(share, lost, operators) is adds_up
 
 
 def test_less_than_a_microsecond_is_no_zero():

@@ -9,6 +9,7 @@ from edgekd.records import Bounded, Figures
 
 SUFFIXES = (".tflite",)
 
+_CLOCKS_MHZ = (0.001, 100_000.0)  # beyond which no such core runs, and a time is no number any more
 _KINDS = {"CONV_2D": "convolution", "DEPTHWISE_CONV_2D": "depthwise", "FULLY_CONNECTED": "dense"}
 
 
@@ -28,13 +29,13 @@ def estimate(
       clock_mhz: of the core; by default that of the board which the coefficients come from.
 
     Raises:
-      RecipeError: a core or kernels that nothing is known of, or a clock that is not above 0.
+      RecipeError: a core or kernels that nothing is known of, or a clock that no core has.
       ModelError: a file that is not int8, or whose arithmetic is not known.
     """
     library = cortex_m_model.library(core, kernels)
     clock = library.clock_mhz if clock_mhz is None else clock_mhz
-    if not clock > 0:
-        raise RecipeError(f"clock_mhz is {clock_mhz}: expected a number above 0.")
+    if not _CLOCKS_MHZ[0] <= clock <= _CLOCKS_MHZ[1]:
+        raise RecipeError(f"clock_mhz is {clock_mhz}: expected a number from {_CLOCKS_MHZ[0]:g} to {_CLOCKS_MHZ[1]:g}.")
     macs, notes = _macs(path)
     fit = cortex_m_model.fitted(library)
     cycles = cortex_m_model.cycles(fit, macs)

@@ -70,8 +70,24 @@ def profile_model(
         operators=_operators(first["operators"], times, float(whole.mean())),
         share_of_operators=parts,
         share_lost_to_rounding=lost,
-        adds_up=parts <= 1 + MAX_DIFFERENCE and parts + lost >= 1 - MAX_DIFFERENCE,
+        adds_up=_adds_up(parts, lost, len(keys[0])),
     )
+
+
+def _adds_up(share: float, lost: float, operators: int) -> bool | None:
+    """Returns whether operators add up to the whole within 10 %, None where rounding hides that.
+
+    Rounding down takes half a step from an operator on average, with the standard deviation of a uniform distribution.
+
+    Args:
+      share: the operators' sum over the whole.
+      lost: the most that rounding takes, a step of every operator, over the whole.
+      operators: how many there are.
+    """
+    expected, deviation = lost / 2, lost / math.sqrt(12 * operators)
+    if expected > MAX_DIFFERENCE:
+        return None
+    return abs(share + expected - 1) <= MAX_DIFFERENCE + 2 * deviation
 
 
 def _asked(path: Path, runs: int, seed: int, limits: Limits | None) -> dict[str, Any]:

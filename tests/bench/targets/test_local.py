@@ -163,7 +163,9 @@ def test_the_workers_of_a_killed_caller_end_by_themselves(dense_tflite, tmp_path
         "    time.sleep(60)\n"
         "next(local.measure([Path(sys.argv[1])], make_plan(min_warmup_seconds=0.01), on_progress=tell))\n"
     )
-    caller = subprocess.Popen([sys.executable, str(script), str(dense_tflite)], stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, str(script), str(dense_tflite)]
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}  # where it leaves its folder
+    caller = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
     with caller:
         worker = psutil.Process(int(caller.stdout.readline()))
         os.kill(caller.pid, signal.SIGKILL)
