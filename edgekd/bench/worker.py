@@ -19,8 +19,9 @@ copied to another machine. The job is a JSON object:
 
 With a number of blocks the worker prints one JSON document. With `blocks: null` it prints the cold phase, then reads
 commands, one a line, and answers each with one line of JSON: `warm-up`, `block`, and `finish`, which answers with the
-same whole document and ends. So the caller can keep several models' workers alive and shuffle their blocks; a worker
-that waits for a command uses no processor. Closing its standard input ends it.
+same whole document and ends. So the caller can keep several models' workers alive and shuffle their blocks. An answer
+waits until the runtime's threads sleep: a worker that waits for a command uses no processor. Closing its standard input
+ends it.
 
 Only the call of the runtime is timed, by `perf_counter_ns`; every sample is kept.
 """
@@ -49,6 +50,8 @@ WARMUP_BLOCKS = 10  # blocks that the shortest warm-up is divided into
 WARMUP_BLOCK_RUNS = 3  # at least, so that a median is not one lucky run
 MAX_BLOCK_RUNS = 10_000  # a block of a model of a few microseconds ends here, however short it was
 RESUME_RUNS = 3  # untimed runs at the start of a block: another model may have used the caches meanwhile
+REST_SECONDS = 0.005  # without work, twice, after which a runtime's threads count as asleep
+MOST_REST_SECONDS = 0.5
 TIMER_CALLS = 2000
 LOOP_BELOW_MS = 1.0  # shorter inferences are also timed in one loop, which has no timer between the runs
 
@@ -460,6 +463,33 @@ class Session:
         return (time.perf_counter_ns() - start) / runs
 
 
+def rest() -> None:
+    """Returns when this process's other threads have stopped working, or after half a second.
+
+    ONNX Runtime's threads wait for more work by spinning, some 20 ms each, which they would take from the next block.
+    """
+    end, calm = time.monotonic() + MOST_REST_SECONDS, 0
+    while calm < 2 and time.monotonic() < end:
+        before = time.process_time()
+        time.sleep(REST_SECONDS)
+        # A thread that would work but has no core now uses no processor either: where the system tells, ask for both.
+        idle = time.process_time() - before < REST_SECONDS / 10
+        calm = calm + 1 if idle and not any_thread_runs() else 0
+
+
+def any_thread_runs() -> bool:
+    """Returns whether a thread of this process other than the one that asks is running or would; False if unknown."""
+    own = threading.get_native_id()
+    for task in Path("/proc/self/task").glob("*"):
+        try:
+            state = (task / "stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:  # it has ended
+            continue
+        if int(task.name) != own and state == "R":
+            return True
+    return False
+
+
 def pin(cores: list[int]) -> None:
     """Keeps this process, and the threads it will start, on some of the processor's cores."""
     if not hasattr(os, "sched_setaffinity"):
@@ -565,7 +595,10 @@ def main(job_path: str) -> None:
         command = line.strip()
         if command not in commands:
             raise RefusedError(f"unknown command {command!r}: expected one of {', '.join(commands)}")
-        answer(commands[command]())
+        done = commands[command]()
+        if job["num_threads"] > 1:
+            rest()
+        answer(done)
         if command == "finish":
             return
 

@@ -2,9 +2,11 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from edgekd.bench import worker
@@ -83,6 +85,40 @@ def test_a_worker_whose_caller_is_gone_ends(tmp_path, dense_tflite):
     done = run_worker(tmp_path, dense_tflite, blocks=None, commands="")
     assert done.returncode == 0
     assert len(done.stdout.splitlines()) == 1
+
+
+@pytest.fixture
+def square_onnx(tmp_path):
+    """A product of 512 x 512 numbers, enough work for two threads."""
+    kernel = onnx.numpy_helper.from_array(np.ones((512, 512), np.float32), "kernel")
+    x, y = (onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [512, 512]) for name in ("x", "y"))
+    graph = onnx.helper.make_graph([onnx.helper.make_node("MatMul", ["x", "kernel"], ["y"])], "g", [x], [y], [kernel])
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, tmp_path / "square.onnx")
+    return tmp_path / "square.onnx"
+
+
+def test_a_worker_that_has_answered_leaves_the_processor_to_others(tmp_path, square_onnx):
+    job = {**JOB, "model": str(square_onnx), "blocks": None, "num_threads": 2}
+    (tmp_path / "job.json").write_text(json.dumps(job))
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen([sys.executable, worker.__file__, str(tmp_path / "job.json")], **pipes) as started:
+        started.stdout.readline()
+        spent = []
+        for _ in range(3):
+            started.stdin.write(b"block\n")
+            started.stdin.flush()
+            started.stdout.readline()
+            before = processor_ns(started.pid)
+            time.sleep(0.1)
+            spent.append(processor_ns(started.pid) - before)
+        started.stdin.close()
+    # Its pool of threads would spin for some 20 ms.
+    assert min(spent) < 5e6
+
+
+def processor_ns(pid):
+    return sum(int(path.read_text().split()[0]) for path in Path(f"/proc/{pid}/task").glob("*/schedstat"))
 
 
 def test_an_unknown_command_is_refused(tmp_path, dense_tflite):
