@@ -136,6 +136,11 @@ class Child:
         """Whether it can still be asked."""
         return self._end.alive
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the process is gone, whoever ended it."""
+        return self._process.poll() is not None
+
     def ask(
         self, question: Any, arrays: Sequence[Array] = (), *, path: Path, doing: str, hint: str = ""
     ) -> tuple[Any, tuple[Array, ...]]:

@@ -26,8 +26,9 @@ class IsolatedRunner(ClosingRunner):
         options: Mapping[str, Any] | None = None,
         limits: Limits | None = None,
         probe: str = PROBE,
+        child: Child | None = None,
     ) -> None:
-        """Opens the file in a new child, which also runs it once on zeros where its inputs' shapes tell how.
+        """Opens the file in a child, which also runs it once on zeros where its inputs' shapes tell how.
 
         Args:
           path: the file.
@@ -35,13 +36,14 @@ class IsolatedRunner(ClosingRunner):
           options: further arguments of the engine's `open_runner`, of JSON's types.
           limits: of the child, for opening and for each run; by default `child_process.default_limits`.
           probe: the module that the child runs, which answers as `edgekd.runtime.probe` does.
+          child: one that another runner has released; a new one by default. `limits` and `probe` are those of it.
 
         Raises:
           ModelError: it is damaged, cannot be run, crashed the child, or exceeded a limit.
         """
         self.name = path.name
         self._path = path
-        self._child = Child(probe, limits=limits)
+        self._child = Child(probe, limits=limits) if child is None else child
         try:
             question = {"path": str(path.resolve()), "num_threads": num_threads, "options": dict(options or {})}
             found, _ = self._child.ask(question, path=path, doing="opened", hint=_HINT)
@@ -81,6 +83,11 @@ class IsolatedRunner(ClosingRunner):
           ModelError: it raised that, crashed, or exceeded a limit.
         """
         return self._child.ask(question, path=self._path, doing=doing, hint=_HINT)
+
+    def release(self) -> Child:
+        """Closes the file and returns the child, which can open another one. This runner cannot be used any more."""
+        self._child.ask("close", path=self._path, doing="closed", hint=_HINT)
+        return self._child
 
     def close(self) -> None:
         self._child.close()

@@ -20,11 +20,15 @@ class Host:
         self._runner: Runner | None = None
 
     def answer(self, question: Any, arrays: tuple[Array, ...]) -> tuple[Any, tuple[Array, ...]]:
-        """Opens the file that a question describes; runs or resets it when the question is `run` or `reset`."""
-        if question not in ("run", "reset"):
+        """Opens the file that a question describes; runs, resets or closes it when the question is that word."""
+        if question not in ("run", "reset", "close"):
             return self._open(**question), ()
         if self._runner is None:
             raise ModelError("no file is open here.")
+        if question == "close":
+            self._runner.close()
+            self._runner = None
+            return None, ()
         if question == "reset":
             self._runner.reset()
             return None, ()

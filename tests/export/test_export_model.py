@@ -1,13 +1,14 @@
 """The one door to exporting: what it refuses, what it writes, and what it leaves behind."""
 
 import hashlib
+import signal
 import tempfile
 
 import numpy as np
 import pytest
 
 from edgekd.errors import DataError, EdgekdError, ModelError, NonFiniteError, RecipeError, StorageError
-from edgekd.export import export_model
+from edgekd.export import _reopen, export_model
 
 
 def export(model, path, **changes):
@@ -170,3 +171,21 @@ def test_exporting_is_quiet_and_leaves_no_temporary_folders(format_name, model, 
     said = capfd.readouterr()
     assert (said.out, said.err) == ("", "")
     assert not list(temporary.iterdir())
+
+
+def test_exports_share_a_child_process_and_outlive_it(model, tmp_path):
+    """Starting a process takes longer than to open a file in it."""
+    options = {"scheme": "float32", "name": "student", "source": "student"}
+    processes = []
+    for name in ("first.tflite", "second.onnx", "third.tflite", "fourth.onnx"):
+        artifact = export_model(model, tmp_path / name, format=name.partition(".")[2], **options)
+        assert artifact.outputs[0].name == "logits"
+        ((_, child),) = _reopen._waiting
+        processes.append(child._process)
+        if name.startswith("second"):
+            child._process.kill()
+            child._process.wait()
+    assert processes[0] is processes[1]
+    assert processes[2] is processes[3] is not processes[0]
+    assert processes[0].returncode == -signal.SIGKILL
+    assert processes[2].poll() is None
