@@ -1,7 +1,6 @@
 """What this machine is and which versions are installed."""
 
 import hashlib
-import importlib.metadata
 import os
 import platform
 import time
@@ -9,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import psutil
 
 from edgekd.records import Environment
 
@@ -36,6 +34,8 @@ _VECTOR_FEATURES = ("sse4_1", "avx", "avx2", "fma", "avx512f", "avx512_vnni", "a
 
 def installed_version(package: str) -> str | None:
     """Returns a distribution's version, or None where it is not installed."""
+    import importlib.metadata  # this and psutil cost every child process more than what it reads
+
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
@@ -44,6 +44,8 @@ def installed_version(package: str) -> str | None:
 
 def describe() -> Environment:
     """Returns the versions and the hardware of this machine, without importing any of the packages."""
+    import psutil
+
     versions = {package: installed_version(package) for package in PACKAGES}
     return Environment(
         edgekd=installed_version("edgekd") or "not installed",

@@ -17,7 +17,9 @@ SCHEMA_VERSION = 1
 class Record(pydantic.BaseModel):
     """Base of every record: immutable, strict about its keys, and free of NaN and infinity."""
 
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
+    model_config = pydantic.ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=(), defer_build=True
+    )
 
     def write(self, path: Path) -> None:
         """Writes the record as indented JSON, atomically."""

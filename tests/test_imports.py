@@ -20,6 +20,7 @@ LIGHT = """
     import importlib, json, pkgutil, sys
 
     HEAVY = ("tensorflow", "keras", "tf_keras", "tensorflow_datasets", "tensorflow_model_optimization", "tf2onnx")
+    HEAVY += ("scipy.special", "scipy.optimize", "scipy.stats")  # of a second, which a child process is not to take
     found = {}
 
     def note(step):

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
+import scipy  # its parts are imported when they are used
 
 from edgekd.bench import stats
 from edgekd.bench.samples import Process
@@ -177,7 +177,7 @@ def gate(comparison: LatencyComparison, max_ratio: float, *, family: int = 1) ->
     if ratio.high <= max_ratio:
         return True
     risk = (1 - ratio.confidence) / 2
-    usual, wider = special.stdtrit(comparison.rounds - 1, [1 - risk, 1 - risk / family])
+    usual, wider = scipy.special.stdtrit(comparison.rounds - 1, [1 - risk, 1 - risk / family])
     low = ratio.value * (ratio.low / ratio.value) ** (wider / usual)
     return False if low > max_ratio else None
 
@@ -207,7 +207,7 @@ def detectable(
     """
     if rounds < stats.MIN_PROCESSES:
         raise DataError(f"received {rounds} rounds: at least {stats.MIN_PROCESSES} are needed.")
-    test, margin = special.stdtrit(rounds - 1, [(1 + confidence) / 2, power]) * standard_deviation / math.sqrt(rounds)
+    test, margin = scipy.special.stdtrit(rounds - 1, [(1 + confidence) / 2, power]) * standard_deviation / math.sqrt(rounds)
     return math.expm1(max(float(test), math.log1p(floor)) + float(margin))
 
 
@@ -227,4 +227,4 @@ def _p_at_most(logs: npt.NDArray[np.float64], limit: float, bound: float) -> flo
     if bound == 0 and np.ptp(logs) == 0:  # nothing is known of what another round would say
         return 1.0
     spread = max(float(logs.std(ddof=1)), bound / math.sqrt(3))
-    return float(special.stdtr(len(logs) - 1, -above * math.sqrt(len(logs)) / spread))
+    return float(scipy.special.stdtr(len(logs) - 1, -above * math.sqrt(len(logs)) / spread))

@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping
 
 import numpy as np
 import numpy.typing as npt
-from scipy import optimize
+import scipy  # its parts are imported when they are used
 
 from edgekd.errors import RecipeError
 
@@ -114,7 +114,7 @@ def coefficients(known: Library, networks: Collection[str]) -> npt.NDArray[np.fl
         return np.concatenate([errors, _RIDGE * (logs - logs.mean())])
 
     start = np.full(len(KINDS), np.log(published.sum() / macs.sum()))
-    return np.exp(optimize.least_squares(residuals, start, xtol=1e-12, ftol=1e-12, gtol=1e-12).x)
+    return np.exp(scipy.optimize.least_squares(residuals, start, xtol=1e-12, ftol=1e-12, gtol=1e-12).x)
 
 
 def left_out_ratios(known: Library) -> dict[str, float]:

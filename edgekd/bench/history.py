@@ -8,7 +8,7 @@ from typing import Literal
 
 import filelock
 import pydantic
-from scipy import special
+import scipy  # its parts are imported when they are used
 
 from edgekd import storage
 from edgekd.bench import stats
@@ -123,7 +123,7 @@ def _ratio(new: Measurement, old: Measurement) -> Interval | None:
         value = math.exp(mean - old_mean)
         return Interval(value=value, low=value, high=value)
     welch = variance**2 / (error**4 / degrees + old_error**4 / old_degrees)
-    half = float(special.stdtrit(welch, 0.975)) * math.sqrt(variance)
+    half = float(scipy.special.stdtrit(welch, 0.975)) * math.sqrt(variance)
     return Interval(
         value=math.exp(mean - old_mean), low=math.exp(mean - old_mean - half), high=math.exp(mean - old_mean + half)
     )
@@ -135,5 +135,5 @@ def _log_mean(measurement: Measurement) -> tuple[float, float, int] | None:
     if interval is None or processes < stats.MIN_PROCESSES:
         return None
     low, high = math.log(interval.low), math.log(interval.high)
-    quantile = float(special.stdtrit(processes - 1, (1 + interval.confidence) / 2))
+    quantile = float(scipy.special.stdtrit(processes - 1, (1 + interval.confidence) / 2))
     return (low + high) / 2, (high - low) / 2 / quantile, processes - 1

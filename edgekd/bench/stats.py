@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats as scipy_stats
+import scipy  # its parts are imported when they are used
 
 from edgekd.bench.samples import Process, ProcessSamples, ProcessSummary, sampled, summarised
 from edgekd.errors import DataError
@@ -148,7 +148,7 @@ def watched_risk(risk: float, *, watched: bool) -> float:
 
 def _half_width(logs: npt.NDArray[np.float64], bound: float, risk: float) -> float:
     deviation = max(float(logs.std(ddof=1)), bound / np.sqrt(3))
-    quantile = scipy_stats.t.ppf(1 - risk / 2, len(logs) - 1)
+    quantile = scipy.special.stdtrit(len(logs) - 1, 1 - risk / 2)
     return float(quantile * deviation / np.sqrt(len(logs)) + bound)
 
 
@@ -182,9 +182,9 @@ def drift(values: Samples) -> float | None:
     if len(series) < DRIFT_VALUES or np.all(series == series[0]):
         return None
     times = np.arange(len(series))
-    if scipy_stats.kendalltau(times, series).pvalue >= DRIFT_P_VALUE:
+    if scipy.stats.kendalltau(times, series).pvalue >= DRIFT_P_VALUE:
         return None
-    slope = scipy_stats.theilslopes(series, times).slope
+    slope = scipy.stats.theilslopes(series, times).slope
     return float(slope * (len(series) - 1) / np.median(series))
 
 
@@ -203,7 +203,7 @@ def drift_within(block_medians: Sequence[Samples]) -> float | None:
     if len(logs) < MIN_PROCESSES or min(map(len, logs)) < 2:
         return None
     changes = np.array([np.polyfit(np.linspace(0, 1, len(each)), each, 1)[0] for each in logs])
-    if np.ptp(changes) == 0 or scipy_stats.ttest_1samp(changes, 0.0).pvalue >= DRIFT_P_VALUE:
+    if np.ptp(changes) == 0 or scipy.stats.ttest_1samp(changes, 0.0).pvalue >= DRIFT_P_VALUE:
         return None
     return float(np.expm1(changes.mean()))
 

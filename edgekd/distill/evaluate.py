@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import keras
 import numpy as np
-import scipy.special
+import scipy
 import tensorflow as tf
 
 from edgekd.data.batches import ordered_batches

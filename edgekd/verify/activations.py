@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any
 
 import numpy as np
-import scipy.special
+import scipy  # its parts are imported when they are used
 
 Array = np.ndarray[Any, Any]
 

@@ -4,8 +4,7 @@ import math
 from typing import Any
 
 import numpy as np
-import scipy.special
-import scipy.stats
+import scipy  # its parts are imported when they are used
 
 from edgekd.errors import NonFiniteError, ShapeError
 from edgekd.records import Interval

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
+import scipy  # its parts are imported when they are used
 
 from edgekd import external_data, storage
 from edgekd.child_process import Child, Limits
@@ -122,5 +122,7 @@ def _interval(values: npt.NDArray[np.float64]) -> Interval:
     mean = float(values.mean())
     if len(values) < 2:
         return Interval(value=mean, low=mean, high=mean, confidence=0.0)
-    half = float(special.stdtrit(len(values) - 1, (1 + _CONFIDENCE) / 2) * values.std(ddof=1) / math.sqrt(len(values)))
+    half = float(
+        scipy.special.stdtrit(len(values) - 1, (1 + _CONFIDENCE) / 2) * values.std(ddof=1) / math.sqrt(len(values))
+    )
     return Interval(value=mean, low=max(mean - half, 0.0), high=mean + half, confidence=_CONFIDENCE)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import scipy.optimize
+import scipy  # its parts are imported when they are used
 
 from edgekd.runtime.layers.graph import AFFINE, Kernel
 from edgekd.verify.layers.blocks import INPUT, Block, readers_of
