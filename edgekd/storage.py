@@ -137,8 +137,10 @@ def check_folder(path: Path) -> None:
     existing = next(each for each in (path.absolute(), *path.absolute().parents) if each.exists())
     if not existing.is_dir():
         raise StorageError(f"{str(path)!r} cannot be a folder, since {str(existing)!r} is a file: choose another.")
-    if not os.access(existing, os.W_OK | os.X_OK):
-        raise StorageError(f"cannot write to {str(path)!r}: no permission. Choose another folder.")
+    with storage_errors(path):  # trying tells more than permissions, which say little of root and of /proc
+        handle, name = tempfile.mkstemp(prefix=_PARTIAL, dir=existing)
+        os.close(handle)
+        Path(name).unlink()
 
 
 def is_partial(path: Path) -> bool:

@@ -27,7 +27,7 @@ from edgekd.recipe import RECIPE_FILE, Data, Recipe
 from edgekd.records import Summary
 from edgekd.report import runs
 from edgekd.runtime.native_output import import_quietly
-from edgekd.storage import write_text
+from edgekd.storage import check_folder, write_text
 
 if TYPE_CHECKING:  # importing it would import TensorFlow
     from edgekd.distill.stopping import StopRequest
@@ -83,6 +83,7 @@ def run(
     progress = progress or Progress()
     folder = RunFolder(out, recipe_name=recipe.name, dataset=recipe.data.dataset)
     folder.check_owner()
+    check_folder(out)
     networks.check_paths(recipe)
     dataset = load_data(recipe.data)
     chosen = _with_inputs(stages(recipe), until)

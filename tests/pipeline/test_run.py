@@ -440,7 +440,10 @@ def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path: Path, tiny_recip
         run(made(tiny_recipe), out=tmp_path / "run")
 
 
-def test_a_folder_that_cannot_be_made_is_refused(tiny_recipe: dict[str, Any]) -> None:
+def test_a_folder_that_cannot_be_made_is_refused_before_any_work(
+    tiny_recipe: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgekd.pipeline.execution.load_data", None)
     with pytest.raises(StorageError, match=r"cannot write '/proc/edgekd.*choose another"):
         run(made(tiny_recipe), out=Path("/proc/edgekd/run"))
 
