@@ -578,6 +578,8 @@ def test_a_smoke_recipe_takes_the_same_road_with_little_work(load):
     assert (short.teacher[0].schedule, short.teacher[0].step_epochs) == ("cosine", ())
     assert short.data.train_limit == 1024
     assert short.bench.processes == 2
+    assert short.bench.arguments["min_warmup_seconds"] == 0.0
+    assert short.bench.arguments["max_warmup_seconds"] == 0.1
     assert short.seed == original.seed
     assert short.distill == original.distill
     assert short.export == original.export

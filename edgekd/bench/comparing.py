@@ -207,7 +207,9 @@ def detectable(
     """
     if rounds < stats.MIN_PROCESSES:
         raise DataError(f"received {rounds} rounds: at least {stats.MIN_PROCESSES} are needed.")
-    test, margin = scipy.special.stdtrit(rounds - 1, [(1 + confidence) / 2, power]) * standard_deviation / math.sqrt(rounds)
+    test, margin = (
+        scipy.special.stdtrit(rounds - 1, [(1 + confidence) / 2, power]) * standard_deviation / math.sqrt(rounds)
+    )
     return math.expm1(max(float(test), math.log1p(floor)) + float(margin))
 
 

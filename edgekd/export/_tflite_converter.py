@@ -24,7 +24,7 @@ _INTEGER_OPERATORS = {
     16: tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8,
 }
 _LARGEST_FLOAT16 = float(np.finfo(np.float16).max)
-_TRIES = 8  # of which each goes wrong with a probability of about 0.15
+_TRIES = 8  # of which each goes wrong with a probability of about 0.2
 
 
 def convert(

@@ -156,7 +156,7 @@ def _on_test(model: "keras.Model", data: Dataset, path: Path) -> Comparison:
 
     logits = Predictor(model).logits(data.test)
     images, labels = data.test.read(np.arange(len(data.test)))
-    with open_runner(path) as runner:
+    with open_runner(path, check=False) as runner:
         names = (model.name, path.name)
         return comparison.compare(logits, runner, images, labels, names=names, dataset=f"{data.name} test")
 
@@ -218,7 +218,7 @@ class _Judge:
     def compared(self, path: Path) -> Comparison:
         """Returns how far a file is from the float network."""
         names = (self.model.name, path.name)
-        with open_runner(path) as runner:
+        with open_runner(path, check=False) as runner:
             return comparison.compare(
                 self.logits, runner, np.asarray(self.split.images), self.split.labels, names=names, dataset=self.dataset
             )

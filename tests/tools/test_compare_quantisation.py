@@ -1,5 +1,6 @@
 """The comparison of schemes and quantisers: a tiny one for real, and what the page says of given numbers."""
 
+import functools
 import importlib.util
 import json
 import sys
@@ -31,6 +32,8 @@ def tool():
 def test_a_tiny_comparison_goes_the_whole_road_and_does_nothing_twice(tool, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(tool.STUDENTS, "resnet", {"architecture": "lab_cnn", "filters": [4]})
     kept = {tool.LABELS, tool.REFERENCE, "int8", "int8_aware_labels", tool.TAUGHT}
+    quick = {"min_warmup_seconds": 0.0, "max_warmup_seconds": 0.1, "blocks": 1}
+    monkeypatch.setattr(tool.bench, "measure", functools.partial(tool.bench.measure, **quick))
     monkeypatch.setattr(tool, "WAYS", tuple(way for way in tool.WAYS if way.name in kept))
     data = edgekd.load_data("embedded", train_limit=64, validation_limit=64, test_limit=64)
     architectures.save_model(edgekd.create_model("lab_cnn", data, filters=[6]), tmp_path / "teacher.keras")
