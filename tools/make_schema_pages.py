@@ -14,10 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from edgekd.bench import history, report, roofline, samples
+from edgekd.diff.records import Difference
+from edgekd.inspect.records import Inspection
 from edgekd.records import (
     Bounded,
     Comparison,
+    DatasetRecord,
     Estimate,
+    ExportCheck,
     Figures,
     Gate,
     Interval,
@@ -33,10 +37,13 @@ from edgekd.records import (
     ParityFindings,
     Profile,
     Record,
+    Sensitivity,
     StageRow,
+    Summary,
     TensorSize,
     TensorSpec,
 )
+from edgekd.report import document
 from edgekd.storage import write_text
 from edgekd.verify import layers, records
 
@@ -68,7 +75,18 @@ _BENCH_RECORDS = (
     *(Parity, ParityFindings, OutputParity),
     *(samples.ProcessSamples, samples.Cold, samples.Block, samples.SystemState, TensorSpec, samples.ProcessSummary),
 )
+_RUN = (
+    "`edgekd run ... --json` prints one `Summary`, as `train`, `distill`, `export` and `quantize` do with a recipe;\n"
+    "it is the run's `summary.json` too. `edgekd report ... --json` prints one `Report`. Units are in the names."
+)
+_FILES = (
+    "`edgekd inspect ... --json` prints one `Inspection`, `edgekd diff ... --json` one `Difference`,\n"
+    "`edgekd export --check --json` one `ExportCheck`, `edgekd quantize --sensitivity --json` one `Sensitivity`, and\n"
+    "`edgekd data show ... --json` one `DatasetRecord`. Units are in the names."
+)
+_FILES_RECORDS = (Inspection, Difference, ExportCheck, Sensitivity, DatasetRecord)
 _PLAIN = {
+    Any: "anything",
     type(None): "null",
     str: "text",
     int: "whole number",
@@ -83,13 +101,35 @@ def pages() -> dict[Path, str]:
     return {
         DOCS / "verify-json.md": _page("verify", _VERIFY, _VERIFY_RECORDS),
         DOCS / "bench-json.md": _page("bench", _BENCH, _BENCH_RECORDS),
+        DOCS / "reference" / "run-json.md": _page(
+            "run", _RUN, _with_parts(Summary, document.Report), guide="../report.md"
+        ),
+        DOCS / "reference" / "files-json.md": _page(
+            "inspect, diff, export and quantize", _FILES, _with_parts(*_FILES_RECORDS), guide="../inspect.md"
+        ),
     }
 
 
-def _page(verb: str, introduction: str, kinds: Sequence[type[Record]]) -> str:
+def _with_parts(*whole: type[Record]) -> tuple[type[Record], ...]:
+    """Returns records, and after them all records that they are made of."""
+    found = list(whole)
+    for record in found:  # which grows
+        for field in record.model_fields.values():
+            found += [part for part in _records(field.annotation) if part not in found]
+    return tuple(found)
+
+
+def _records(annotation: Any) -> Sequence[type[Record]]:
+    if isinstance(annotation, type) and issubclass(annotation, Record):
+        return (annotation,)
+    return [record for part in typing.get_args(annotation) for record in _records(part)]
+
+
+def _page(verb: str, introduction: str, kinds: Sequence[type[Record]], *, guide: str | None = None) -> str:
+    where = guide or f"{verb}.md"
     parts = [
         f"# The JSON of edgekd {verb}\n",
-        f"Made by `{COMMAND}`; a test fails when it is out of date. The [guide]({verb}.md) says what it is about.\n",
+        f"Made by `{COMMAND}`; a test fails when it is out of date. The [guide]({where}) says what it is about.\n",
         f"{introduction}\nWhile `schema_version` stays, fields may be added, and none changes its meaning.\n",
     ]
     sections = (f"## {each.__name__}\n\n{_text(each)}\n\n{_table(each)}\n" for each in kinds)
