@@ -8,7 +8,7 @@ const NARROW = 400; // pixels, in which a legend has one column
 
 // What a width changes of a figure's layout.
 function sized(id, width) {
-  const columns = figures[id].layout.legend.entrywidth;
+  const columns = figures[id].layout.legend?.entrywidth;
   return columns ? { width, "legend.entrywidth": width < NARROW ? 1 : columns } : { width };
 }
 

@@ -1,6 +1,7 @@
 """Where the time of an inference goes, operator by operator: a table and a graph of bars within bars."""
 
 import html
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 from edgekd import plot_page
 from edgekd.records import OperatorTime, Profile
 from edgekd.report import formatting
+from edgekd.report.figure import COLOURS, GREY
 
 HEADERS = ("Operator", "Node", "Time, us", "95 % interval", "Share")
 
@@ -45,6 +47,7 @@ def figure(profile: Profile) -> dict[str, Any]:
     """
     kinds = list(dict.fromkeys(each.operator for each in profile.operators))
     totals = {kind: sum(each.time_us.value for each in profile.operators if each.operator == kind) for kind in kinds}
+    colours = dict(zip(kinds, itertools.cycle(COLOURS), strict=False))
     icicle = {
         "type": "icicle",
         "ids": ["all", *(f"kind {kind}" for kind in kinds), *(f"operator {each.number}" for each in profile.operators)],
@@ -57,6 +60,12 @@ def figure(profile: Profile) -> dict[str, Any]:
         "values": [sum(totals.values()), *totals.values(), *(each.time_us.value for each in profile.operators)],
         "branchvalues": "total",
         "tiling": {"orientation": "v"},
+        "marker": {
+            "colors": [GREY, *colours.values(), *(colours[each.operator] for each in profile.operators)],
+            "line": {"color": "rgba(128,128,128,0.9)", "width": 0.5},
+        },
+        "leaf": {"opacity": 0.8},
+        "textfont": {"color": "#0f172a"},
         "hovertemplate": "%{label}<br>%{value:.1f} µs, %{percentRoot:.1%}<extra></extra>",
     }
     return {
@@ -65,6 +74,7 @@ def figure(profile: Profile) -> dict[str, Any]:
             "margin": {"t": 8, "r": 8, "b": 8, "l": 8},
             "paper_bgcolor": "rgba(0,0,0,0)",
             "font": {"family": "system-ui, sans-serif", "size": 13},
+            "hoverlabel": {"bgcolor": "#1d2733", "bordercolor": "#1d2733", "font": {"color": "#ffffff", "size": 12}},
         },
     }
 
