@@ -24,6 +24,7 @@ from edgekd.report import (
     plots,
     profiles,
     provenance,
+    seeds,
     sparsity,
     stages,
     table,
@@ -34,7 +35,10 @@ from edgekd.report.runs import ReportedRun
 from edgekd.report.terms import TERMS
 
 MOST_DETAILED = 6
-"""Of how many runs the details are shown: of more, the page would grow beyond what is sent by mail."""
+"""Of how many runs the details are shown."""
+
+MOST_BYTES = 6_000_000
+"""How large a page may become with the details of its runs: otherwise they are left out."""
 
 _MOST_IMAGES = 36  # of all runs together, but four of each
 _FOLDER = Path(__file__).parent
@@ -47,6 +51,7 @@ _CAPTIONS = {
     "memory": f"Upper left is better. {_DROP} Memory is the largest amount of activations that live at once, as "
     "reckoned from the file. Lines are networks in Keras.",
 }
+_OF_SEVERAL = "Of these only teachers are shown, in the colour of their run. Circles are TFLite files, diamonds ONNX."
 _FORMATS = {"keras": "Keras networks", **table.FORMATS}
 
 
@@ -82,9 +87,16 @@ class _View:
 
 def render(runs: Sequence[ReportedRun]) -> str:
     """Returns the page of one run, or of several side by side; the same runs give the same bytes."""
+    if 1 < len(runs) <= MOST_DETAILED:
+        page = _rendered(runs, details=True)
+        return page if len(page.encode()) <= MOST_BYTES else _rendered(runs, details=False)
+    return _rendered(runs, details=len(runs) == 1)
+
+
+def _rendered(runs: Sequence[ReportedRun], *, details: bool) -> str:
     several = len(runs) > 1
     views = [_view(run, f"run-{number}-" if several else "", len(runs)) for number, run in enumerate(runs, start=1)]
-    detailed = views if len(runs) <= MOST_DETAILED else []
+    detailed = views if details else []
     found = methods.methods(runs)
     shared = _shared_figures(runs, found)
     figures = shared | {key: figure for view in detailed for key, figure in view.figures.items()}
@@ -98,10 +110,11 @@ def render(runs: Sequence[ReportedRun]) -> str:
         sections=_sections(views[0]),
         choices=_choices(runs),
         costs=tradeoff.COSTS,
-        captions=_CAPTIONS,
+        captions={key: f"{caption} {_OF_SEVERAL}" if several else caption for key, caption in _CAPTIONS.items()},
         fronts=_fronts(runs),
         absent=_absent(shared),
         method_rows=methods.rows(found),
+        seed_rows=seeds.rows(seeds.over_seeds(runs)),
         figures=figures,
         terms=TERMS,
         style=(_FOLDER / "page.css").read_text(encoding="utf-8"),
@@ -247,6 +260,7 @@ def _template() -> jinja2.Template:
         parities=parities,
         profiles=profiles,
         provenance=provenance,
+        seeds=seeds,
         sparsity=sparsity,
         stages=stages,
         table=table,

@@ -17,6 +17,7 @@ from edgekd.report import (
     parities,
     profiles,
     provenance,
+    seeds,
     sparsity,
     stages,
     table,
@@ -49,7 +50,7 @@ def render(runs: Sequence[ReportedRun]) -> str:
     if len(runs) == 1:
         sections = [_head(runs[0]), _results(runs[0].summary), _fronts(runs), _methods(found), *_details(runs[0])]
     else:
-        sections = [_together(runs), _fronts(runs), _methods(found)]
+        sections = [_together(runs), _fronts(runs), _methods(found), _seeds(runs)]
         for run in runs:
             sections += [_head(run), *_details(run)]
     return "\n\n".join(section for section in (*sections, _terms()) if section) + "\n"
@@ -104,6 +105,11 @@ def _fronts(runs: Sequence[ReportedRun]) -> str:
 
 def _methods(found: Sequence[methods.Method]) -> str:
     return f"## Accuracy by method\n\n{_table(methods.HEADERS, methods.rows(found))}" if found else ""
+
+
+def _seeds(runs: Sequence[ReportedRun]) -> str:
+    found = seeds.rows(seeds.over_seeds(runs))
+    return f"### Over seeds\n\n{_table(seeds.HEADERS, found)}" if found else ""
 
 
 def _predictions(run: ReportedRun) -> str:

@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from edgekd.records import Artifact, Interval, ModelRecord
 from edgekd.report import figure as figures
@@ -116,7 +115,7 @@ def best(found: Sequence[Point]) -> list[Point]:
 
 def in_words(runs: Sequence[ReportedRun], kept: Sequence[Point]) -> str:
     """Returns the names of files, with their runs where there are several."""
-    return ", ".join(
+    return "; ".join(
         f"{runs[point.run].label}: {point.artifact.name}" if len(runs) > 1 else point.artifact.name for point in kept
     )
 
@@ -135,10 +134,12 @@ def graph(runs: Sequence[ReportedRun], cost: Cost) -> Figure | None:
     files = []
     for position, point in enumerate(found):
         first = position == 0 or found[position - 1].run != point.run
-        legend = {"legendgroup": f"run {point.run}", "showlegend": first} if several else {}
+        legend = {"showlegend": first} if several else {}
         files.append(_file(runs, point, cost, several=several) | legend)
     drawn = figures.figure([*networks, _front(best(found)), *files], x=cost.axis, y="accuracy, %")
     drawn["layout"]["height"] = 440
+    # An entry of the legend stands for a whole run: the page's filter hides that, a click could not.
+    drawn["layout"]["legend"] |= {"itemclick": False, "itemdoubleclick": False} if several else {}
     drawn["layout"]["legend"] |= {"entrywidth": 0.5, "entrywidthmode": "fraction"}
     costs = [point.cost for point in found] + [each["x"][0] for each in networks if each["mode"] == "markers"]
     if min(costs) > 0 and max(costs) > 10 * min(costs):
@@ -167,16 +168,14 @@ def _file(runs: Sequence[ReportedRun], point: Point, cost: Cost, *, several: boo
         "error_x": figures.error_bars(point.interval, point.cost, 1.0, colour),
         "error_y": figures.error_bars(accuracy, accuracy.value if accuracy else 0.0, 100.0, colour),
         "marker": {"color": colour, "size": 11, "symbol": _SYMBOLS.get(artifact.format, "square")},
-        "meta": filtered_by(point.run, artifact),
+        "meta": _meta(str(point.run), artifact.format, artifact.scheme),
         "hovertemplate": f"%{{x:.4g}} {cost.unit}, %{{y:.2f}} %<extra>{name}</extra>",
     }
 
 
-def filtered_by(run: int, artifact: Artifact | None) -> dict[str, Any]:
-    """Returns what the page's filter asks of a row or point: its run, format and scheme; no scheme for a network."""
-    if artifact is None:
-        return {"run": str(run), "format": "keras", "scheme": ""}
-    return {"run": str(run), "format": artifact.format, "scheme": artifact.scheme}
+def _meta(run: str, form: str, scheme: str) -> dict[str, str]:
+    """Returns what the page's filter asks of a point; an empty text is what it does not ask of this one."""
+    return {"run": run, "format": form, "scheme": scheme}
 
 
 def _front(kept: Sequence[Point]) -> Figure:
@@ -204,18 +203,24 @@ def _networks(runs: Sequence[ReportedRun], cost: Cost, most: float) -> list[Figu
                 continue
             seen.add(key)
             name = table.title(role) if len(runs) == 1 else f"{table.title(role)} of {run.label}"
-            traces.append(_network(model, figures.text(name), cost.of_network(model), most))
-    for trace in traces:
-        trace["meta"] = {"run": "", "format": "keras", "scheme": ""}
+            colour = GREY if len(runs) == 1 else COLOURS[number % len(COLOURS)]
+            trace = _network(model, figures.text(name), cost.of_network(model), most, colour)
+            shared = sum(model.weights_sha256 in _weights_of(each) for each in runs) > 1
+            meta = _meta("" if shared else str(number), "keras", "")
+            traces.append(trace | {"showlegend": len(runs) == 1, "meta": meta})
     return traces
 
 
-def _network(model: ModelRecord, name: str, x: float | None, most: float) -> Figure:
+def _weights_of(run: ReportedRun) -> set[str]:
+    return {model.weights_sha256 for model in run.summary.models.values() if model.weights_sha256 is not None}
+
+
+def _network(model: ModelRecord, name: str, x: float | None, most: float, colour: str) -> Figure:
     dash, symbol = _BASELINES[model.role]
     accuracy = model.accuracy or 0.0
     trace = {"type": "scatter", "name": name, "hovertemplate": f"%{{y:.2f}} %<extra>{name}</extra>"}
     if x is None:
-        line = {"color": GREY, "dash": dash, "width": 1.5}
+        line = {"color": colour, "dash": dash, "width": 1.5}
         return {**trace, "mode": "lines", "x": [0.0, most * 1.1], "y": [100 * accuracy] * 2, "line": line}
     size = formatting.size(round(1024 * x))
     return {
@@ -223,7 +228,7 @@ def _network(model: ModelRecord, name: str, x: float | None, most: float) -> Fig
         "mode": "markers",
         "x": [x],
         "y": [100 * accuracy],
-        "error_y": figures.error_bars(model.accuracy_interval, accuracy, 100.0, GREY),
-        "marker": {"color": GREY, "size": 11, "symbol": symbol, "line": {"width": 1.6}},
+        "error_y": figures.error_bars(model.accuracy_interval, accuracy, 100.0, colour),
+        "marker": {"color": colour, "size": 11, "symbol": symbol, "line": {"width": 1.6}},
         "hovertemplate": f"{size} of float32 parameters, %{{y:.2f}} %<extra>{name}</extra>",
     }

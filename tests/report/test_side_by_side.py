@@ -9,7 +9,7 @@ import pytest
 from edgekd.errors import StorageError
 from edgekd.records import Interval, Summary
 from edgekd.report import html as html_report
-from edgekd.report import layers, markdown, methods, stages, tradeoff
+from edgekd.report import layers, markdown, methods, seeds, stages, tradeoff
 from edgekd.report.runs import ReportedRun, read
 
 
@@ -86,6 +86,12 @@ def test_of_many_runs_the_page_stays_small(summary):
     assert "Of so many runs only what they have in common is shown" in html_report.render(many)
 
 
+def test_details_that_would_make_the_page_too_large_are_left_out(two, monkeypatch):
+    monkeypatch.setattr(html_report, "MOST_BYTES", len(html_report.render(two).encode()) - 1)
+    assert "Of so many runs only what they have in common is shown" in html_report.render(two)
+    assert "Of so many runs" not in html_report.render(two[:1])
+
+
 def test_runs_are_told_apart_by_the_shortest_name(summary, tmp_path):
     for folder, name, seed in (("a", "quick", 0), ("b", "quick", 1), ("c", "slow", 0), ("d", "slow", 0)):
         summary.model_copy(update={"name": name, "seed": seed}).write(tmp_path / folder / "summary.json")
@@ -111,6 +117,51 @@ def test_gains_are_said_with_their_interval_and_in_words(summary):
     assert methods.rows([found["teacher"]])[0][2:] == ("–", "–")
     assert methods.in_words(Interval(value=0.02, low=0.01, high=0.03)) == "better"
     assert methods.in_words(Interval(value=-0.02, low=-0.03, high=-0.01)) == "worse"
+
+
+def seeded(summary: Summary, accuracies: dict[str, tuple[float, ...]]) -> list[ReportedRun]:
+    """Returns runs with seeds 0, 1, ... whose networks have these accuracies, and weights of their own."""
+    found = []
+    for seed in range(3):
+        models = {
+            role: summary.models[role].model_copy(update={"accuracy": each[seed], "weights_sha256": f"{seed}" * 64})
+            for role, each in accuracies.items()
+        }
+        found.append(renamed(summary, "one", seed=seed, models=models))
+    return found
+
+
+def test_means_over_seeds_have_intervals_of_their_own(summary):
+    runs = seeded(summary, {"student_labels": (0.88, 0.9, 0.91), "student_distilled": (0.89, 0.9, 0.92)})
+    labels, distilled = seeds.over_seeds(runs)
+    # t(0.975, 2) = 4.302653, and standard deviations by hand: 0.01527525 of accuracies, 0.00577350 of gains.
+    assert distilled.accuracy.value == pytest.approx(0.90333333)
+    assert distilled.accuracy.high - distilled.accuracy.value == pytest.approx(4.302653 * 0.01527525 / 3**0.5, rel=1e-5)
+    assert distilled.gain.value == pytest.approx(0.02 / 3)
+    assert distilled.gain.value - distilled.gain.low == pytest.approx(4.302653 * 0.00577350 / 3**0.5, rel=1e-5)
+    assert labels.gain is None
+    row = ("Distilled student", "3", "90.33 % [86.5 to 94.1 %]", "+0.67 [−0.77 to +2.10]", "within noise")
+    assert seeds.rows([distilled]) == [row]
+    assert "| " + " | ".join(row) + " |" in re.sub(r"\\(.)", r"\1", markdown.render(runs))
+    assert "Means over seeds" in html_report.render(runs)
+
+
+def test_too_few_seeds_or_a_teacher_that_is_the_same_have_no_mean(summary):
+    runs = seeded(summary, {"teacher": (0.9, 0.9, 0.9), "student_distilled": (0.89, 0.9, 0.92)})
+    same = [
+        dataclasses.replace(
+            run,
+            summary=run.summary.model_copy(
+                update={"models": {**run.summary.models, "teacher": summary.models["teacher"]}}
+            ),
+        )
+        for run in runs
+    ]
+    assert [each.role for each in seeds.over_seeds(same)] == ["student_distilled"]
+    assert seeds.over_seeds(runs[:2]) == ()
+    again = dataclasses.replace(runs[2], summary=runs[2].summary.model_copy(update={"seed": 0}))
+    assert seeds.over_seeds([*runs[:2], again]) == ()
+    assert "Means over seeds" not in html_report.render(runs[:2])
 
 
 def test_dots_lie_at_accuracies_with_their_intervals(summary):
