@@ -10,7 +10,10 @@ import pytest
 
 from edgekd import report
 from edgekd.pipeline import RunResult
-from edgekd.report.runs import read
+from edgekd.records import Summary
+from edgekd.report import html
+from edgekd.report.runs import ReportedRun, read
+from tests.report.test_profiles import THREE
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -192,7 +195,7 @@ def test_graphs_say_the_values_that_are_pointed_at(alone: Opened, finished: RunR
     said = point_at(page, "#plot-latency .scatterlayer .trace:last-child .points path")
     artifact, latency = summary.artifacts[-1], summary.measurements[-1].latency_ms
     assert artifact.accuracy is not None
-    assert f"{latency.p50:.4g} ms, {100 * artifact.accuracy:.2f} %" in said
+    assert f"{latency.p50:#.4g} ms, {100 * artifact.accuracy:.2f} %" in said  # which keeps zeros at the end
     assert artifact.name in said
     said = point_at(page, "#plot-methods .points path")
     assert f"{100 * (summary.models['teacher'].accuracy or 0):.2f} %" in said
@@ -249,3 +252,17 @@ def test_it_prints(alone: Opened, tmp_path: Path) -> None:
     content = path.read_bytes()
     assert content.startswith(b"%PDF")
     assert 3 <= content.count(b"/Type /Page\n") + content.count(b"/Type /Page /") + content.count(b"/Type /Page>") <= 30
+
+
+def test_a_profile_is_drawn_as_bars_within_bars_and_follows_the_window(
+    browser: "Browser", summary: Summary, tmp_path: Path
+) -> None:
+    path = tmp_path / "report.html"
+    path.write_text(html.render([ReportedRun(summary.model_copy(update={"profiles": (THREE,)}), "a run")]))
+    opened = open_page(browser, path)
+    bars = opened.page.locator("#plot-profile-0 .iciclelayer .surface")
+    for width in WIDTHS:
+        opened.page.set_viewport_size({"width": width, "height": 900})
+        drawn(opened.page)
+        assert bars.count() == 1 + 2 + 3  # all operators, two kinds, three of them
+    assert opened.complaints == []
