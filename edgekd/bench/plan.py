@@ -14,6 +14,10 @@ DELEGATES = ("xnnpack", "none")
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 _MS_PER_MINUTE = 60_000.0
 _MOST_COUNT = 2**31 - 1  # what the runtimes' interfaces take
+_BLOCK_MS, _SUSTAINED_BLOCK_MS, _SUSTAINED_BLOCKS = 50.0, 1000.0, 20
+_MOST_MINUTES = 1440.0
+_MOST_SAMPLES = 2_000_000  # of a sustained measurement: half a gigabyte in the memory of whoever reads them
+_MOST_SAMPLES_PER_BLOCK = 1000  # of those, for the 99th percentile of a second
 _MOST_SECONDS = 1e6  # eleven days; the system's waiting functions take no number of seconds whatever
 
 
@@ -52,6 +56,10 @@ class Plan:
 
     def job(self) -> dict[str, Any]:
         """Returns the worker's job, without the model."""
+        most_runs = None
+        if self.minutes is not None:
+            blocks = max(self.minutes * _MS_PER_MINUTE / max(self.min_block_ms, 1.0), 1.0)
+            most_runs = max(self.min_runs, min(_MOST_SAMPLES_PER_BLOCK, int(_MOST_SAMPLES / blocks)))
         return {
             "num_threads": self.num_threads,
             "seed": self.seed,
@@ -63,6 +71,7 @@ class Plan:
             "blocks": None,
             "min_runs": self.min_runs,
             "min_block_ms": self.min_block_ms,
+            "most_runs": most_runs,
             "min_warmup_seconds": self.min_warmup_seconds,
             "max_warmup_seconds": self.max_warmup_seconds,
         }
@@ -74,7 +83,7 @@ def make_plan(
     processes: int = 5,
     blocks: int = 4,
     min_runs: int = 25,
-    min_block_ms: float = 50.0,
+    min_block_ms: float | None = None,
     min_warmup_seconds: float = 0.5,
     max_warmup_seconds: float = 5.0,
     timeout_seconds: float = 120.0,
@@ -93,7 +102,7 @@ def make_plan(
       processes: fresh processes per model; an interval needs three. A sustained measurement uses one.
       blocks: timed blocks per process.
       min_runs: least runs of a block.
-      min_block_ms: least duration of a block, milliseconds.
+      min_block_ms: least duration of a block, milliseconds; by default 50, of a sustained measurement 1000.
       min_warmup_seconds: least warm-up of each process.
       max_warmup_seconds: most warm-up, where the model does not become steady.
       timeout_seconds: longest time that one step of a process may take.
@@ -104,7 +113,8 @@ def make_plan(
       delegate: for LiteRT: `xnnpack` (refused where it takes no operator), `none`, or None for LiteRT's own choice,
         which is XNNPACK where it helps.
       interval_ms: a run starts every so many milliseconds (periodic), as with a camera; None: one after the other.
-      minutes: measure each model for so long in one process, to see whether it slows down (sustained).
+      minutes: measure each model for so long in one process, to see whether it slows down (sustained); at most a day.
+        Of a short model's runs about a thousand a second are timed.
 
     Raises:
       RecipeError: a setting is out of range, or two exclude each other.
@@ -113,6 +123,11 @@ def make_plan(
     _check_counts(num_threads=num_threads, processes=processes, blocks=blocks, min_runs=min_runs)
     if batch is not None:
         _check_counts(batch=batch)
+    if min_block_ms is None:
+        share = (
+            _BLOCK_MS if minutes is None or not _is_finite(minutes) else minutes * _MS_PER_MINUTE / _SUSTAINED_BLOCKS
+        )
+        min_block_ms = min(max(share, _BLOCK_MS), _SUSTAINED_BLOCK_MS)
     _check_times(min_block_ms, min_warmup_seconds, max_warmup_seconds, timeout_seconds)
     _check_cores(cores)
     if delegate is not None and delegate not in DELEGATES:
@@ -120,7 +135,9 @@ def make_plan(
     for name, value in (("interval_ms", interval_ms), ("minutes", minutes)):
         if value is not None and not (_is_finite(value) and value > 0):
             raise RecipeError(f"{name} is {value!r}: expected a number above 0.")
-    if interval_ms is not None and max(min_runs * interval_ms, min_block_ms) > timeout_seconds * 1e3:
+    if minutes is not None and minutes > _MOST_MINUTES:
+        raise RecipeError(f"minutes is {minutes:g}: at most {_MOST_MINUTES:g} are measured, which is a day.")
+    if interval_ms is not None and max((min_runs + 4) * interval_ms, min_block_ms) > timeout_seconds * 1e3:
         raise RecipeError(
             f"a block of {min_runs} runs every {interval_ms:g} ms takes longer than timeout_seconds="
             f"{timeout_seconds:g}: lower min_runs or raise the timeout."

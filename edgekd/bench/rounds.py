@@ -5,7 +5,6 @@ A disturbance of the machine then meets all models alike, and a round is the uni
 
 import contextlib
 import itertools
-import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -93,9 +92,12 @@ def _sustained_round(
     for index, path in enumerate(paths):
         with start(path) as worker:
             worker.ask("warm-up")
-            begin = time.monotonic()
-            while (elapsed := time.monotonic() - begin) < seconds:
-                worker.ask("block")
+            begin_ns: int | None = None
+            elapsed = 0.0  # by the worker's own clock: what it takes to ask for a block is not part of it
+            while elapsed < seconds:
+                block = worker.ask("block")
+                begin_ns = block["begin_ns"] if begin_ns is None else begin_ns
+                elapsed = (block["end_ns"] - begin_ns) / 1e9
                 if on_progress is not None:
                     done = index * seconds + min(elapsed, seconds)
                     on_progress(int(done), round(len(paths) * seconds), f"measured {path.name}")

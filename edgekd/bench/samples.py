@@ -62,14 +62,15 @@ class SystemState(Record):
 class ProcessSamples(Record):
     """Everything that one worker process measured of one model; nothing is dropped.
 
-    `operators` are the model's own, `delegated_operators` those of them that the delegate took; None where the runtime
-    does not say.
+    `operators` are the model's own, `delegated_operators` those of them that the delegate took, in
+    `delegate_partitions` runs; None where the runtime does not say.
     """
 
     schema_version: Literal[1]
     runtime: str
     runtime_version: str
     delegate: str | None
+    delegate_partitions: int | None = None
     operators: int | None = None
     delegated_operators: int | None = None
     num_threads: int

@@ -14,6 +14,8 @@ copied to another machine. The job is a JSON object:
     blocks              timed blocks to run, or null: run them on command (below)
     min_runs            least runs of a timed block
     min_block_ms        least duration of a timed block
+    most_runs           timed runs of a block, about: of a shorter model's runs only every so many-th is timed, and the
+                        block lasts its time; null: all are timed, and a block ends after 10,000
     min_warmup_seconds  least warm-up
     max_warmup_seconds  warm-up ends here although the last two blocks still differ
 
@@ -29,6 +31,7 @@ Only the call of the runtime is timed, by `perf_counter_ns`; every sample is kep
 from __future__ import annotations
 
 import array
+import functools
 import importlib
 import importlib.metadata
 import json
@@ -53,16 +56,24 @@ RESUME_RUNS = 3  # untimed runs at the start of a block: another model may have 
 REST_SECONDS = 0.005  # without work, twice, after which a runtime's threads count as asleep
 MOST_REST_SECONDS = 0.5
 TIMER_CALLS = 2000
+CLOCK = "/sys/devices/system/cpu/cpu{core}/cpufreq/{name}"
+CORE_FIELD = 36  # of /proc/PID/stat, after the name, which is the second of its fields: proc_pid_stat(5), `processor`
 LOOP_BELOW_MS = 1.0  # shorter inferences are also timed in one loop, which has no timer between the runs
 
 
 class Engine(NamedTuple):
-    """A loaded model: what to call, and what is known of the runtime."""
+    """A loaded model: what to call, and what is known of the runtime.
+
+    `outputs` returns names and shapes after a call; `arrays` are those that the runtime reads where they are.
+    """
 
     invoke: Any
+    arrays: list[Any]
+    outputs: Any
     package: str
     version: str
     delegate: str | None
+    delegate_partitions: int | None
     operators: int | None
     delegated_operators: int | None
     inputs: list[dict[str, Any]]
@@ -105,13 +116,14 @@ def open_litert(job: dict[str, Any]) -> Engine:
         raise RefusedError(
             f"XNNPACK takes none of the {operators} operators of {job['model']!r}: measure it with delegate 'none'"
         )
-    if job["batch"] is not None:
-        _require_batch(job, [(each["name"], each["shape"]) for each in interpreter.get_output_details()])
     return Engine(
         invoke=interpreter.invoke,
+        arrays=[],
+        outputs=lambda: [(each["name"], each["shape"]) for each in interpreter.get_output_details()],
         package="ai-edge-litert",
         version=importlib.metadata.version("ai-edge-litert"),
-        delegate=f"XNNPACK, {partitions} partition{'s'[: partitions > 1]}" if partitions else None,
+        delegate="XNNPACK" if partitions else None,
+        delegate_partitions=partitions,
         operators=operators,
         delegated_operators=delegated,
         inputs=_described(specs, arrays),
@@ -122,7 +134,10 @@ def open_litert(job: dict[str, Any]) -> Engine:
 
 
 def open_onnxruntime(job: dict[str, Any]) -> Engine:
-    """Loads an .onnx file on the processor; its inputs are bound once."""
+    """Loads an .onnx file on the processor and binds its inputs and outputs, so that no call copies or makes them.
+
+    `session.run` would: that takes some microseconds, and LiteRT's `invoke` does nothing of the kind.
+    """
     if job["delegate"] is not None:
         raise RefusedError(f"delegate {job['delegate']!r} is LiteRT's; an .onnx file is measured without one")
     start = time.perf_counter_ns()
@@ -136,16 +151,22 @@ def open_onnxruntime(job: dict[str, Any]) -> Engine:
     loaded = time.perf_counter_ns()
     specs = onnx_inputs(session)
     arrays = make_inputs(specs, job)
-    feed = {spec["name"]: value for spec, value in zip(specs, arrays, strict=True)}
-    outputs = [value.name for value in session.get_outputs()]
-    if job["batch"] is not None:
-        found = session.run(outputs, feed)
-        _require_batch(job, [(name, value.shape) for name, value in zip(outputs, found, strict=True)])
+    binding = session.io_binding()
+    for spec, value in zip(specs, arrays, strict=True):
+        binding.bind_ortvalue_input(spec["name"], runtime.OrtValue.ortvalue_from_numpy(value))
+    names = [value.name for value in session.get_outputs()]
+    for name in names:
+        binding.bind_output(name)  # the first call makes it, and later ones write into it
     return Engine(
-        invoke=lambda: session.run(outputs, feed),
+        invoke=functools.partial(session.run_with_iobinding, binding),
+        arrays=arrays,
+        outputs=lambda: [
+            (name, value.shape()) for name, value in zip(names, binding.get_outputs(), strict=True) if value.is_tensor()
+        ],
         package="onnxruntime",
         version=runtime.__version__,
         delegate=", ".join(session.get_providers()),
+        delegate_partitions=None,
         operators=None,
         delegated_operators=None,
         inputs=_described(specs, arrays),
@@ -319,7 +340,8 @@ class Session:
     """One model in this process, from the first import to the last block."""
 
     def __init__(self, job: dict[str, Any]) -> None:
-        self.job = {"batch": None, "cores": None, "delegate": None, "interval_ms": None, **job}
+        optional = ("batch", "cores", "delegate", "interval_ms", "most_runs")
+        self.job = {**dict.fromkeys(optional), **job}
         job = self.job
         self.started_ns = time.perf_counter_ns()
         if job["cores"] is not None:
@@ -328,6 +350,7 @@ class Session:
         self.warmup_runs = 0
         self.warmup_seconds = 0.0
         self.steady: bool | None = None
+        self.median_ns = 0.0  # of the last block
         self.system_before = system_state()
         suffix = Path(job["model"]).suffix.lower()
         if suffix not in ENGINES:
@@ -337,6 +360,8 @@ class Session:
         start = time.perf_counter_ns()
         self.engine.invoke()
         self.first_inference_ms = (time.perf_counter_ns() - start) / 1e6
+        if job["batch"] is not None:
+            _require_batch(job, self.engine.outputs())
 
     def cold(self) -> dict[str, Any]:
         """Returns what was measured before any warm-up, in milliseconds."""
@@ -356,7 +381,10 @@ class Session:
         medians: list[float] = []
         steady = False
         while True:
-            samples = self._timed(least_runs=WARMUP_BLOCK_RUNS, least_ns=block_ns)
+            if self.job["interval_ms"] is None:
+                samples = self._timed(least_runs=WARMUP_BLOCK_RUNS, least_ns=block_ns)
+            else:
+                samples, _ = self._periodic(WARMUP_BLOCK_RUNS, block_ns)
             self.warmup_runs += len(samples)
             medians.append(statistics.median(samples))
             elapsed = (time.perf_counter_ns() - start) / 1e9
@@ -364,36 +392,51 @@ class Session:
             enough = elapsed >= least and self.warmup_runs >= WARMUP_RUNS
             if (steady and enough) or (elapsed >= self.job["max_warmup_seconds"] and self.warmup_runs >= WARMUP_RUNS):
                 break
-        self.steady, self.warmup_seconds = steady, elapsed
+        self.steady, self.warmup_seconds, self.median_ns = steady, elapsed, medians[-1]
         return {"warmup_runs": self.warmup_runs, "warmup_seconds": elapsed, "steady": steady}
 
     def block(self) -> dict[str, Any]:
         """Times one block: every single inference, and short ones also in one loop without the timer."""
-        for _ in range(RESUME_RUNS):
-            self.engine.invoke()
+        if self.job["interval_ms"] is None:
+            for _ in range(RESUME_RUNS):
+                self.engine.invoke()
+        else:  # at the interval too, or the block would begin with warm caches and a high clock rate
+            self._periodic(RESUME_RUNS, 0)
+            time.sleep(self.job["interval_ms"] / 1e3)
         self.warmup_runs += RESUME_RUNS
         begin = time.perf_counter_ns() - self.started_ns
         usage = resource.getrusage(resource.RUSAGE_SELF)
         least_runs, least_ns = self.job["min_runs"], self.job["min_block_ms"] * 1e6
         late: int | None = None
+        untimed = 0
         if self.job["interval_ms"] is None:
-            samples = self._timed(least_runs=least_runs, least_ns=least_ns)
+            most = self.job["most_runs"]
+            if most is not None and self.median_ns > 0:
+                untimed = int(least_ns / self.median_ns / most)
+            samples = self._timed(least_runs=least_runs, least_ns=least_ns, untimed=untimed)
         else:
-            samples, late = self._periodic(least_runs, least_ns, round(self.job["interval_ms"] * 1e6))
+            samples, late = self._periodic(least_runs, least_ns)
+        end = time.perf_counter_ns() - self.started_ns
         after = resource.getrusage(resource.RUSAGE_SELF)
+        clock_khz, max_clock_khz = clock_rates_khz()
+        self.median_ns = statistics.median(samples)
         block: dict[str, Any] = {
             "samples_ns": samples.tolist(),
             "begin_ns": begin,
+            "end_ns": end,
+            "untimed_runs": untimed * len(samples),
+            "clock_khz": clock_khz,
+            "max_clock_khz": max_clock_khz,
             "cpu_ns": round(1e9 * (after.ru_utime + after.ru_stime - usage.ru_utime - usage.ru_stime)),
             "late_runs": late,
             "loop_ns_per_run": None,
             "voluntary_context_switches": after.ru_nvcsw - usage.ru_nvcsw,
             "involuntary_context_switches": after.ru_nivcsw - usage.ru_nivcsw,
         }
-        if late is None and statistics.median(samples) < LOOP_BELOW_MS * 1e6:
+        if late is None and self.median_ns < LOOP_BELOW_MS * 1e6:
             block["loop_ns_per_run"] = self._looped(max(len(samples) // 5, 10))
         self.blocks.append(block)
-        return {"runs": len(samples), "median_ns": statistics.median(samples)}
+        return {"runs": len(samples), "median_ns": self.median_ns, "begin_ns": begin, "end_ns": end}
 
     def document(self) -> dict[str, Any]:
         """Returns everything that was measured, raw samples included."""
@@ -403,6 +446,7 @@ class Session:
             "runtime": self.engine.package,
             "runtime_version": self.engine.version,
             "delegate": self.engine.delegate,
+            "delegate_partitions": self.engine.delegate_partitions,
             "operators": self.engine.operators,
             "delegated_operators": self.engine.delegated_operators,
             "num_threads": self.job["num_threads"],
@@ -423,13 +467,19 @@ class Session:
             "system_after": system_state(),
         }
 
-    def _timed(self, *, least_runs: int, least_ns: float) -> array.array[int]:
-        """Times inferences one by one until there are enough of them and enough time has passed."""
+    def _timed(self, *, least_runs: int, least_ns: float, untimed: int = 0) -> array.array[int]:
+        """Times inferences one by one until there are enough of them and enough time has passed.
+
+        Before each of them are `untimed` ones.
+        """
         invoke, clock = self.engine.invoke, time.perf_counter_ns
         most_runs = max(least_runs, MAX_BLOCK_RUNS)
         samples = array.array("q")
+        between = range(untimed)
         end = clock() + least_ns
         while True:
+            for _ in between:
+                invoke()
             start = clock()
             invoke()
             stop = clock()
@@ -437,8 +487,9 @@ class Session:
             if (stop >= end and len(samples) >= least_runs) or len(samples) >= most_runs:
                 return samples
 
-    def _periodic(self, least_runs: int, least_ns: float, interval_ns: int) -> tuple[array.array[int], int]:
+    def _periodic(self, least_runs: int, least_ns: float) -> tuple[array.array[int], int]:
         """Times inferences that start at fixed times, and counts those that could not, because one took too long."""
+        interval_ns = round(self.job["interval_ms"] * 1e6)
         invoke, clock = self.engine.invoke, time.perf_counter_ns
         samples, late = array.array("q"), 0
         begin = due = clock()
@@ -558,13 +609,22 @@ def cpu_model() -> str:
 def system_state() -> dict[str, Any]:
     """Returns the load, the processor's time counters and its governor, each None where it is not visible."""
     ticks = next((line.split()[1:] for line in _lines("/proc/stat") if line.startswith("cpu ")), None)
-    governor = _lines("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+    governor = _lines(CLOCK.format(core=(affinity_cores() or [0])[0], name="scaling_governor"))
     return {
         "load_1min": os.getloadavg()[0],
         "steal_ticks": int(ticks[7]) if ticks and len(ticks) > 7 else None,
         "total_ticks": sum(int(tick) for tick in ticks[:8]) if ticks else None,
         "governor": governor[0].strip() if governor else None,
     }
+
+
+def clock_rates_khz() -> tuple[int | None, int | None]:
+    """Returns the clock rate of the core that this thread runs on, and its highest; None where not visible."""
+    after_name = "".join(_lines("/proc/self/stat")).rpartition(")")[2].split()
+    core = after_name[CORE_FIELD] if len(after_name) > CORE_FIELD else "0"
+    found = [_lines(CLOCK.format(core=core, name=name)) for name in ("scaling_cur_freq", "cpuinfo_max_freq")]
+    now, most = (int(lines[0]) if lines and lines[0].strip().isdecimal() else None for lines in found)
+    return now, most
 
 
 def _lines(path: str) -> list[str]:

@@ -34,3 +34,14 @@ def test_the_mode_follows_from_the_settings():
     assert make_plan(interval_ms=1.0).mode == "periodic"
     assert make_plan(minutes=1.0).mode == "sustained"
     assert make_plan(minutes=1.0, processes=7).processes == 1
+
+
+@pytest.mark.parametrize(("minutes", "most"), [(1.0, 1000), (60.0, 555), (1440.0, 25)])
+def test_a_sustained_measurement_keeps_two_million_samples_at_most(minutes, most):
+    plan = make_plan(minutes=minutes)
+    assert plan.min_block_ms == 1000
+    assert plan.job()["most_runs"] == most
+    assert make_plan(minutes=minutes, min_block_ms=500.0).min_block_ms == 500
+    assert (make_plan().job()["most_runs"], make_plan().min_block_ms) == (None, 50)
+    with pytest.raises(RecipeError, match="minutes is 2000: at most 1440 are measured"):
+        make_plan(minutes=2000.0)

@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 
 from edgekd.bench import worker
@@ -66,7 +68,7 @@ def test_a_worker_prints_one_document_with_every_sample(tmp_path, request, model
 def test_litert_names_the_delegate_and_onnxruntime_its_provider(tmp_path, dense_tflite, dense_onnx):
     litert = json.loads(run_worker(tmp_path, dense_tflite).stdout)
     onnxruntime = json.loads(run_worker(tmp_path, dense_onnx).stdout)
-    assert litert["delegate"] == "XNNPACK, 1 partition"
+    assert (litert["delegate"], litert["delegate_partitions"]) == ("XNNPACK", 1)
     assert onnxruntime["delegate"] == "CPUExecutionProvider"
     assert litert["cold"]["allocate_ms"] > 0
     assert onnxruntime["cold"]["allocate_ms"] is None
@@ -298,3 +300,91 @@ def test_periodic_runs_start_at_their_times(tmp_path, dense_tflite):
 def test_runs_that_cannot_start_in_time_are_counted(tmp_path, dense_tflite):
     document = document_of(tmp_path, dense_tflite, interval_ms=1e-6, min_runs=10, min_block_ms=0.0)
     assert [block["late_runs"] for block in document["blocks"]] == [9, 9]
+
+
+def opened(model: Path, **changes) -> worker.Session:
+    return worker.Session({**JOB, "model": str(model), **changes})
+
+
+def test_the_first_inference_is_the_first_with_a_batch_too(dense_onnx, monkeypatch):
+    """The outputs are checked after the inference that is timed: an earlier one would have warmed the session up."""
+    calls = []
+    real = worker.open_onnxruntime
+
+    def counting(job):
+        engine = real(job)
+
+        def invoke():
+            calls.append("invoke")
+            engine.invoke()
+
+        def outputs():
+            calls.append("outputs")
+            return engine.outputs()
+
+        return engine._replace(invoke=invoke, outputs=outputs)
+
+    monkeypatch.setattr(onnxruntime.InferenceSession, "run", None)
+    monkeypatch.setitem(worker.ENGINES, ".onnx", counting)
+    session = opened(dense_onnx, batch=3)
+    assert calls == ["invoke", "outputs"]
+    assert session.engine.outputs() == [("y", [3, 16])]
+    assert session.first_inference_ms > 0
+
+
+def test_an_onnx_call_makes_no_arrays(dense_onnx):
+    """As LiteRT's: what is timed of both is the model, and neither copies inputs nor makes outputs."""
+    engine = opened(dense_onnx).engine
+    assert engine.invoke() is None
+    assert [each.shape for each in engine.arrays] == [(1, 64)]
+
+
+def test_a_sustained_block_lasts_its_time_and_times_so_many_runs(dense_tflite):
+    session = opened(dense_tflite, min_block_ms=100.0, most_runs=50)
+    session.warm_up()
+    session.block()
+    answer = session.block()
+    block = session.document()["blocks"][1]
+    assert 90e6 < block["end_ns"] - block["begin_ns"] == answer["end_ns"] - answer["begin_ns"]
+    assert 7 <= len(block["samples_ns"]) <= 1000
+    assert block["untimed_runs"] >= 10 * len(block["samples_ns"]), "of a model of microseconds most are not timed"
+    assert opened(dense_tflite).block()["runs"] >= 7, "without a limit every run is timed"
+
+
+def test_a_periodic_measurement_is_warmed_up_at_its_interval_too(dense_tflite):
+    session = opened(dense_tflite, interval_ms=5.0, min_runs=3, min_block_ms=1.0)
+    begin = time.monotonic()
+    found = session.warm_up()
+    assert time.monotonic() - begin >= 0.005 * (found["warmup_runs"] - found["warmup_runs"] / 3) * 0.9
+    begin = time.monotonic()
+    session.block()
+    assert time.monotonic() - begin >= 0.005 * (worker.RESUME_RUNS - 1 + 1 + 2) * 0.9
+
+
+def test_clock_rates_are_those_of_the_core_that_the_thread_runs_on(monkeypatch):
+    after_name = ["S", *["0"] * 35, "3", *["0"] * 10]
+    files = {
+        "/proc/self/stat": ["7 (a) b) " + " ".join(after_name)],
+        "/sys/devices/system/cpu/cpu3/cpufreq/scaling_cur_freq": ["1200000"],
+        "/sys/devices/system/cpu/cpu3/cpufreq/cpuinfo_max_freq": ["2400000"],
+    }
+    monkeypatch.setattr(worker, "_lines", lambda path: files.get(path, []))
+    assert worker.clock_rates_khz() == (1_200_000, 2_400_000)
+    del files["/sys/devices/system/cpu/cpu3/cpufreq/scaling_cur_freq"]
+    assert worker.clock_rates_khz() == (None, 2_400_000)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux's own file")
+def test_the_core_is_where_the_system_says(tmp_path):
+    core = sorted(os.sched_getaffinity(0))[-1]
+    code = (
+        "import os, sys; sys.path.insert(0, sys.argv[1]); import worker; os.sched_setaffinity(0, {int(sys.argv[2])});"
+        "worker._read = worker._lines; seen = [];"
+        "worker._lines = lambda path: (seen.append(path), worker._read(path))[1];"
+        "worker.clock_rates_khz(); print(seen[1])"
+    )
+    folder = str(Path(worker.__file__).parent)
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code, folder, str(core)], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
+    assert done.stdout.strip() == f"/sys/devices/system/cpu/cpu{core}/cpufreq/scaling_cur_freq"
