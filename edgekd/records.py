@@ -328,11 +328,16 @@ class Measurement(Record):
     broke it off, in which case the numbers are those of the whole rounds before; `failure` says what went wrong.
     `late_runs` are those of a periodic measurement that could not start in time. `minute_medians_ms` and `throttled`
     belong to a sustained one; `throttled` is None where it was too short to tell. `macs` are the multiply-accumulates
-    of one inference with the file's own batch, None where not known. `machine` is the one that measured, wherever it
+    of one inference with the file's own batch, `run_macs` those of one as it was run, and `gmacs_per_second` how many
+    10^9 of these a second at p50; None where not known. `machine` is the one that measured, wherever it
     stands; None in records of versions that did not note it. `peak_memory_bytes` is None where the target does not
     tell. `import_ms`, `load_ms`, of which `allocate_ms` is a part, and `first_inference_ms` are medians over fresh
     processes before any warm-up; None where the runtime does not part them. `size_bytes` and `sha256` are also of the
-    files beside an ONNX file in which it keeps constants.
+    files beside an ONNX file in which it keeps constants. `delegated_operators` run in `delegate_partitions` parts.
+    `outliers` counts the runs beyond Tukey's outer fences of their block, which are in every number all the same;
+    `unsteady_processes` those that did not become steady in the time there was for it; `loop_ms` is the time of a short
+    inference in a loop without a clock. `governor` is the one that chose the clock rate. `settings` are all that it was
+    measured with.
     """
 
     artifact: str
@@ -352,11 +357,19 @@ class Measurement(Record):
     size_bytes: int
     sha256: str
     macs: int | None = None
+    run_macs: int | None = None
+    gmacs_per_second: float | None = None
     operators: int | None = None
     delegated_operators: int | None = None
+    delegate_partitions: int | None = None
     processes: int
     num_runs: int
     warmup_runs: int
+    outliers: int | None = None
+    unsteady_processes: int | None = None
+    loop_ms: float | None = None
+    governor: str | None = None
+    settings: dict[str, bool | int | float | str | tuple[int, ...] | None] = {}
     late_runs: int | None = None
     minute_medians_ms: tuple[float, ...] = ()
     throttled: bool | None = None

@@ -126,7 +126,7 @@ def measure(
         for threads, batch in itertools.product(num_threads, batches)
     ]
     module = registry.load(TARGETS, plugin_name)
-    macs = {path: _macs(path) for path in paths}
+    arithmetic = {path: _Arithmetic.of(path) for path in paths}
 
     found = []
     for index, plan in enumerate(plans):
@@ -157,7 +157,9 @@ def measure(
             except StorageError as failure:  # the numbers are not lost with the samples
                 kept, error = None, error or failure
             size_bytes = content.size_bytes
-            record = _measurement(raw, plan, goal, baseline, size_bytes=size_bytes, macs=macs[path], raw_path=kept)
+            record = _measurement(
+                raw, plan, goal, baseline, size_bytes=size_bytes, arithmetic=arithmetic[path], raw_path=kept
+            )
             found.append(record.model_copy(update={"failure": str(error)} if isinstance(error, EdgekdError) else {}))
         if error is not None:
             if on_broken_off is None or not found or not isinstance(error, KeyboardInterrupt | EdgekdError):
@@ -225,11 +227,27 @@ def _settings_of(plan: Plan, own: Mapping[str, Any], given: Mapping[str, Any]) -
     return {**shared, **own, **{key: value for key, value in given.items() if key != "address"}}
 
 
-def _macs(path: Path) -> int | None:
-    try:
-        return inspect.inspect_model(path).macs
-    except ModelError:  # the runtime has the last word on what it can run; arithmetic that is not known is no number
-        return None
+@dataclasses.dataclass(frozen=True)
+class _Arithmetic:
+    """A file's multiply-accumulates with its own batch, and that batch; None where not known."""
+
+    macs: int | None
+    batch: int | None
+
+    @classmethod
+    def of(cls, path: Path) -> "_Arithmetic":
+        try:
+            found = inspect.inspect_model(path)
+        except ModelError:  # the runtime has the last word on what it can run
+            return cls(None, None)
+        batches = {each.shape[0] or 1 if each.shape else None for each in found.inputs}
+        return cls(found.macs, batches.pop() if len(batches) == 1 else None)
+
+    def of_run(self, batch: int | None) -> int | None:
+        """Returns the multiply-accumulates of one run with a batch, None for the file's own."""
+        if batch is None or self.macs is None or self.batch is None:
+            return self.macs if batch is None else None
+        return self.macs * batch // self.batch
 
 
 def _measurement(
@@ -239,7 +257,7 @@ def _measurement(
     baseline: Sequence[Process] | None,
     *,
     size_bytes: int,
-    macs: int | None,
+    arithmetic: _Arithmetic,
     raw_path: Path | None,
 ) -> Measurement:
     processes = raw.processes
@@ -254,6 +272,7 @@ def _measurement(
     missed = goal.missed(latency.interval) if baseline is None else None
     if baseline is not None and baseline is not processes:
         missed = goal.missed(stats.ratio_interval(processes, baseline, watched=goal.precision is not None))
+    run_macs = arithmetic.of_run(raw.batch)
     return Measurement(
         artifact=raw.artifact,
         target=raw.target,
@@ -271,12 +290,20 @@ def _measurement(
         peak_memory_bytes=max(memory, default=None),
         size_bytes=size_bytes,
         sha256=raw.sha256,
-        macs=macs,
+        macs=arithmetic.macs,
+        run_macs=run_macs,
+        gmacs_per_second=run_macs / latency.p50 / 1e6 if run_macs else None,
         operators=first.operators,
         delegated_operators=first.delegated_operators,
+        delegate_partitions=with_samples[0].delegate_partitions if with_samples else None,
         processes=len(processes),
         num_runs=sum(process.num_runs for process in processes),
         warmup_runs=sum(process.warmup_runs for process in processes),
+        outliers=noise.outliers_of(with_samples) if with_samples else None,
+        unsteady_processes=sum(each.steady is not True for each in with_samples) if with_samples else None,
+        loop_ms=noise.loop_ms(with_samples),
+        governor=with_samples[0].system_before.governor if with_samples else None,
+        settings=raw.settings,
         late_runs=sum(late) if late else None,
         minute_medians_ms=() if sustained is None else sustained.minute_medians_ms,
         throttled=None if sustained is None else sustained.throttled,

@@ -16,6 +16,8 @@ from edgekd.bench.samples import Process, RawSamples, sampled
 from edgekd.records import LatencyComparison, Measurement
 
 MS_PER_SECOND = 1e3
+NS_PER_MS = 1e6
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 CSV_COLUMNS = (
     "artifact",
@@ -44,8 +46,17 @@ CSV_COLUMNS = (
     "peak_memory_bytes",
     "size_bytes",
     "macs",
+    "run_macs",
+    "gmacs_per_second",
     "operators",
     "delegated_operators",
+    "delegate_partitions",
+    "import_ms",
+    "allocate_ms",
+    "outliers",
+    "unsteady_processes",
+    "loop_ms",
+    "governor",
     "late_runs",
     "throttled",
     "sha256",
@@ -55,11 +66,23 @@ CSV_COLUMNS = (
     "ratio_high",
     "verdict",
     "warnings",
+    "cpu",
+    "architecture",
+    "logical_cores",
+    "memory_bytes",
+    "system",
 )
 
 
 def to_csv(measurements: Sequence[Measurement], comparisons: Sequence[LatencyComparison] = ()) -> str:
-    """Returns one row per measurement with a header, CSV_COLUMNS; what was not measured is empty (RFC 4180)."""
+    """Returns one row per measurement with a header, CSV_COLUMNS; what was not measured is empty (RFC 4180).
+
+    A text that a spreadsheet would take for a formula, such as the name of a file `=1+1.tflite`, has an apostrophe
+    before it.
+
+    References:
+      OWASP, CSV Injection.
+    """
     verdicts = {(each.artifact, each.target, each.num_threads, each.batch): each for each in comparisons}
     text = io.StringIO()
     writer = csv.DictWriter(text, CSV_COLUMNS)
@@ -91,14 +114,21 @@ def _csv_row(measurement: Measurement, comparison: LatencyComparison | None) -> 
         if comparison.ratio is not None:
             ratio = comparison.ratio
             row |= {"ratio": ratio.value, "ratio_low": ratio.low, "ratio_high": ratio.high}
-    return row
+    if measurement.machine is not None:
+        row |= measurement.machine.model_dump()
+    return {key: _no_formula(value) for key, value in row.items()}
+
+
+def _no_formula(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 
 def to_google_benchmark(measurements: Sequence[Measurement], samples: Sequence[RawSamples], *, version: str) -> str:
     """Returns google-benchmark's JSON: each process is a repetition, with mean, median and standard deviation of them.
 
     `real_time` is a process' median inference and `cpu_time` the processor time of all its threads for one, both in
-    milliseconds; `cpu_time` is 0 where the worker did not tell.
+    nanoseconds, since readers of the format print whole numbers; there is no `cpu_time` where the target does not tell.
+    `host_name` is the target.
 
     Args:
       measurements: what was measured.
@@ -117,12 +147,14 @@ def to_google_benchmark(measurements: Sequence[Measurement], samples: Sequence[R
             "run_name": name,
             "repetitions": len(raw.processes),
             "threads": measurement.num_threads,
-            "time_unit": "ms",
+            "time_unit": "ns",
         }
-        real = stats.process_medians_ms(raw.processes)
-        cpu = np.array([_cpu_ms(process) for process in raw.processes])
+        times_ns = {"real_time": stats.process_medians_ms(raw.processes) * NS_PER_MS}
+        told = [ns for process in raw.processes if (ns := _cpu_ns(process)) is not None]
+        if len(told) == len(raw.processes):
+            times_ns["cpu_time"] = np.array(told)
         for index, process in enumerate(raw.processes):
-            times = {"iterations": process.num_runs, "real_time": float(real[index]), "cpu_time": float(cpu[index])}
+            times = {"iterations": process.num_runs, **{key: float(values[index]) for key, values in times_ns.items()}}
             benchmarks.append({"name": name, **common, "run_type": "iteration", "repetition_index": index, **times})
         aggregates: dict[str, Callable[[npt.NDArray[np.float64]], np.floating]] = {
             "mean": np.mean,
@@ -138,20 +170,22 @@ def to_google_benchmark(measurements: Sequence[Measurement], samples: Sequence[R
                     "aggregate_name": aggregate,
                     "aggregate_unit": "time",
                     "iterations": len(raw.processes),
-                    "real_time": float(function(real)),
-                    "cpu_time": float(function(cpu)),
+                    **{key: float(function(values)) for key, values in times_ns.items()},
                 }
             )
     machine = samples[0].processes[0].machine
     context: dict[str, Any] = {
         "date": _now().isoformat(timespec="seconds"),
-        "host_name": machine.cpu,
+        "host_name": measurements[0].target,
+        "cpu": machine.cpu,
         "executable": f"edgekd bench {version}",
         "num_cpus": machine.logical_cores,
-        "cpu_scaling_enabled": None,
         "load_avg": [each.system_before.load_1min for each in sampled(samples[0].processes)[:1]],
         "library_build_type": "release",
     }
+    governor = measurements[0].governor
+    if governor is not None:  # else the format's own library leaves it out too
+        context["cpu_scaling_enabled"] = governor != "performance"
     return json.dumps({"context": context, "benchmarks": benchmarks}, indent=2) + "\n"
 
 
@@ -223,15 +257,15 @@ def _seconds_stats(seconds: Any) -> dict[str, Any]:
     }
 
 
-def _cpu_ms(process: Process) -> float:
+def _cpu_ns(process: Process) -> float | None:
     told = [
-        (block.cpu_ns, len(block.samples_ns))
+        (block.cpu_ns, len(block.samples_ns) + block.untimed_runs)
         for each in sampled([process])
         for block in each.blocks
         if block.cpu_ns is not None
     ]
     runs = sum(count for _, count in told)
-    return sum(nanoseconds for nanoseconds, _ in told) / runs / 1e6 if runs else 0.0
+    return sum(nanoseconds for nanoseconds, _ in told) / runs if runs else None
 
 
 def _name(measurement: Measurement) -> str:

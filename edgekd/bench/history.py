@@ -16,6 +16,7 @@ from edgekd.errors import StorageError
 from edgekd.records import Interval, Measurement, Record
 
 _LOCK_SECONDS = 30
+_NO_IDENTITY = ("processes", "precision", "timeout_seconds", "seed")  # settings that change no time of an inference
 
 
 class Entry(Record):
@@ -33,7 +34,8 @@ class Entry(Record):
         where = it.machine and it.machine.model_copy(
             update={"system": ""}
         )  # a system is updated more often than a board is replaced
-        return (where, it.target, it.runtime, it.artifact, it.num_threads, it.batch, it.mode, it.interval_ms)
+        settings = tuple(sorted((key, str(value)) for key, value in it.settings.items() if key not in _NO_IDENTITY))
+        return (where, it.target, it.runtime, it.artifact, it.num_threads, it.batch, it.mode, it.interval_ms, settings)
 
 
 class Trend(Record):

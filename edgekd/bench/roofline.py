@@ -1,12 +1,16 @@
 """How much of what a machine can do a model uses: its arithmetic a second against the machine's own measured limits."""
 
+import os
 import tempfile
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
+from scipy.stats import binom
 
 from edgekd import bench, inspect
 from edgekd.errors import DataError
@@ -16,7 +20,8 @@ from edgekd.records import Interval, Measurement, Record
 _ROWS, _INNER, _COLUMNS = 256, 512, 512
 _INTEGERS = frozenset({"int4", "int8", "uint8"})
 _COPIED_BYTES = 64 << 20  # more than any cache of a core holds
-_COPIES = 8
+_LEAST_COPIED_BYTES = 16 << 20  # by each of many threads, which share the last cache
+_COPIES = 16
 
 Kind = Literal["float32", "int8"]
 
@@ -47,7 +52,10 @@ class Point(Record):
 
 
 class Roofline(Record):
-    """The machine's limits and where the models are; `bandwidth_gb_per_second` is that of copying main memory.
+    """The machine's limits and where the models are.
+
+    `bandwidth_gb_per_second` is that of copying main memory with as many threads: the median of sixteen copies, and
+    `bandwidth_interval` what is known of it.
 
     References:
       Williams, Waterman and Patterson, Roofline: An Insightful Visual Performance Model for Multicore Architectures,
@@ -57,6 +65,7 @@ class Roofline(Record):
     num_threads: int
     peaks: tuple[Peak, ...]
     bandwidth_gb_per_second: float
+    bandwidth_interval: Interval | None = None
     points: tuple[Point, ...]
 
 
@@ -81,15 +90,16 @@ def measure(
         paths = [_write_product(Path(temporary, f"{kind}.onnx"), kind) for kind in kinds]
         found = bench.measure(paths, raw_folder=Path(temporary, "samples"), num_threads=(num_threads,), **settings)
     peaks = tuple(Peak(kind=kind, gmacs_per_second=_gmacs(each)) for kind, each in zip(kinds, found, strict=True))
-    bandwidth = bandwidth_gb_per_second()
+    bandwidth = measure_bandwidth(num_threads, settings.get("cores"))
     points = [
-        point(measured, inspect.inspect_model(path), peaks, bandwidth)
+        point(measured, inspect.inspect_model(path), peaks, bandwidth.value)
         for measured, path in zip(measurements, models, strict=True)
     ]
     return Roofline(
         num_threads=num_threads,
         peaks=peaks,
-        bandwidth_gb_per_second=bandwidth,
+        bandwidth_gb_per_second=bandwidth.value,
+        bandwidth_interval=bandwidth,
         points=tuple(each for each in points if each is not None),
     )
 
@@ -125,16 +135,45 @@ def kind_of(inspection: Inspection) -> Kind:
     return "int8" if macs["int8"] > macs["float32"] else "float32"
 
 
-def bandwidth_gb_per_second() -> float:
-    """Returns the bytes read and written a second, in 10^9, of the fastest of a few copies of main memory."""
-    source = np.ones(_COPIED_BYTES // 8)
-    target = np.empty_like(source)
-    seconds = []
-    for _ in range(_COPIES):
-        start = time.perf_counter()
-        np.copyto(target, source)
-        seconds.append(time.perf_counter() - start)
-    return 2 * source.nbytes / min(seconds) / 1e9
+def measure_bandwidth(num_threads: int, cores: Sequence[int] | None = None) -> Interval:
+    """Returns the bytes read and written a second, in 10^9, while so many threads copy main memory at the same time.
+
+    The median of sixteen copies, after one that is not counted, between the order statistics that hold the
+    median of further ones with 95 % confidence.
+
+    Args:
+      num_threads: each copies memory of its own.
+      cores: to run on, or None.
+
+    References:
+      David and Nagaraja, Order Statistics, 2003, section 7.1: distribution-free intervals for quantiles.
+    """
+    copied = max(_COPIED_BYTES // num_threads, _LEAST_COPIED_BYTES)
+    arrays = [(np.ones(copied // 8), np.empty(copied // 8)) for _ in range(num_threads)]
+    started = threading.Barrier(num_threads + 1)
+
+    def work(source: npt.NDArray[np.float64], target: npt.NDArray[np.float64]) -> None:
+        if cores is not None:
+            os.sched_setaffinity(0, cores)  # of this thread alone
+        for _ in range(_COPIES + 1):
+            started.wait()
+            np.copyto(target, source)  # without the interpreter's lock
+            started.wait()
+
+    threads = [threading.Thread(target=work, args=pair, daemon=True) for pair in arrays]
+    for thread in threads:
+        thread.start()
+    rates = []
+    for _ in range(_COPIES + 1):
+        started.wait()
+        begin = time.perf_counter()
+        started.wait()
+        rates.append(2 * num_threads * copied / (time.perf_counter() - begin) / 1e9)
+    for thread in threads:
+        thread.join()
+    ordered = sorted(rates[1:])
+    rank = int(binom.ppf(0.025, _COPIES, 0.5))
+    return Interval(value=float(np.median(ordered)), low=ordered[rank - 1], high=ordered[-rank])
 
 
 def _gmacs(measurement: Measurement) -> Interval:

@@ -1,12 +1,13 @@
 """Raw measurements as records: what a worker prints and what is kept beside a Measurement."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 import pydantic
 
+from edgekd.errors import TargetError
 from edgekd.records import Machine, Record, TensorSpec
 
 SCHEMA_VERSION: Literal[1] = 1
@@ -173,3 +174,29 @@ class RawSamples(Record):
     settings: dict[str, bool | int | float | str | tuple[int, ...] | None]
     ended: Ended = "processes"
     processes: tuple[Process, ...] = pydantic.Field(min_length=1)
+
+    @pydantic.model_validator(mode="after")
+    def _of_one_thing(self) -> Self:
+        """Raises TargetError where a process ran elsewhere or otherwise: their numbers are not those of one thing."""
+        first = self.processes[0]
+        for each in self.processes[1:]:
+            for what, other in _identity(each).items():
+                if other != (expected := _identity(first)[what]):
+                    raise TargetError(
+                        f"the processes that measured {self.artifact!r} on {self.target!r} differ in their {what}: "
+                        f"{expected} and {other}. Measure again, with nothing installed or changed meanwhile."
+                    )
+        return self
+
+
+def _identity(process: Process) -> dict[str, object]:
+    """Returns what must be the same for all processes of a measurement."""
+    machine = process.machine
+    return {
+        "machine": f"{machine.cpu}, {machine.architecture}, {machine.logical_cores} cores",
+        "system": machine.system,
+        "runtime": f"{process.runtime} {process.runtime_version}",
+        "delegate": process.delegate,
+        "number of operators in the delegate": process.delegated_operators,
+        "number of threads": process.num_threads,
+    }

@@ -6,7 +6,7 @@ from edgekd.bench.history import Trend
 from edgekd.bench.report import BenchReport
 from edgekd.bench.roofline import Roofline
 from edgekd.cli import _options, _tables
-from edgekd.records import LatencyComparison, LatencySelfTest, Measurement, Profile, TensorSize
+from edgekd.records import Interval, LatencyComparison, LatencySelfTest, Measurement, Profile, TensorSize
 from edgekd.report import formatting, latency, profiles
 
 _VERDICTS = {
@@ -102,7 +102,7 @@ def _print_measurements(measurements: Sequence[Measurement]) -> None:
         shown.insert(2, "Batch")
         for row, each in zip(rows, measurements, strict=True):
             row.insert(2, formatting.NOT_MEASURED if each.batch is None else str(each.batch))
-    if any(each.macs for each in measurements):
+    if any(each.gmacs_per_second for each in measurements):
         shown.append("GMAC/s")
         for row, each in zip(rows, measurements, strict=True):
             row.append(_gmacs(each))
@@ -147,10 +147,9 @@ def _print_tensors(tensors: Sequence[TensorSize]) -> None:
 
 
 def _gmacs(measurement: Measurement) -> str:
-    if not measurement.macs:
+    if measurement.gmacs_per_second is None:
         return formatting.NOT_MEASURED
-    macs = measurement.macs * (measurement.batch or 1)
-    return formatting.three_digits(macs / measurement.latency_ms.p50 / 1e6)
+    return formatting.three_digits(measurement.gmacs_per_second)
 
 
 def _print_roofline(found: Roofline) -> None:
@@ -158,7 +157,7 @@ def _print_roofline(found: Roofline) -> None:
     threads = formatting.counted(found.num_threads, "thread")
     _options.say(
         f"this machine with {threads}: GMAC/s {peaks} (a large matrix product in ONNX Runtime); main memory "
-        f"{formatting.three_digits(found.bandwidth_gb_per_second)} GB/s"
+        f"{formatting.three_digits(found.bandwidth_gb_per_second)} GB/s{_range(found.bandwidth_interval)}"
     )
     rows = [
         (
@@ -173,6 +172,12 @@ def _print_roofline(found: Roofline) -> None:
         for each in found.points
     ]
     _tables.print_rows(("File", "Numbers", "GMAC/s", "MAC/byte", "Limit, GMAC/s", "Bound by", "Reached"), rows)
+
+
+def _range(interval: Interval | None) -> str:
+    if interval is None:
+        return ""
+    return f" ({formatting.three_digits(interval.low)} to {formatting.three_digits(interval.high)})"
 
 
 def _print_comparisons(comparisons: Sequence[LatencyComparison]) -> None:
@@ -218,15 +223,10 @@ def _notes(measurement: Measurement) -> list[str]:
         found.append(
             f"{_ENDED[measurement.ended]} ({formatting.counted(measurement.processes, 'process', 'processes')})"
         )
-    if measurement.late_runs:
-        found.append(
-            f"{measurement.late_runs:,} of {measurement.num_runs:,} runs could not start in time: one takes longer "
-            f"than {measurement.interval_ms:g} ms now and then"
-        )
-    if measurement.mode == "sustained":
-        medians = ", ".join(formatting.milliseconds(each) for each in measurement.minute_medians_ms)
-        verdict = {True: "it slowed down (throttling)", False: "it did not slow down", None: "too short to tell"}
-        found.append(f"medians of the minutes, ms: {medians}; {verdict[measurement.throttled]}")
+    found += latency.notes(measurement)
     if measurement.operators is not None and measurement.delegated_operators is not None:
-        found.append(f"{measurement.delegated_operators} of {measurement.operators} operators run in the delegate")
+        found.append(
+            f"{measurement.delegated_operators} of {measurement.operators} operators run in the delegate, "
+            f"in {formatting.counted(measurement.delegate_partitions or 0, 'partition')}"
+        )
     return found

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Literal
 
-from edgekd.records import ModelRecord, Summary
+from edgekd.records import Measurement, ModelRecord, Summary
 from edgekd.report import formatting, table
 from edgekd.report.formatting import NOT_MEASURED
 
@@ -97,7 +97,20 @@ def _smallest(summary: Summary) -> Fact:
 def _fastest(summary: Summary) -> Fact:
     if not summary.measurements:
         return Fact("Fastest file", NOT_MEASURED, "")
-    fastest = min(summary.measurements, key=lambda measurement: measurement.latency_ms.p50)
+    names = dict.fromkeys(measurement.artifact for measurement in summary.measurements)
+    shown = [found for name in names if (found := table.latency_of(name, summary.measurements))]
+    fewest = min(each.num_threads for each in shown)
+    fastest, *others = sorted(
+        (each for each in shown if each.num_threads == fewest), key=lambda each: each.latency_ms.p50
+    )
     threads = formatting.counted(fastest.num_threads, "thread")
     value = f"{formatting.milliseconds(fastest.latency_ms.p50)} ms"
-    return Fact("Fastest file, p50", value, f"{fastest.artifact}, {fastest.target}, {threads}")
+    note = f"{fastest.artifact}, {fastest.target}, {threads}"
+    close = [each.artifact for each in others if _may_be_as_fast(fastest, each)]
+    return Fact("Fastest file, p50", value, f"{note}; {' and '.join(close)} may be as fast" if close else note)
+
+
+def _may_be_as_fast(fastest: Measurement, other: Measurement) -> bool:
+    """Says so where the intervals overlap, or where one is not known."""
+    ours, theirs = fastest.latency_ms.interval, other.latency_ms.interval
+    return ours is None or theirs is None or theirs.low <= ours.high

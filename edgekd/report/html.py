@@ -18,6 +18,7 @@ from edgekd.report import (
     exactness,
     formatting,
     headline,
+    latency,
     layers,
     methods,
     parities,
@@ -247,6 +248,7 @@ def _template() -> jinja2.Template:
         title_in=table.title_of,
         kind_of_file=table.kind_of_file,
         tensor=_tensor,
+        notes_and_warnings=lambda each: (*latency.notes(each), *each.warnings),
     )
     environment.globals.update(
         NOT_MEASURED=formatting.NOT_MEASURED,

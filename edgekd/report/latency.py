@@ -23,6 +23,21 @@ HEADERS = (
 )
 
 
+def notes(measurement: Measurement) -> tuple[str, ...]:
+    """Returns sentences on what a periodic or a sustained measurement found besides its latency."""
+    found = []
+    if measurement.late_runs:
+        found.append(
+            f"{measurement.late_runs:,} of {measurement.num_runs:,} runs could not start in time: one takes longer "
+            f"than {measurement.interval_ms:g} ms now and then."
+        )
+    if measurement.mode == "sustained":
+        medians = ", ".join(formatting.milliseconds(each) for each in measurement.minute_medians_ms)
+        verdict = {True: "it slowed down (throttling)", False: "it did not slow down", None: "too short to tell"}
+        found.append(f"Medians of the minutes, ms: {medians}; {verdict[measurement.throttled]}.")
+    return tuple(found)
+
+
 def cells(measurement: Measurement) -> tuple[str, ...]:
     """Returns a measurement's texts in the order of HEADERS."""
     latency = measurement.latency_ms

@@ -193,7 +193,7 @@ def _latency(summary: Summary) -> str:
     sentences = [
         f"- {_text(found.artifact)}, {formatting.counted(found.num_threads, 'thread')}: {_text(sentence)}"
         for found in summary.measurements
-        for sentence in found.warnings
+        for sentence in (*latency.notes(found), *found.warnings)
     ]
     return text + ("\n\nWarnings of the measurements:\n\n" + "\n".join(sentences) if sentences else "")
 

@@ -146,9 +146,18 @@ def print_to_terminal(summary: Summary, *, file: IO[str] | None = None) -> None:
     console.print(table)
 
 
+def shown_target(measurements: tuple[Measurement, ...]) -> str | None:
+    """Returns the one target whose latencies stand side by side in tables and plots: the first that was measured on."""
+    return measurements[0].target if measurements else None
+
+
 def latency_of(artifact: str, measurements: tuple[Measurement, ...]) -> Measurement | None:
-    """Returns the first measurement of a file with the fewest threads, or None."""
-    found = [measurement for measurement in measurements if measurement.artifact == artifact]
+    """Returns the measurement of a file on the shown target with the fewest threads, or None.
+
+    Latencies of two machines are never held to each other: a file that was not measured there has none.
+    """
+    target = shown_target(measurements)
+    found = [each for each in measurements if each.artifact == artifact and each.target == target]
     return min(found, key=lambda measurement: measurement.num_threads, default=None)
 
 

@@ -136,7 +136,7 @@ def graph(runs: Sequence[ReportedRun], cost: Cost) -> Figure | None:
         first = position == 0 or found[position - 1].run != point.run
         legend = {"showlegend": first} if several else {}
         files.append(_file(runs, point, cost, several=several) | legend)
-    drawn = figures.figure([*networks, _front(best(found)), *files], x=cost.axis, y="accuracy, %")
+    drawn = figures.figure([*networks, _front(best(found)), *files], x=_axis(runs, cost), y="accuracy, %")
     drawn["layout"]["height"] = 440
     # An entry of the legend stands for a whole run: the page's filter hides that, a click could not.
     drawn["layout"]["legend"] |= {"itemclick": False, "itemdoubleclick": False} if several else {}
@@ -145,6 +145,14 @@ def graph(runs: Sequence[ReportedRun], cost: Cost) -> Figure | None:
     if min(costs) > 0 and max(costs) > 10 * min(costs):
         drawn["layout"]["xaxis"] |= {"type": "log", "dtick": "D2", "tickformat": ",~g", "rangemode": "normal"}
     return drawn
+
+
+def _axis(runs: Sequence[ReportedRun], cost: Cost) -> str:
+    """Returns the title of the axis, with the target where latencies are all of one."""
+    targets = {table.shown_target(run.summary.measurements) for run in runs} - {None}
+    if cost.of_file is not _latency or not targets:
+        return cost.axis
+    return f"{cost.axis}, on {' and '.join(figures.text(str(each)) for each in sorted(map(str, targets)))}"
 
 
 def _file(runs: Sequence[ReportedRun], point: Point, cost: Cost, *, several: bool) -> Figure:

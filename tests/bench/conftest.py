@@ -34,6 +34,12 @@ def dynamic_length_tflite(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def eight_tflite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The dense layer with a fixed batch of eight."""
+    return _tflite_dense(tmp_path_factory.mktemp("bench") / "eight.tflite", shape=(8, FEATURES))
+
+
+@pytest.fixture(scope="session")
 def dense_onnx(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return _onnx_dense(tmp_path_factory.mktemp("bench") / "dense.onnx", ("batch", FEATURES))
 

@@ -11,6 +11,7 @@ import pytest
 from edgekd import bench
 from edgekd.bench import formats
 from edgekd.bench.samples import RawSamples
+from edgekd.errors import TargetError
 
 QUICK = {"processes": 3, "blocks": 1, "min_runs": 10, "min_block_ms": 1.0, "min_warmup_seconds": 0.01}
 
@@ -45,11 +46,68 @@ def test_google_benchmarks_json_has_repetitions_and_aggregates(measured):
     assert document["context"]["num_cpus"] == os.cpu_count()
     runs = [each for each in document["benchmarks"] if each["run_type"] == "iteration"]
     assert len(runs) == 6
-    assert [each["real_time"] for each in runs[:3]] == pytest.approx(medians_ms(samples[0]))
-    assert all(each["time_unit"] == "ms" and each["cpu_time"] > 0 for each in runs)
+    assert [each["real_time"] for each in runs[:3]] == pytest.approx(np.array(medians_ms(samples[0])) * 1e6)
+    assert all(each["time_unit"] == "ns" and each["cpu_time"] > 0 for each in runs)
+    assert (document["context"]["host_name"], document["context"]["cpu"]) == ("local", found[0].machine.cpu)
     named = {each["name"]: each for each in document["benchmarks"] if each["run_type"] == "aggregate"}
     stddev = named["dense.onnx/local/threads:1_stddev"]
-    assert stddev["real_time"] == pytest.approx(np.std(medians_ms(samples[1]), ddof=1))
+    assert stddev["real_time"] == pytest.approx(np.std(medians_ms(samples[1]), ddof=1) * 1e6)
+
+
+@pytest.mark.parametrize(("governor", "scaling"), [("powersave", True), ("performance", False), (None, None)])
+def test_google_benchmark_is_told_of_clock_scaling_where_it_is_known(measured, governor, scaling):
+    found = [each.model_copy(update={"governor": governor}) for each in measured[0]]
+    context = json.loads(formats.to_google_benchmark(found, measured[1], version="0"))["context"]
+    assert context.get("cpu_scaling_enabled") is scaling
+    assert ("cpu_scaling_enabled" in context) == (governor is not None)
+
+
+def test_csv_says_on_which_machine_and_holds_no_formula(measured):
+    (first, _), _, _ = measured
+    text = formats.to_csv([first.model_copy(update={"artifact": '=1+1"x.tflite'})])
+    (row,) = csv.DictReader(io.StringIO(text))
+    assert row["artifact"] == "'=1+1\"x.tflite"
+    machine = first.machine
+    assert (row["cpu"], row["system"], row["logical_cores"]) == (
+        *(machine.cpu, machine.system),
+        str(machine.logical_cores),
+    )
+    assert float(row["gmacs_per_second"]) == pytest.approx(64 * 16 / first.latency_ms.p50 / 1e6)
+
+
+def test_what_only_raw_samples_knew_is_in_the_record(measured):
+    (first, _), (raw, _), _ = measured
+    loops = [block.loop_ns_per_run for process in raw.processes for block in process.blocks]
+    assert first.loop_ms == pytest.approx(np.median(loops) / 1e6)
+    assert first.settings == raw.settings
+    assert (first.delegate_partitions, first.unsteady_processes) == (
+        1,
+        sum(each.steady is not True for each in raw.processes),
+    )
+    expected = 0
+    for process in raw.processes:
+        for block in process.blocks:
+            low, high = np.percentile(block.samples_ns, [25, 75])
+            expected += sum(not low - 3 * (high - low) <= ns <= high + 3 * (high - low) for ns in block.samples_ns)
+    assert first.outliers == expected
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"runtime_version": "9.9"}, r"differ in their runtime: .*2\.\d.* and .* 9\.9"),
+        ({"delegated_operators": 0}, "number of operators in the delegate: 1 and 0"),
+        ({"delegate": None}, "delegate: XNNPACK and None"),
+        ({"machine": {"cpu": "another board"}}, "machine: .* and another board"),
+        ({"machine": {"system": "Linux 99"}}, "system: .* and Linux 99"),
+    ],
+)
+def test_processes_of_different_things_are_no_measurement(measured, change, words):
+    raw = measured[1][0].model_dump()
+    for name, value in change.items():
+        raw["processes"][2][name] = {**raw["processes"][2][name], **value} if isinstance(value, dict) else value
+    with pytest.raises(TargetError, match=words):
+        RawSamples.model_validate(raw)
 
 
 def test_pytest_benchmark_reads_its_json(measured, tmp_path):

@@ -64,6 +64,8 @@ def test_entries_are_appended_and_read_back(tmp_path):
         {"batch": 8},
         {"mode": "periodic", "interval_ms": 10.0},
         {"artifact": "other.tflite"},
+        {"settings": {"cores": (0,), "seed": 1}},
+        {"settings": {"min_block_ms": 500.0}},
     ],
 )
 def test_what_is_not_the_same_thing_is_never_merged(tmp_path, other):
@@ -76,6 +78,12 @@ def test_what_is_not_the_same_thing_is_never_merged(tmp_path, other):
 def test_an_updated_system_is_the_same_machine():
     before = entry([1.0, 1.1, 1.2])
     assert before.series == entry([1.0], machine=MACHINE.model_copy(update={"system": "Linux 7"})).series
+
+
+def test_more_processes_or_another_goal_are_the_same_series():
+    settings = {"processes": 5, "precision": None, "seed": 0, "min_runs": 25}
+    other = {"processes": 9, "precision": 0.02, "seed": 1, "min_runs": 25}
+    assert entry([1.0], settings=settings).series == entry([1.0], settings=other).series
 
 
 def test_another_file_of_the_same_name_is_the_same_series_and_said(tmp_path):

@@ -291,3 +291,13 @@ def test_a_periodic_measurement_counts_late_runs(tmp_path, dense_tflite):
 def test_an_address_belongs_to_targets_that_have_one(tmp_path, dense_tflite):
     with pytest.raises(RecipeError, match="target 'local' is written 'local': it has no address"):
         bench.measure([dense_tflite], raw_folder=tmp_path, target="local://here", **QUICK)
+
+
+def test_arithmetic_is_that_of_the_batch_that_ran(tmp_path, eight_tflite):
+    found = bench.measure(
+        [eight_tflite], raw_folder=tmp_path / "raw", batches=(None, 8, 16), **{**QUICK, "processes": 1}
+    )
+    assert [each.macs for each in found] == [8 * 64 * 16] * 3
+    assert [each.run_macs for each in found] == [8 * 64 * 16, 8 * 64 * 16, 16 * 64 * 16]
+    for each in found:
+        assert each.gmacs_per_second == pytest.approx(each.run_macs / (each.latency_ms.p50 * 1e-3) / 1e9)

@@ -1,3 +1,6 @@
+import time
+
+import numpy as np
 import pytest
 
 from edgekd import bench, inspect
@@ -51,10 +54,27 @@ def test_the_machine_is_measured(measured, dense_tflite, int8_tflite):
     found = roofline.measure(measured, [dense_tflite, int8_tflite], num_threads=1, **QUICK)
     assert [each.kind for each in found.peaks] == ["float32", "int8"]
     assert all(each.gmacs_per_second.value > 0.1 for each in found.peaks)
-    assert found.bandwidth_gb_per_second > 0.1
+    assert found.bandwidth_gb_per_second == found.bandwidth_interval.value > 0.1
     assert [each.artifact for each in found.points] == ["dense.tflite", "int8.tflite"]
     with pytest.raises(DataError, match="one number of threads"):
         roofline.measure(measured, [dense_tflite], num_threads=2, **QUICK)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_bandwidth_is_that_of_all_threads_together(monkeypatch, threads):
+    """Each copy takes 10 ms here, or a little more, and reads and writes its bytes."""
+    copied = []
+
+    def slow_copy(target, source):
+        copied.append(source.nbytes)
+        assert target.nbytes == source.nbytes
+        time.sleep(0.01)
+
+    monkeypatch.setattr(np, "copyto", slow_copy)
+    found = roofline.measure_bandwidth(threads)
+    assert len(copied) == threads * 17
+    expected = 2 * threads * copied[0] / 0.01 / 1e9
+    assert 0.2 * expected < found.low <= found.value <= found.high <= expected
 
 
 def test_the_command_prints_the_limits(edgekd_command, dense_tflite):

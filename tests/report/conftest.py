@@ -136,7 +136,7 @@ def _measurement(name: str, sha256: str, size_bytes: int, p50: float, threads: i
     return Measurement(
         artifact=name,
         target="local",
-        runtime="ai-edge-litert 2.3.0 (XNNPACK, 1 partition)" if name.endswith("tflite") else "onnxruntime 1.31.1",
+        runtime="ai-edge-litert 2.3.0 (XNNPACK)" if name.endswith("tflite") else "onnxruntime 1.31.1",
         num_threads=threads,
         latency_ms=Latency(
             p50=p50,

@@ -13,7 +13,7 @@ import pytest
 
 from edgekd import report
 from edgekd.errors import StorageError
-from edgekd.records import Gate, KernelValues, Summary
+from edgekd.records import Gate, Interval, KernelValues, Summary
 from edgekd.report import anatomy, headline, markdown, plots
 from edgekd.report import html as html_report
 from edgekd.report.runs import ReportedRun
@@ -331,7 +331,48 @@ def test_the_headline_names_the_smallest_and_the_fastest_file(summary):
     _, network, smallest, fastest = headline.facts(summary)
     assert network.note == "15.6 times fewer than the teacher, 15.2 times fewer MACs"
     assert (smallest.value, smallest.note) == ("29.2 KiB", "student-int8.tflite")
-    assert (fastest.value, fastest.note) == ("0.0517 ms", "student-int8.tflite, local, 2 threads")
+    assert (fastest.value, fastest.note) == ("0.0731 ms", "student-int8.tflite, local, 1 thread")
+
+
+def test_the_headline_says_which_files_may_be_as_fast(summary):
+    """Neither another machine's numbers nor a number whose interval overlaps make a file the fastest."""
+    other = tuple(
+        each.model_copy(
+            update={"target": "ssh://fast", "latency_ms": each.latency_ms.model_copy(update={"p50": 0.001})}
+        )
+        for each in summary.measurements
+    )
+    both = summary.model_copy(update={"measurements": summary.measurements + other})
+    assert headline.facts(both)[3] == headline.facts(summary)[3]
+    wide = tuple(
+        each.model_copy(
+            update={
+                "latency_ms": each.latency_ms.model_copy(
+                    update={"interval": Interval(value=each.latency_ms.p50, low=0.01, high=9.0)}
+                )
+            }
+        )
+        if each.artifact == "student-int8.onnx"
+        else each
+        for each in summary.measurements
+    )
+    note = headline.facts(summary.model_copy(update={"measurements": wide}))[3].note
+    assert note == "student-int8.tflite, local, 1 thread; student-int8.onnx may be as fast"
+
+
+def test_reports_say_what_sustained_and_periodic_measurements_found(summary):
+    changed = {
+        "mode": "sustained",
+        "minute_medians_ms": (1.0, 1.5),
+        "throttled": True,
+        "late_runs": 3,
+        "interval_ms": 33.0,
+    }
+    measured = tuple(each.model_copy(update=changed) for each in summary.measurements[:1])
+    told = summary.model_copy(update={"measurements": measured})
+    for text in (Page(html_report.render(alone(told))).text, markdown.render(alone(told))):
+        assert "it slowed down (throttling)" in text
+        assert "runs could not start in time" in text
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,19 @@ def test_the_latency_is_that_of_the_fewest_threads(summary):
     assert {row.num_threads for row in table.rows(turned) if row.kind == "file"} == {1}
 
 
+def test_latencies_of_two_machines_are_never_side_by_side(summary):
+    """A file that was not measured where the others were has no latency beside theirs."""
+    name = summary.artifacts[0].name
+    moved = tuple(
+        each.model_copy(update={"target": "ssh://pi@board"}) if each.artifact == name else each
+        for each in summary.measurements
+    )
+    ordered = tuple(sorted(moved, key=lambda each: each.target))  # this machine first
+    rows = by_name(summary.model_copy(update={"measurements": ordered}))
+    assert rows[name].latency is None
+    assert all(rows[each.name].latency is not None for each in summary.artifacts[1:])
+
+
 def test_cells_say_the_numbers_with_their_intervals(summary):
     row = by_name(summary)["student-int8.tflite"]
     assert dict(zip(table.HEADERS, table.cells(row), strict=True)) == {

@@ -83,10 +83,11 @@ def test_a_record_holds_what_the_program_says_and_nothing_else(phone, binary, tm
         latency, logs = record.latency_ms, np.log(np.array(medians) / 1e3)
         low, high = scipy_stats.t.interval(0.95, 3, logs.mean(), logs.std(ddof=1) / 2)
         assert latency.p50 == latency.interval.value == pytest.approx(np.median(medians) / 1e3)
-        assert (latency.interval.low, latency.interval.high) == pytest.approx((np.exp(low), np.exp(high)))
+        step = 0.5 / min(medians)  # the program counts in whole microseconds: half of one may be missing everywhere
+        assert (latency.interval.low, latency.interval.high) == pytest.approx((np.exp(low - step), np.exp(high + step)))
         assert (latency.p90, latency.p95, latency.p99, latency.scaled_mad) == (None, None, None, None)
         assert latency.minimum == 0.087
-        assert latency.mean == pytest.approx(np.dot(MEANS_US, (40, 41, 42, 43)) / 166 / 1e3)
+        assert latency.mean == pytest.approx(np.mean(MEANS_US) / 1e3)
         assert (record.num_runs, record.warmup_runs, record.processes) == (166, 36, 4)
         assert (record.load_ms, record.first_inference_ms) == pytest.approx((2.0015, 0.3015))
         assert record.peak_memory_bytes is None
@@ -160,9 +161,8 @@ def test_other_formats_take_such_a_record(phone, binary, tmp_path, dense_tflite)
     google = json.loads(formats.to_google_benchmark(records, raw, version="1"))
     assert google["context"]["load_avg"] == []
     runs = [each for each in google["benchmarks"] if each["run_type"] == "iteration"]
-    assert [(each["iterations"], each["real_time"], each["cpu_time"]) for each in runs] == [
-        (40, 0.1, 0.0), (41, 0.12, 0.0), (42, 0.11, 0.0)
-    ]  # fmt: skip
+    assert [(each["iterations"], each["real_time"]) for each in runs] == [(40, 1e5), (41, 1.2e5), (42, 1.1e5)]
+    assert all("cpu_time" not in each for each in google["benchmarks"]), "the program does not tell it"
     (run,) = json.loads(formats.to_pytest_benchmark(records, raw, version="1"))["benchmarks"]
     assert run["stats"]["data"] == pytest.approx([1e-4, 1.2e-4, 1.1e-4])
     assert run["options"]["timer"] == "benchmark_model"
