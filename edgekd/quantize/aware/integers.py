@@ -66,8 +66,8 @@ def added(first: Any, second: Any, *, scales: tuple[Any, Any], output_scale: Any
     """
     ratios = tf.stack(scales) / output_scale
     # 20 bits for the larger of the two: 2**e <= ratio < 2**(e + 1).
-    exponent = tf.floor(_log2(tf.reduce_max(ratios)))
-    power = tf.pow(tf.constant(2.0, "float64"), _MULTIPLIER_BITS - exponent)
+    exponent = tf.bitwise.right_shift(tf.bitcast(tf.reduce_max(ratios), tf.int32), 23) - 127
+    power = tf.pow(tf.constant(2.0, "float64"), tf.cast(_MULTIPLIER_BITS - exponent, "float64"))
     multipliers = tf.round(tf.cast(ratios, "float64") * power)
     parts = [tf.cast(tf.round(x / scale), "float64") for x, scale in zip((first, second), scales, strict=True)]
     integers = parts[0] * multipliers[0] + sign * parts[1] * multipliers[1]
@@ -80,10 +80,6 @@ def multiplied(first: Any, second: Any, *, scales: tuple[Any, Any], output_scale
     integers = tf.round(first / scales[0]) * tf.round(second / scales[1])
     steps = tf.round(integers * (scales[0] * scales[1] / output_scale))
     return _with_gradient_of(first * second, steps * output_scale)
-
-
-def _log2(x: Any) -> Any:
-    return tf.math.log(tf.cast(x, "float64")) / tf.math.log(tf.constant(2.0, "float64"))
 
 
 def _with_gradient_of(real: Any, rounded: Any) -> Any:
