@@ -13,7 +13,7 @@ from edgekd.export import _folding
 from edgekd.export._source import Source, source_of
 from edgekd.quantize.aware import affine
 from edgekd.quantize.aware.graph import Call, Graph, Value, trace
-from edgekd.quantize.aware.layers import FakeQuantize
+from edgekd.quantize.aware.rounding import FakeQuantize
 from edgekd.quantize.byte_range import byte_range
 from edgekd.records import Preprocessing
 

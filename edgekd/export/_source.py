@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from edgekd.errors import ModelError, NonFiniteError, RecipeError, unknown_name
-from edgekd.quantize.aware.layers import FakeQuantize
+from edgekd.quantize.aware.rounding import FakeQuantize
 from edgekd.records import TensorSpec
 
 Names = Sequence[str] | Mapping[str, str]

@@ -16,7 +16,7 @@ import pytest
 from edgekd import architectures, data, registry
 from edgekd.export import export_model
 from edgekd.quantize import aware
-from edgekd.quantize.aware.layers import FakeQuantize
+from edgekd.quantize.aware.rounding import FakeQuantize
 from edgekd.runtime import open_runner
 
 FAMILIES = "edgekd.architectures"

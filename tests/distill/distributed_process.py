@@ -27,7 +27,7 @@ from edgekd.distill.learners import Student
 from edgekd.distill.loop import fit
 from edgekd.distill.teacher import LiveTeacher
 from edgekd.errors import ModelError
-from edgekd.quantize.aware.layers import FakeQuantize
+from edgekd.quantize.aware.rounding import FakeQuantize
 from edgekd.recipe import Distill, Network
 from edgekd.recipe import section as recipe_section
 from edgekd.teachers import open_teacher

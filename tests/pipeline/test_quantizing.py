@@ -10,7 +10,8 @@ from edgekd import architectures, recipe
 from edgekd.errors import ModelError, RecipeError
 from edgekd.pipeline import RunResult, retraining, run
 from edgekd.pipeline.stage import MODEL_FILE, STUDENT_DISTILLED, STUDENT_QUANTIZED
-from edgekd.quantize.aware.layers import FakeQuantize, QuantizedKernel
+from edgekd.quantize.aware.layers import QuantizedKernel
+from edgekd.quantize.aware.rounding import FakeQuantize
 from edgekd.records import Summary
 
 

@@ -6,15 +6,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from edgekd.quantize.aware.layers import (
-    BITS,
-    ONE_SCALE,
-    Affine,
-    FakeQuantize,
-    FreezingBatchNorm,
-    QuantizedKernel,
-    factor_and_shift,
-)
+from edgekd.quantize.aware.kernels import ONE_SCALE
+from edgekd.quantize.aware.layers import Affine, FreezingBatchNorm, QuantizedKernel, factor_and_shift
+from edgekd.quantize.aware.rounding import BITS, FakeQuantize
 
 _LARGEST = 2 ** (BITS - 1) - 1
 _MOST_STEPS = 2**29  # of a bias: a quarter of what 32 bits hold

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 from keras import layers
 
-from edgekd.quantize.aware.layers import ONE_SCALE
+from edgekd.quantize.aware.kernels import ONE_SCALE
 from edgekd.quantize.aware.lowering import Kind, Step
 from edgekd.quantize.aware.plan import Plan
 

@@ -12,9 +12,9 @@ from edgekd.quantize.aware import observing, plan
 from edgekd.quantize.aware.biases import round_biases
 from edgekd.quantize.aware.folding import fold_where_needed
 from edgekd.quantize.aware.graph import Graph, Value
-from edgekd.quantize.aware.layers import MOVING_AVERAGE
 from edgekd.quantize.aware.lowering import Kind, Step
 from edgekd.quantize.aware.plan import Plan
+from edgekd.quantize.aware.rounding import MOVING_AVERAGE
 from edgekd.quantize.aware.transform import build, known_input_range, require_usable, traced
 
 _QUANTIZER = {"ranges": MOVING_AVERAGE}

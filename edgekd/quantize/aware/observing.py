@@ -8,7 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 from edgekd.quantize import ranges
-from edgekd.quantize.aware.layers import FakeQuantize, QuantizedKernel
+from edgekd.quantize.aware.layers import QuantizedKernel
+from edgekd.quantize.aware.rounding import FakeQuantize
 
 Range = tuple[float, float]
 

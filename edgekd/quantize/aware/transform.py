@@ -16,18 +16,10 @@ from edgekd.quantize.aware import observing, plan
 from edgekd.quantize.aware.biases import round_biases
 from edgekd.quantize.aware.folding import fold_where_needed
 from edgekd.quantize.aware.graph import Graph, Value, outputs_of, trace
-from edgekd.quantize.aware.layers import (
-    LEARNED,
-    MOVING_AVERAGE,
-    Affine,
-    FakeQuantize,
-    FloatBoundary,
-    FreezingBatchNorm,
-    QuantizedKernel,
-    QuantizedMerge,
-)
+from edgekd.quantize.aware.layers import Affine, FreezingBatchNorm, QuantizedKernel, QuantizedMerge
 from edgekd.quantize.aware.lowering import KEEPS_RANGE, MERGES, Kind, Step, fresh
 from edgekd.quantize.aware.plan import Plan
+from edgekd.quantize.aware.rounding import LEARNED, MOVING_AVERAGE, FakeQuantize, FloatBoundary
 from edgekd.quantize.byte_range import byte_range, byte_step
 
 _RANGES = (MOVING_AVERAGE, LEARNED)

@@ -12,14 +12,8 @@ from keras import layers
 from edgekd.architectures import load_model
 from edgekd.errors import ModelError
 from edgekd.quantize.aware.graph import Call, Value, trace
-from edgekd.quantize.aware.layers import (
-    Affine,
-    FakeQuantize,
-    FloatBoundary,
-    FreezingBatchNorm,
-    QuantizedKernel,
-    QuantizedMerge,
-)
+from edgekd.quantize.aware.layers import Affine, FreezingBatchNorm, QuantizedKernel, QuantizedMerge
+from edgekd.quantize.aware.rounding import FakeQuantize, FloatBoundary
 from edgekd.records import TensorSpec
 from edgekd.runtime.layers.graph import LINEAR, MOVING, QUANTISE, Array, Graph, Kernel, Operator
 

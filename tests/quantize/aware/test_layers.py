@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from edgekd.quantize.aware.layers import Affine, FakeQuantize, FreezingBatchNorm, QuantizedKernel, rounded_kernel
+from edgekd.quantize.aware.kernels import rounded_kernel
+from edgekd.quantize.aware.layers import Affine, FreezingBatchNorm, QuantizedKernel
+from edgekd.quantize.aware.rounding import FakeQuantize
 
 
 def quantised(x: np.ndarray, low: float, high: float) -> np.ndarray:

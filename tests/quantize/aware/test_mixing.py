@@ -6,7 +6,7 @@ from keras import layers
 
 from edgekd.errors import ModelError, RecipeError
 from edgekd.quantize import aware
-from edgekd.quantize.aware.layers import FakeQuantize
+from edgekd.quantize.aware.rounding import FakeQuantize
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,8 @@ from keras import layers
 from edgekd import architectures
 from edgekd.errors import DataError, ModelError, RecipeError
 from edgekd.quantize import aware
-from edgekd.quantize.aware.layers import FakeQuantize, FreezingBatchNorm
+from edgekd.quantize.aware.layers import FreezingBatchNorm
+from edgekd.quantize.aware.rounding import FakeQuantize
 
 
 def ranges(model: keras.Model) -> dict[str, tuple[float, float]]:
