@@ -28,8 +28,7 @@ def graph(summary: Summary) -> Figure | None:
     traces: list[Figure] = []
     order = [artifact.name for artifact in summary.artifacts]
     for each in summary.layers:
-        known = [(at, row) for at, row in enumerate(each.rows) if row.sqnr_db is not None]
-        if not known:
+        if all(row.sqnr_db is None for row in each.rows):
             continue
         name, last = figures.text(each.candidate), len(each.rows)
         place = order.index(each.candidate) if each.candidate in order else len(traces)
@@ -38,9 +37,9 @@ def graph(summary: Summary) -> Figure | None:
                 "type": "scatter",
                 "mode": "lines+markers",
                 "name": name,
-                "x": [100 * (at + 0.5) / last for at, _ in known],
-                "y": [row.sqnr_db for _, row in known],
-                "text": [_told(row) for _, row in known],
+                "x": [100 * (at + 0.5) / last for at in range(last)],
+                "y": [row.sqnr_db for row in each.rows],  # a gap where the two are equal
+                "text": [_told(row) for row in each.rows],
                 "line": {"color": COLOURS[place % len(COLOURS)], "width": 2},
                 "marker": {"size": 5},
                 "hovertemplate": f"%{{y:.1f}} dB after %{{text}}<extra>{name}</extra>",

@@ -188,6 +188,14 @@ def test_layers_show_where_the_error_comes_in(summary):
     assert trace["y"] == [41.2, 30.5, 31.0]
     (row,) = layers.rows(summary)
     assert row == (*("student-int8.tflite", "Distilled student", "3", "31.0", "30.5, block2", "0.75, block3"),)
+    exact = summary.layers[0].rows[1].model_copy(update={"sqnr_db": None, "identical": True})
+    equal = summary.layers[0].model_copy(update={"rows": (*summary.layers[0].rows, exact)})
+    changed = summary.model_copy(update={"layers": (equal,)})
+    assert layers.graph(changed)["data"][0]["y"] == [41.2, 30.5, 31.0, None]
+    assert layers.rows(changed)[0][3] == "identical"
+    only = summary.model_copy(update={"layers": (equal.model_copy(update={"rows": (exact,)}),)})
+    assert layers.graph(only) is None
+    assert layers.rows(only)[0][3:] == ("identical", "identical", "0.5, block2")
     for text in (html_report.render([renamed(summary, "one")]), markdown.render([renamed(summary, "one")])):
         assert "student-int8.onnx: it has a strange operator." in text
 
