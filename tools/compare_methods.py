@@ -1,13 +1,15 @@
-"""Compares the methods of tools/methods.yaml on the embedded data, over several seeds, with intervals.
+"""Compares the methods of a file, tools/methods.yaml by default, over several seeds, with intervals.
 
     python tools/compare_methods.py                       the table, under runs/methods
     python tools/compare_methods.py --page docs/methods.md  the page of the documentation
     python tools/compare_methods.py --methods soft_logits dkd --seeds 0 --epochs 1 --train-limit 512   in a minute
+    python tools/compare_methods.py --methods-file tools/results.yaml --data-dir TFDS_FOLDER --out runs/results
 
-Every method trains the same student for the same epochs on the same views. Teachers are trained once for each seed, and
-their outputs are kept on disk while the methods of that seed train. A sweep that was stopped goes on with the same
-command; a finished one only writes its table again. About 45 minutes on two quiet cores for all methods and three
-seeds, and up to 4 GB of disk while it runs.
+Every method trains the same student for the same epochs on the same views. Teachers are trained once for each seed,
+unless the file gives a trained one, and their outputs are kept on disk while the methods of that seed train. A sweep
+that was stopped goes on with the same command; a finished one only writes its table again. About 45 minutes on two
+quiet cores for all methods of tools/methods.yaml and three seeds, and up to 4 GB of disk while it runs;
+tools/results.yaml takes hours.
 """
 
 import argparse
@@ -111,8 +113,16 @@ class Row(Record):
     parameters: int | None
 
 
+class GivenTeacher(Record):
+    """A teacher that was trained before: its file, and its accuracy on the test split."""
+
+    model: str
+    accuracy: float
+    parameters: int
+
+
 class Table(Record):
-    """The whole comparison."""
+    """The whole comparison; `given_teacher` where the file gives one, and then there are no `teachers`."""
 
     schema_version: int = 1
     command: str
@@ -121,6 +131,7 @@ class Table(Record):
     samples: dict[str, int]
     rows: tuple[Row, ...]
     teachers: tuple[Row, ...]
+    given_teacher: GivenTeacher | None = None
     environments: tuple[Environment, ...]
 
 
@@ -154,8 +165,19 @@ def read_methods(path: Path) -> MethodsFile:
     for method in file.methods:
         if method.run not in names:
             raise RecipeError(f"{method.name}: continues: {unknown_name('method', method.run, names)}")
+        if given_teacher(file) is not None and method.teachers > 1:
+            raise RecipeError(
+                f"{method.name}: teachers: {method.teachers}, but the file gives one teacher, "
+                f"{str(given_teacher(file))!r}."
+            )
         method_recipe(file, method, seed=0, folder=Path())
     return file
+
+
+def given_teacher(file: MethodsFile) -> Path | None:
+    """Returns the file of the teacher that all methods have; None where teachers are trained for each seed."""
+    model = file.common["teacher"].get("model")
+    return None if model is None else Path(model)
 
 
 def method_recipe(file: MethodsFile, method: Method, *, seed: int, folder: Path) -> Recipe:
@@ -167,7 +189,9 @@ def method_recipe(file: MethodsFile, method: Method, *, seed: int, folder: Path)
       seed: of the student: its initial weights, order and views.
       folder: of the seed; trained teachers and the cache lie in it.
     """
-    paths = [folder / "teachers" / name / "model.keras" for name in TEACHERS[: method.teachers]]
+    given = given_teacher(file)
+    trained = [folder / "teachers" / name / "model.keras" for name in TEACHERS]
+    paths = (trained if given is None else [given])[: method.teachers]
     distill = dict(method.distill)
     if paths:
         # One view for each epoch, as many as training on labels has: fewer would favour one side.
@@ -232,7 +256,9 @@ class Sweep:
             if (folder / "cache").exists():
                 shutil.rmtree(folder / "cache")  # gigabytes, and made again where they are needed
         baseline = {trained.seed: trained.accuracy for trained in found.get(BASELINE, [])}
+        given = given_teacher(self.file)
         return Table(
+            given_teacher=None if given is None else _given(given, data),
             command="",
             seeds=self.seeds,
             common=self.file.common,
@@ -256,8 +282,9 @@ class Sweep:
         self, seed: int, folder: Path, data: Dataset, environments: dict[str, Environment]
     ) -> Iterator[tuple[str, Trained | str]]:
         """Yields what became of every network of a seed: its numbers, or why it has none."""
+        trains = given_teacher(self.file) is None
         needed = TEACHERS[: max(method.teachers for method in self.file.methods)]
-        for name in needed:
+        for name in needed if trains else ():
             yield (
                 name,
                 self._trained(teachers_recipe(self.file, seed=seed), folder / "teachers", name, data, environments),
@@ -316,6 +343,17 @@ def _tested(model: ModelRecord, folder: Path, stage: str, data: Dataset) -> Test
     tested = Tested(weights_sha256=_known(model.weights_sha256), accuracy=accuracy)
     tested.write(path)
     return tested
+
+
+def _given(path: Path, data: Dataset) -> GivenTeacher:
+    """Returns what is known of a teacher that was trained before; reads the test split."""
+    import_quietly("keras")
+    from edgekd import architectures
+    from edgekd.distill.evaluate import Predictor
+
+    model = architectures.load_model(storage.require_file(path, "teacher"))
+    _, accuracy = Predictor(model).loss_and_accuracy(data.test)
+    return GivenTeacher(model=path.as_posix(), accuracy=accuracy, parameters=model.count_params())
 
 
 def _forget_graphs() -> None:
@@ -394,7 +432,7 @@ def page(table: Table) -> str:
         f"```sh\n{table.command}\n```",
         "\n".join(_environment_lines(table)),
     ]
-    return "<!-- Written by tools/compare_methods.py: change tools/methods.yaml and run it again. -->\n\n" + (
+    return "<!-- Written by tools/compare_methods.py: change the file of the methods and run it again. -->\n\n" + (
         "\n\n".join(part for part in parts if part) + "\n"
     )
 
@@ -406,8 +444,11 @@ def _introduction(table: Table) -> str:
         f"({row.parameters:,} parameters, trained in {row.seconds:.0f} s)"
         for row in table.teachers
     )
+    dataset = table.common["data"]["dataset"]
+    where = "the embedded subset of Fashion-MNIST" if dataset == "embedded" else f"`{dataset}`"
+    given = table.given_teacher
     return (
-        f"What each way to teach gains a small student, on the embedded subset of Fashion-MNIST "
+        f"What each way to teach gains a small student, on {where} "
         f"({table.samples['train']:,} training, {table.samples['validation']:,} validation and "
         f"{table.samples['test']:,} test images), over {_count(len(table.seeds), 'seed')}.\n\n"
         f"For each seed every method has the same student, initial weights, order and augmented views (a born-again "
@@ -419,6 +460,13 @@ def _introduction(table: Table) -> str:
             "Teachers are trained once for each seed, from seeds of their own, and are shared by all methods: "
             f"{teachers}. Their outputs come from the teacher cache (float16, one view for each epoch).\n\n"
             if teachers
+            else ""
+        )
+        + (
+            f"One teacher teaches all of them, `{given.model}` ({given.parameters:,} parameters, "
+            f"{_percent(given.accuracy, None)} % on the test images), which was trained before. Its outputs come from "
+            "the teacher cache (float16, one view for each epoch).\n\n"
+            if given
             else ""
         )
         + "Accuracies are means over seeds with 95 % t-intervals. Differences to labels only are paired by seed. "
@@ -480,7 +528,7 @@ def _conclusion(table: Table) -> str:
 
 
 def _settings(table: Table) -> str:
-    data = table.common["data"]
+    data = {key: value for key, value in table.common["data"].items() if key != "data_dir"}
     return (
         f"Student: {_mapping(table.common['student'])}. Teacher: {_mapping(table.common['teacher'])}. "
         f"Data: {_mapping(data)}. What is not named has the recipe's default (`edgekd run RECIPE --print`)."
@@ -556,20 +604,26 @@ def chosen_methods(file: MethodsFile, names: Sequence[str] | None) -> tuple[Meth
     return tuple(method for method in file.methods if names is None or method.name in names)
 
 
-def shortened(common: Mapping[str, Any], *, epochs: int | None, train_limit: int | None) -> dict[str, Any]:
-    """Returns the common settings with other epochs, of student and teacher, and fewer training images."""
+def shortened(
+    common: Mapping[str, Any], *, epochs: int | None, train_limit: int | None, data_dir: Path | None = None
+) -> dict[str, Any]:
+    """Returns the common settings with other epochs, of student and teacher, fewer training images and a folder."""
     changed = {key: dict(section) for key, section in common.items()}
     for network in ("student", "teacher"):
-        if epochs is not None:
+        if epochs is not None and "model" not in changed[network]:
             changed[network]["epochs"] = epochs
     if train_limit is not None:
         changed["data"]["train_limit"] = train_limit
+    if data_dir is not None:
+        changed["data"]["data_dir"] = str(data_dir)
     return changed
 
 
 def _command(options: argparse.Namespace) -> str:
     """Returns the command that makes the same table, whatever folders were used here."""
     words = ["python", "tools/compare_methods.py", "--seeds", *map(str, options.seeds)]
+    if options.methods_file.resolve() != METHODS_FILE.resolve():
+        words += ["--methods-file", f"tools/{options.methods_file.name}"]
     if options.methods is not None:
         words += ["--methods", *options.methods]
     for key in ("epochs", "train_limit"):
@@ -579,7 +633,7 @@ def _command(options: argparse.Namespace) -> str:
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Compares the methods on the embedded data, over several seeds.")
+    parser = argparse.ArgumentParser(description="Compares the methods of a file, over several seeds.")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of the students (default: 0 1 2)")
     parser.add_argument("--methods", nargs="+", help="names of the methods' file (default: all)")
     parser.add_argument("--out", type=Path, default=Path("runs/methods"), help="folder of all runs")
@@ -587,6 +641,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--train-limit", type=int, help="so many training images (default: all)")
     parser.add_argument("--page", type=Path, help="where to write the page (default: methods.md in --out)")
     parser.add_argument("--methods-file", type=Path, default=METHODS_FILE, help="the methods, as YAML")
+    parser.add_argument("--data-dir", type=Path, help="where TFDS finds the dataset (default: its own folder)")
     parser.add_argument("--json", action="store_true", help="print the table as JSON")
     options = parser.parse_args(arguments)
     if min(options.seeds) < 0 or len(set(options.seeds)) < len(options.seeds):
@@ -600,7 +655,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read when TensorFlow is imported
     try:
         file = read_methods(options.methods_file)
-        common = shortened(file.common, epochs=options.epochs, train_limit=options.train_limit)
+        common = shortened(
+            file.common, epochs=options.epochs, train_limit=options.train_limit, data_dir=options.data_dir
+        )
         file = MethodsFile(common=common, methods=chosen_methods(file, options.methods))
         table = _swept(file, options)
         written = page(table)

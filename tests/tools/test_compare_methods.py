@@ -14,6 +14,7 @@ from scipy import stats
 from edgekd import api
 
 TOOLS = Path(__file__).parents[2] / "tools"
+GIVEN = "models/fashion_mnist/teacher.keras"
 
 TINY = """
 common:
@@ -189,9 +190,40 @@ def test_the_projects_methods_are_the_promised_ones_and_each_makes_a_recipe(tool
     assert 4 not in {tool.teachers_recipe(file, seed=seed).seed + place for seed in range(9) for place in (0, 1)}
 
 
+def test_the_results_methods_share_the_teacher_that_comes_along(tool):
+    file = tool.read_methods(TOOLS / "results.yaml")
+    recipes = [tool.method_recipe(file, method, seed=1, folder=Path("runs")) for method in file.methods]
+    assert len({made.student.model_dump_json() for made in recipes}) == 1
+    assert all([teacher.model for teacher in made.teacher] == [GIVEN] for made in recipes[1:])
+    assert (TOOLS.parent / GIVEN).is_file()
+
+
+def test_a_given_teacher_is_measured_and_named(sweep, tool):
+    out = sweep[0]
+    path = out / "runs" / "seed_0" / "teachers" / "teacher" / "model.keras"
+    data = api.load_data("embedded", train_limit=64, validation_limit=64, test_limit=500)
+    given = tool._given(path, data)
+    images, labels = data.test.read(np.arange(500))
+    logits = keras.models.load_model(path).predict(images, verbose=0)
+    assert given.accuracy == pytest.approx(np.mean(logits.argmax(axis=1) == labels))
+    table = tool.Table.model_validate_json(
+        json.dumps({**table_of(out), "teachers": [], "given_teacher": given.model_dump()})
+    )
+    page = tool.page(table)
+    assert f"One teacher teaches all of them, `{path.as_posix()}` ({given.parameters:,} parameters, " in page
+    assert f"{100 * given.accuracy:.2f} % on the test images)" in page
+
+
 @pytest.mark.parametrize(
     ("document", "arguments", "message"),
     [
+        (
+            TINY.replace("{architecture: lab_cnn, filters: [8, 8], epochs: 3,", "{model: t.keras, ")
+            .replace("optimizer: adam, learning_rate: 0.01}\n  student", "}\n  student")
+            .replace("note: by logits", "teachers: 2, note: x"),
+            [],
+            "the file gives one teacher, 't.keras'",
+        ),
         (TINY, ["--methods", "labels"], "unknown method 'labels'. Did you mean 'labels_only'?"),
         (TINY.replace("name: taught", "name: labels_only"), [], "methods of one name"),
         (TINY.replace("loss: soft_logits", "loss: soft_logit"), [], "soft_logit"),
