@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from edgekd import bench
-from edgekd.bench import formats
+from edgekd.bench import formats, report
 from edgekd.bench.samples import RawSamples
+from edgekd.cli import bench as command
 from edgekd.errors import TargetError
+from edgekd.records import Interval
 
 QUICK = {"processes": 3, "blocks": 1, "min_runs": 10, "min_block_ms": 1.0, "min_warmup_seconds": 0.01}
 
@@ -90,6 +92,20 @@ def test_what_only_raw_samples_knew_is_in_the_record(measured):
             low, high = np.percentile(block.samples_ns, [25, 75])
             expected += sum(not low - 3 * (high - low) <= ns <= high + 3 * (high - low) for ns in block.samples_ns)
     assert first.outliers == expected
+
+
+@pytest.mark.parametrize(("ratio", "words"), [(2.0, "gate failed"), (1.0, "gate inconclusive")])
+def test_a_gate_that_does_not_pass_is_said_beside_any_format(measured, capsys, ratio, words):
+    found, samples, (comparison,) = measured
+    judged = comparison.model_copy(
+        update={"ratio": Interval(value=ratio, low=ratio * 0.9, high=ratio * 1.1), "rounds": 3}
+    )
+    made = report.BenchReport(measurements=found, comparisons=(judged,), gates=report.gates([judged], 1.05))
+    for form in ("csv", "google-benchmark", "pytest-benchmark"):
+        command._print(form, made, samples, details=False)
+        printed = capsys.readouterr()
+        assert f"edgekd: {words}: dense.onnx (local, threads 1): latency_ratio <= 1.05" in printed.err
+        assert words not in printed.out
 
 
 @pytest.mark.parametrize(
