@@ -29,7 +29,7 @@ _IN_DEPTH = (
     "bench-targets",
     "report",
 )
-_IN_SHORT = ("index", "choose-a-loss", "raspberry-pi", "android-phone", "microcontroller", "air-gapped")
+_IN_SHORT = ("index", "zoo", "choose-a-loss", "raspberry-pi", "android-phone", "microcontroller", "air-gapped")
 # Their networks, losses, ... are added by tests/extend and tests/test_own_model.py; here only commands are looked at.
 _WITH_FILES = (
     "your-own-model",

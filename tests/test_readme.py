@@ -76,6 +76,7 @@ def test_the_wheel_carries_recipes_data_and_templates(tmp_path: Path) -> None:
     (wheel,) = tmp_path.glob("*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
     wanted = {"edgekd/zoo/quickstart/recipe.yaml", "edgekd/py.typed", "edgekd/data/FASHION_MNIST_LICENSE.txt"}
+    wanted |= {"edgekd/zoo/fashion_mnist/resnet8/recipe.yaml", "edgekd/zoo/fashion_mnist/teacher.keras"}
     wanted |= {f"edgekd/report/{file}" for file in ("page.html.j2", "page.css", "page.js")}
     wanted |= {"edgekd/data/fashion_mnist_embedded.npz", "edgekd/data/sources/embedded.py"}
     assert wanted <= names

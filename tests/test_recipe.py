@@ -470,18 +470,6 @@ def test_an_override_that_cannot_be_meant_is_refused(problem, override, words):
 # Finding.
 
 
-def test_every_recipe_of_the_zoo_is_found_by_its_name_and_loads_and_has_a_smoke_form():
-    names = {path.parent.relative_to(MODELS).as_posix() for path in MODELS.rglob("recipe.yaml")}
-    assert names
-    assert set(recipe.zoo()) == names
-    for name in names:
-        loaded = recipe.load(name)
-        assert loaded.name.replace("_", "-") == name.rpartition("/")[2].replace("_", "-"), name
-        assert loaded.export, name
-        assert recipe.smoke(loaded).student.epochs == 1, name
-        assert len(recipe.summary(recipe.find(name))) > 20, name
-
-
 def test_a_folder_stands_for_the_recipe_in_it(tmp_path):
     (tmp_path / "recipe.yaml").write_text(MINIMAL)
     assert recipe.find(str(tmp_path)) == tmp_path / "recipe.yaml"
@@ -497,6 +485,84 @@ def test_a_recipe_that_does_not_exist_is_refused_with_what_there_is(tmp_path):
         recipe.load("quikstart")
     with pytest.raises(RecipeError, match="unknown recipe"):
         recipe.load(str(tmp_path))  # a folder without a recipe
+
+
+# The paths of models.
+
+
+@pytest.fixture
+def beside(tmp_path, monkeypatch):
+    """A recipe's file in a folder, with the path of a model to be filled in; the current folder is another one."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    folder = tmp_path / "mine"
+    folder.mkdir()
+
+    def written(model, **more):
+        document = {"teacher": {"model": model}, "student": {"architecture": "resnet"}, **more}
+        (folder / "recipe.yaml").write_text(json.dumps(document))  # which is YAML too
+        return folder / "recipe.yaml"
+
+    return written
+
+
+@pytest.mark.parametrize("name", ["../mine/recipe.yaml", "../mine"])
+def test_a_relative_path_of_a_model_starts_at_the_recipes_file(beside, tmp_path, name):
+    beside("nets/teacher.keras", student={"model": "student.keras"})
+    loaded = recipe.load(name)
+    assert Path(loaded.teacher[0].model).resolve() == tmp_path.resolve() / "mine" / "nets" / "teacher.keras"
+    assert Path(loaded.student.model).resolve() == tmp_path.resolve() / "mine" / "student.keras"
+    assert Path(loaded.teacher[0].model).is_absolute()
+
+
+def test_each_teacher_of_an_ensemble_is_looked_for_there(beside, tmp_path):
+    path = beside("unused", teacher=[{"model": "a.tflite"}, {"architecture": "resnet"}, {"model": "b.onnx"}])
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"distill": {"losses": [{"loss": "soft_logits"}]}}))
+    models = [each.model for each in recipe.load(str(path)).teacher]
+    assert models == [str(path.parent / "a.tflite"), None, str(path.parent / "b.onnx")]
+
+
+def test_an_absolute_path_and_the_name_of_a_function_stay_as_they_are(beside, tmp_path):
+    for model in (str(tmp_path / "teacher.keras"), "my_teachers:large"):
+        assert recipe.load(str(beside(model))).teacher[0].model == model
+
+
+def test_a_file_that_is_called_like_a_function_is_a_file(beside):
+    path = beside("my:teacher")
+    (path.parent / "my:teacher").mkdir()
+    assert recipe.load(str(path)).teacher[0].model == str(path.parent / "my:teacher")
+
+
+def test_a_relative_path_of_an_override_or_of_a_mapping_starts_at_the_current_folder(beside):
+    path = beside("teacher.keras")
+    here = str(Path.cwd() / "other.keras")
+    assert recipe.load(str(path), overrides=["teacher.model=other.keras"]).teacher[0].model == here
+    document = {"teacher": {"model": "other.keras"}, "student": {"architecture": "resnet"}}
+    assert recipe.from_document(document).teacher[0].model == here
+
+
+def test_a_printed_recipe_names_the_same_model_wherever_it_is_written(beside, tmp_path):
+    loaded = recipe.load(str(beside("teacher.keras")))
+    (tmp_path / "printed.yaml").write_text(loaded.to_yaml())
+    assert recipe.load(str(tmp_path / "printed.yaml")) == loaded
+    assert recipe.smoke(loaded).teacher == loaded.teacher
+
+
+def test_where_a_recipe_is_installed_does_not_count_for_its_hash(beside, tmp_path):
+    path = beside("teacher.keras")
+    copied = tmp_path / "copied.yaml"
+    copied.write_text(path.read_text())
+    first, second = recipe.load(str(path)), recipe.load(str(copied))
+    assert first.teacher != second.teacher
+    assert first.sha256 == second.sha256
+    assert recipe.load(str(beside("other.keras"))).sha256 != first.sha256
+
+
+@pytest.mark.parametrize("model", [3, [], {}])
+def test_a_model_that_is_no_path_is_refused_as_before(beside, model):
+    with pytest.raises(RecipeError, match="model"):
+        recipe.load(str(beside(model)))
 
 
 # Sections on their own, as the Python functions take them.

@@ -26,6 +26,7 @@ _KINDS_OF_TARGETS = {
     "estimate": "reckons; nothing is measured",
     "compare": "compares outputs; nothing is measured",
 }
+_NAME_WIDTH = 20
 _SUPPLIED = {"seed", "address", "on_progress"}  # by who calls the plug-in
 
 
@@ -58,10 +59,11 @@ def command(kind: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(rows, indent=2))
         return
+    width = max(_NAME_WIDTH, *map(len, rows))
     for name, row in rows.items():
-        click.echo(f"{name:20} {row['summary']}")
+        click.echo(f"{name:{width}} {row['summary']}")
         for line in _scheme_details(quantize.scheme(name)) if kind == "schemes" else _details(row):
-            click.echo(f"{'':20}   {line}")
+            click.echo(f"{'':{width}}   {line}")
 
 
 def _targets(package: str, entry: str) -> Iterator[tuple[str, dict[str, object]]]:

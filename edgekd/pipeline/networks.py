@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgekd.data.dataset import Dataset
+from edgekd.importing import is_name
 from edgekd.recipe import Network, Peer, Recipe, Teacher
 from edgekd.storage import require_file, sha256_file
 
@@ -55,11 +56,18 @@ def is_keras_file(network: Network) -> bool:
 
 
 def settings(network: Network | Peer, *, role: str) -> dict[str, Any]:
-    """Returns all of a section that decides what its network becomes, with the hashes of the files that it names."""
+    """Returns all of a section that decides what its network becomes, with the hashes of the files that it names.
+
+    What is in a saved model decides, and not where it lies: moved, or installed elsewhere, it trains nothing anew.
+    """
+    saved = getattr(network, "model", None)
+    document = network.model_dump(mode="json")
+    if saved is not None and not _is_function(saved):
+        document["model"] = Path(saved).name
     return {
-        "saved_model_sha256": _saved_sha256(getattr(network, "model", None), role),
+        "saved_model_sha256": _saved_sha256(saved, role),
         "users_code_sha256": _users_code_sha256(network.architecture),
-        "network": network.model_dump(mode="json"),
+        "network": document,
     }
 
 
@@ -77,7 +85,7 @@ def _saved_sha256(saved: str | None, role: str) -> str | None:
     if saved is None:
         return None
     path = Path(saved)
-    if not path.exists() and ":" in saved:
+    if _is_function(saved):
         return _users_code_sha256(saved)
     if not path.is_dir():
         return sha256_file(require_file(path, f"{role} model"))
@@ -85,6 +93,10 @@ def _saved_sha256(saved: str | None, role: str) -> str | None:
     for file in sorted(each for each in path.rglob("*") if each.is_file()):
         digest.update(f"{file.relative_to(path).as_posix()}\0{sha256_file(file)}\n".encode())
     return digest.hexdigest()
+
+
+def _is_function(saved: str) -> bool:
+    return not Path(saved).exists() and is_name(saved)
 
 
 def _users_code_sha256(name: str | None) -> str | None:

@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Self
 
 import pydantic
@@ -144,8 +145,16 @@ class Recipe(Section):
 
     @property
     def sha256(self) -> str:
-        """A hash of every setting, defaults (also the plug-ins') included; the order of keys does not matter."""
-        return hashlib.sha256(canonical_json(self.model_dump(mode="json")).encode()).hexdigest()
+        """A hash of every setting, defaults (also the plug-ins') included; the order of keys does not matter.
+
+        Of the path of a model only its last part counts: a recipe is the same one wherever it is installed.
+        """
+        document = self.model_dump(mode="json")
+        teachers = document["teacher"] if isinstance(document["teacher"], list) else [document["teacher"]]
+        for network in (document["student"], *(teacher for teacher in teachers if teacher)):
+            if network["model"] is not None:
+                network["model"] = Path(network["model"]).name
+        return hashlib.sha256(canonical_json(document).encode()).hexdigest()
 
     def to_yaml(self) -> str:
         """Returns the recipe with every default visible: those of the plug-ins' own arguments too."""

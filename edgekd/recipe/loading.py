@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import pydantic
 import ruamel.yaml
 
-from edgekd import schedules, storage
+from edgekd import importing, schedules, storage
 from edgekd.errors import RecipeError, unknown_name
 from edgekd.recipe.data import Data
 from edgekd.recipe.document import Recipe
@@ -21,6 +21,9 @@ RECIPE_FILE = "recipe.yaml"
 
 def load(name_or_path: str, *, overrides: Iterable[str] = ()) -> Recipe:
     """Returns the checked recipe of a zoo name (`quickstart`) or of a YAML file.
+
+    A relative path of a `model` in the file starts at the file's folder, so that a teacher can lie beside its recipe;
+    one in an override starts at the current folder. The recipe holds it in full.
 
     Args:
       name_or_path: a name that `edgekd list recipes` shows, or the path of a file.
@@ -39,14 +42,20 @@ def load(name_or_path: str, *, overrides: Iterable[str] = ()) -> Recipe:
         raise RecipeError(f"recipe {name_or_path!r} is empty: it needs at least the sections teacher and student.")
     if not isinstance(document, dict):
         raise RecipeError(f"recipe {name_or_path!r} holds {kind_of_value(document)}, not a mapping of sections.")
-    return from_document(document, overrides=overrides, origin=name_or_path)
+    plain = json.loads(_json(document, name_or_path))
+    _complete_models(plain, path.parent)
+    return from_document(plain, overrides=overrides, origin=name_or_path)
 
 
 def from_document(document: Mapping[str, Any], *, overrides: Iterable[str] = (), origin: str = "given") -> Recipe:
-    """Returns the checked recipe of a plain mapping, such as a parsed YAML document; see `load`."""
+    """Returns the checked recipe of a plain mapping, such as a parsed YAML document; see `load`.
+
+    A relative path of a `model` starts at the current folder, for a mapping lies in none.
+    """
     edited: dict[str, Any] = json.loads(_json(document, origin))
     for assignment in overrides:
         _assign(edited, assignment)
+    _complete_models(edited, Path())
     try:
         return Recipe.model_validate_json(_json(edited, origin))
     except pydantic.ValidationError as error:
@@ -66,7 +75,8 @@ def smoke(recipe: Recipe) -> Recipe:
     for network in (document["student"], *later, *(teacher for teacher in teachers if teacher)):
         if network.get("model") is not None and network is not document["student"]:
             continue  # a teacher that exists is not trained
-        network |= {"epochs": 1, "warmup_epochs": 0.0, "early_stopping": None, "accumulation_steps": 1}
+        network |= {"epochs": 1, "early_stopping": None, "accumulation_steps": 1}
+        network["warmup_epochs"] = min(network["warmup_epochs"], 0.5)  # some networks diverge without any
         if network["schedule"] == "step":
             network |= {"schedule": "cosine", "step_epochs": []}
     for key, limit in {"train_limit": 1024, "validation_limit": 256, "test_limit": 256}.items():
@@ -144,6 +154,15 @@ def summary(path: Path) -> str:
     with path.open(encoding="utf-8") as file:
         first = file.readline()
     return first.removeprefix("#").strip() if first.startswith("#") else ""
+
+
+def _complete_models(document: dict[str, Any], folder: Path) -> None:
+    """Puts a folder before the relative paths of models; what is no path is left to the checks that follow."""
+    teachers = document.get("teacher")
+    for network in (document.get("student"), *(teachers if isinstance(teachers, list) else [teachers])):
+        model = network.get("model") if isinstance(network, dict) else None
+        if isinstance(model, str) and model and ((folder / model).exists() or not importing.is_name(model)):
+            network["model"] = str((folder / model).absolute())
 
 
 def _assign(document: dict[str, Any], assignment: str) -> None:

@@ -84,7 +84,8 @@ class Network(Training):
     One of this and `model` is given.
     """
     model: str | None = None
-    """The path of a saved Keras model to train on."""
+    """The path of a saved Keras model to train on. A relative one starts at the recipe's file; one given with `--set`,
+    at the current folder."""
 
     @pydantic.model_validator(mode="after")
     def _check_architecture(self) -> Self:

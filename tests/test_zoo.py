@@ -1,0 +1,73 @@
+"""The zoo: every recipe is found by its name, is accepted, and its networks have the layers that it names.
+
+tools/smoke_zoo.py, which continuous integration runs, takes each down its whole road.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from edgekd import recipe
+
+MODELS = Path(__file__).parents[1] / "models"
+NAMES = sorted(path.parent.relative_to(MODELS).as_posix() for path in MODELS.rglob("recipe.yaml"))
+
+
+def test_the_zoo_is_the_recipes_that_lie_in_models():
+    assert {"quickstart", "fashion_mnist/resnet8", "tutorials/light_cnn/regressor"} <= set(NAMES)
+    assert sorted(recipe.zoo()) == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_recipe_says_what_it_is_and_has_a_folder_and_files_of_its_own(name):
+    loaded = recipe.load(name)
+    assert loaded.name == name.replace("/", "-")  # so that no two share a run's folder
+    assert len(recipe.summary(recipe.find(name))) > 20
+    assert {"float32", "int8"} <= {export.scheme for export in loaded.export}
+    assert recipe.smoke(loaded).student.epochs == 1
+
+
+def test_recipes_of_one_folder_find_the_teacher_that_comes_along(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    teachers = {name: recipe.load(name).teacher[0].model for name in NAMES if name.startswith("fashion_mnist/")}
+    assert len(teachers) == 4
+    for model in teachers.values():
+        assert Path(model).resolve() == (MODELS / "fashion_mnist" / "teacher.keras").resolve()
+        assert Path(model).is_file()
+
+
+SHAPES = {
+    "embedded": (28, 28, 1),
+    "tfds:fashion_mnist": (28, 28, 1),
+    "tfds:mnist": (28, 28, 1),
+    "tfds:cifar10": (32, 32, 3),
+}
+_built: dict[str, set[str]] = {}
+
+
+def layers_of(network, shape):
+    """Returns the names of the layers of a recipe's network; several recipes have the same ones."""
+    from edgekd import architectures
+
+    key = f"{network.model or network.architecture} {network.arguments} {shape}"
+    if key not in _built:
+        if network.model:
+            model = architectures.load_model(Path(network.model))
+        else:
+            model = architectures.create(
+                network.architecture, input_shape=shape, num_classes=10, seed=0, arguments=network.arguments
+            )
+        assert model.output_shape == (None, 10)
+        _built[key] = {layer.name for layer in model.layers}
+    return _built[key]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_networks_of_a_recipe_are_built_for_its_data_and_have_the_layers_that_its_losses_name(name):
+    loaded = recipe.load(name)
+    shape = SHAPES[loaded.data.dataset]
+    (teacher,) = loaded.teacher
+    ours, theirs = layers_of(loaded.student, shape), layers_of(teacher, shape)
+    for loss in loaded.distill.losses:
+        assert {student for student, _ in loss.taps} <= ours, loss
+        assert {guide for _, guide in loss.taps} <= theirs, loss
