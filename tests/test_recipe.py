@@ -662,6 +662,12 @@ def test_a_smoke_recipe_never_makes_more_work_than_the_recipe(load):
     assert short.bench.processes == 1
 
 
+def test_a_smoke_recipe_has_no_warm_up_and_clips_gradients_instead(load):
+    short = recipe.smoke(load(MINIMAL, "student.warmup_epochs=5"))
+    assert (short.student.warmup_epochs, short.student.clip_norm, short.teacher[0].clip_norm) == (0.0, 1.0, 1.0)
+    assert recipe.smoke(load(MINIMAL, "student.clip_norm=0.5")).student.clip_norm == 0.5
+
+
 def test_reading_recipes_imports_neither_tensorflow_nor_keras():
     code = """
         import sys

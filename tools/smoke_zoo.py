@@ -4,8 +4,8 @@
     python tools/smoke_zoo.py tutorials/resnet32 fashion_mnist/resnet8
 
 It shows that each recipe gets through all of its stages: networks, taps, losses, adapters, quantisation, files, and
-whether the int8 file is the network. Other files are left out: the tests smoke `quickstart`, which has them all. Nothing
-is measured, and of so few images accuracies mean nothing. The exit status is 1 where a recipe fails.
+whether the int8 file is the network. Other files are left out: the tests smoke `quickstart`, which has them all.
+Nothing is measured, and of so few images accuracies mean nothing. The exit status is 1 where a recipe fails.
 """
 
 import argparse

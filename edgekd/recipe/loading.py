@@ -75,8 +75,8 @@ def smoke(recipe: Recipe) -> Recipe:
     for network in (document["student"], *later, *(teacher for teacher in teachers if teacher)):
         if network.get("model") is not None and network is not document["student"]:
             continue  # a teacher that exists is not trained
-        network |= {"epochs": 1, "early_stopping": None, "accumulation_steps": 1}
-        network["warmup_epochs"] = min(network["warmup_epochs"], 0.5)  # some networks diverge without any
+        network |= {"epochs": 1, "warmup_epochs": 0.0, "early_stopping": None, "accumulation_steps": 1}
+        network["clip_norm"] = network["clip_norm"] or 1.0  # without a warm-up, some networks would diverge
         if network["schedule"] == "step":
             network |= {"schedule": "cosine", "step_epochs": []}
     for key, limit in {"train_limit": 1024, "validation_limit": 256, "test_limit": 256}.items():

@@ -1,0 +1,40 @@
+"""The smoke of the zoo: short for every recipe, and no recipe fails unnoticed. Continuous integration runs it whole."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from edgekd import recipe
+from edgekd.errors import DataError
+
+
+@pytest.fixture(scope="module")
+def tool():
+    path = Path(__file__).parents[2] / "tools" / "smoke_zoo.py"
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_recipe_has_a_short_form_that_keeps_its_networks_losses_and_stages(tool):
+    for name in recipe.zoo():
+        whole, short = recipe.load(name), tool.shortest(name)
+        assert (short.data.dataset, short.data.train_limit) == ("embedded", 64)
+        assert short.student.arguments == whole.student.arguments
+        assert [teacher.model for teacher in short.teacher] == [teacher.model for teacher in whole.teacher]
+        assert [loss.taps for loss in short.distill.losses] == [loss.taps for loss in whole.distill.losses]
+        assert (short.quantize is None) == (whole.quantize is None)
+        assert short.verify.max_beyond_one_lsb == whole.verify.max_beyond_one_lsb
+
+
+def test_a_recipe_that_fails_is_told_and_the_others_are_still_tried(tool, monkeypatch, capsys):
+    def failing(chosen, *, out):
+        raise DataError(f"nothing for {chosen.name}")
+
+    monkeypatch.setattr(tool.pipeline, "run", failing)
+    assert tool.main(["no_such_recipe", "tutorials/lab_cnn"]) == 1
+    first, second = capsys.readouterr().out.splitlines()
+    assert "unknown recipe 'no_such_recipe'" in first
+    assert "tutorials/lab_cnn: nothing for tutorials-lab_cnn-smoke" in second
