@@ -5,7 +5,7 @@
 
 A stack of forty equal convolutions is measured against a copy of its file, and against stacks of forty-two and
 forty-four. A copy may be called slower or faster in one trial of twenty; that it is inconclusive is allowed, and the
-table counts it. The longer stacks must be called slower. Exit status 0 where that holds, else 1. About twenty minutes.
+table counts it. The longer stacks must be called slower. Exit status 0 where that holds, else 1. About half an hour.
 """
 
 import argparse
@@ -56,7 +56,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=_count, default=20, help="with a copy (default 20)")
     parser.add_argument("--slower-trials", type=_count, default=5, help="with each longer stack (default 5)")
-    parser.add_argument("--seconds", type=float, default=40.0, help="of one trial (default 40)")
+    parser.add_argument("--seconds", type=float, default=60.0, help="of one trial (default 60)")
     parser.add_argument("--suffix", default=".tflite", choices=[".tflite", ".onnx"], help="what to measure")
     parser.add_argument("--out", type=Path, default=Path("runs/latency-verdicts"), help="for networks and results")
     arguments = parser.parse_args()
