@@ -51,8 +51,6 @@ CSV_COLUMNS = (
     "operators",
     "delegated_operators",
     "delegate_partitions",
-    "import_ms",
-    "allocate_ms",
     "outliers",
     "unsteady_processes",
     "loop_ms",

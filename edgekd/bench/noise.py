@@ -273,6 +273,12 @@ def _switches(timed: _Timed) -> str | None:
     count = sum(block.involuntary_context_switches for block in blocks)
     if not seconds or count <= MAX_SWITCHES_PER_SECOND * threads * seconds:
         return None
+    cores = timed.processes[0].affinity_cores
+    if cores is not None and threads > len(cores):
+        return (
+            f"{threads} threads share {len(cores)} cores, so they take the processor from each other "
+            f"({count / seconds:.0f} times a second): use at most {len(cores)} threads."
+        )
     return (
         f"The processor was taken away {count / seconds:.0f} times a second (involuntary context switches, limit "
         f"{MAX_SWITCHES_PER_SECOND:.0f} for a thread): other programs run on the same cores. Stop them, use fewer "

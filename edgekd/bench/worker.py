@@ -272,22 +272,33 @@ def _inputs_from_file(specs: list[dict[str, Any]], path: str) -> list[Any]:
             arrays = {name: archive[name] for name in archive.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise RefusedError(f"the input file {path!r} is not a readable .npz archive of numbers: {error}") from error
-    expected = sorted(spec["name"] for spec in specs)
-    if sorted(arrays) != expected:
-        raise RefusedError(
-            f"the input file {path!r} holds the arrays {sorted(arrays)}; the model's inputs are {expected}"
-        )
-    for spec in specs:
-        value = arrays[spec["name"]]
+    chosen = _chosen(specs, arrays, path)
+    for spec, value in zip(specs, chosen, strict=True):
         fits = len(value.shape) == len(spec["shape"]) and all(
             size in (None, given) for size, given in zip(spec["shape"], value.shape, strict=True)
         )
         if not fits or value.dtype != np.dtype(spec["dtype"]):
             raise RefusedError(
-                f"array {spec['name']!r} of {path!r} is {list(value.shape)} {value.dtype}; "
+                f"the array for input {spec['name']!r} in {path!r} is {list(value.shape)} {value.dtype}; "
                 f"the model takes {spec['shape']} {spec['dtype']}"
             )
-    return [arrays[spec["name"]] for spec in specs]
+    return chosen
+
+
+def _chosen(specs: list[dict[str, Any]], arrays: dict[str, Any], path: str) -> list[Any]:
+    """Returns the array of each input: the one of its name, or for the only input `x` or the only array.
+
+    Other arrays may be there: several models' inputs have different names and share one file.
+    """
+    names = [spec["name"] for spec in specs]
+    if all(name in arrays for name in names):
+        return [arrays[name] for name in names]
+    if len(names) == 1 and ("x" in arrays or len(arrays) == 1):
+        return [arrays["x"] if "x" in arrays else next(iter(arrays.values()))]
+    raise RefusedError(
+        f"the input file {path!r} holds the arrays {sorted(arrays)}; the model's inputs are {sorted(names)}: name the "
+        "arrays after them (for a single input, 'x' or the only array will do)"
+    )
 
 
 def _described(specs: list[dict[str, Any]], arrays: list[Any]) -> list[dict[str, Any]]:

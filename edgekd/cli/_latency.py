@@ -46,10 +46,22 @@ def print_report(found: BenchReport, *, details: bool = False) -> None:
     for each in found.measurements:
         texts = [*_notes(each), *each.warnings]
         for text in texts:
-            notes.setdefault(text, []).append(each.artifact)
+            notes.setdefault(text, []).append(_row_of(each, found.measurements))
     for text, names in notes.items():
         _options.say(f"{', '.join(dict.fromkeys(names))}: {text}")
+    for gate in found.gates:
+        if gate.passed:
+            _options.say(f"gate held: {gate.subject}: {gate.name} is {gate.observed:.4f}, limit {gate.limit}")
     _tables.print_failed(found.gates)
+
+
+def _row_of(measurement: Measurement, among: Sequence[Measurement]) -> str:
+    """Returns the file's name, with threads and batch where the file was measured with several."""
+    rows = {(each.num_threads, each.batch) for each in among if each.artifact == measurement.artifact}
+    if len(rows) == 1:
+        return measurement.artifact
+    batch = "" if measurement.batch is None else f", batch {measurement.batch}"
+    return f"{measurement.artifact} ({formatting.counted(measurement.num_threads, 'thread')}{batch})"
 
 
 def print_self_test(found: LatencySelfTest) -> None:

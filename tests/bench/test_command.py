@@ -28,6 +28,9 @@ def test_a_comparison_has_a_verdict_and_a_gate(edgekd_command, dense_tflite, cop
     (gate,) = document["gates"]
     assert gate["passed"]
     assert gate["subject"] == "copy.tflite (local, threads 1)"
+    assert (
+        "gate held: copy.tflite (local, threads 1): latency_ratio is" in edgekd_command(*bench, "--max-ratio", 99).out
+    )
     tight = edgekd_command(*bench, "--max-ratio", 0.001)
     assert tight.status == 1
     assert "gate failed: copy.tflite (local, threads 1): latency_ratio is" in tight.out
@@ -43,6 +46,8 @@ def test_sweeps_histories_and_raw_samples(edgekd_command, dense_tflite, tmp_path
     first = edgekd_command(*bench, "--history", history, "--out", tmp_path / "raw")
     assert first.status == 0, first.err
     assert first.out.count("the first entry of this file on this machine") == 4
+    for row in ("1 thread, batch 1", "1 thread, batch 2", "2 threads, batch 1", "2 threads, batch 2"):
+        assert f"dense.tflite ({row})" in first.out  # whose warning it is
     assert len(list((tmp_path / "raw").iterdir())) == 4
     again = edgekd_command(*bench, "--history", history, "--format", "csv")
     rows = list(csv.DictReader(again.out.splitlines()))

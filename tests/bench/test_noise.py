@@ -135,6 +135,12 @@ def test_context_switches_are_warned_about_by_the_second():
     assert noise.warnings(with_blocks(involuntary_context_switches=[19] * 20), logical_cores=2) == ()
     sentence = only(noise.warnings(with_blocks(involuntary_context_switches=[30] * 20), logical_cores=2))
     assert "taken away 30 times a second" in sentence
+    crowded = [
+        each.model_copy(update={"num_threads": 4, "affinity_cores": (0, 1)})
+        for each in with_blocks(involuntary_context_switches=[900] * 20)
+    ]
+    sentence = only(noise.warnings(crowded, logical_cores=2))
+    assert sentence.startswith("4 threads share 2 cores")
 
 
 def test_an_inference_too_short_for_the_clock_has_its_time_in_a_loop():

@@ -148,10 +148,22 @@ def test_an_input_file_is_used_and_sets_the_size(tmp_path, dynamic_length_tflite
     assert json.loads(done.stdout)["inputs"][0]["shape"] == [1, 5, 64]
 
 
+def test_an_input_file_may_hold_other_models_inputs_and_a_single_array_needs_no_name(tmp_path, square_onnx):
+    right, wrong = np.full((512, 512), 0.5, np.float32), np.ones((3,), np.float32)
+    for arrays in ({"x": right, "other": wrong}, {"any_name": right}):
+        np.savez(tmp_path / "inputs.npz", **arrays)
+        done = run_worker(tmp_path, square_onnx, inputs=str(tmp_path / "inputs.npz"), min_runs=1, min_block_ms=0.1)
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["inputs"] == [{"name": "x", "shape": [512, 512], "dtype": "float32"}]
+
+
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"y": np.ones((1, 64), np.float32)}, "holds the arrays ['y']; the model's inputs are ['x']"),
+        (
+            dict.fromkeys("yz", np.ones((1, 64), np.float32)),
+            "holds the arrays ['y', 'z']; the model's inputs are ['x']",
+        ),
         ({"x": np.ones((1, 63), np.float32)}, "[1, 63] float32; the model takes [1, 64] float32"),
         ({"x": np.ones((1, 64), np.float64)}, "[1, 64] float64; the model takes [1, 64] float32"),
         ({"x": np.ones((64,), np.float32)}, "[64] float32; the model takes [1, 64] float32"),
