@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import binom
+import scipy  # its parts are imported when they are used
 
 from edgekd import bench, inspect
 from edgekd.errors import DataError
@@ -172,7 +172,7 @@ def measure_bandwidth(num_threads: int, cores: Sequence[int] | None = None) -> I
     for thread in threads:
         thread.join()
     ordered = sorted(rates[1:])
-    rank = int(binom.ppf(0.025, _COPIES, 0.5))
+    rank = int(scipy.stats.binom.ppf(0.025, _COPIES, 0.5))
     return Interval(value=float(np.median(ordered)), low=ordered[rank - 1], high=ordered[-rank])
 
 

@@ -17,6 +17,8 @@ def test_the_ways_to_run_files_are_those_that_the_engines_state():
         "litert_builtin": ("litert", (".tflite",)),
         "onnxruntime": ("onnxruntime", (".onnx",)),
         "onnxruntime_unoptimised": ("onnxruntime", (".onnx",)),
+        "qemu_aarch64": ("qemu_aarch64", (".tflite", ".onnx")),
+        "qemu_aarch64_builtin": ("qemu_aarch64", (".tflite", ".onnx")),
         "tflite_micro": ("tflite_micro", (".tflite",)),
     }
     assert variants()["litert_builtin"].options == {"xnnpack": False}
