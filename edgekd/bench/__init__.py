@@ -82,8 +82,8 @@ def measure(
         first round always runs. Where `processes` is not given, up to 100 are used.
       of_ratios: whether `precision` is that of the ratios to the first model instead, of which there must be two.
       on_broken_off: called with the KeyboardInterrupt or EdgekdError that breaks the measurement off after at least one
-        whole round, instead of raising it; what was measured is returned, marked as interrupted or failed. The raw
-        samples are kept in any case.
+        whole round, or one block of a sustained measurement, instead of raising it; what was measured is returned,
+        marked as interrupted or failed, and models that were not are left out. The raw samples are kept in any case.
       on_progress: called with (steps done, steps in all, what was done).
       settings: the target's own and those of `edgekd.bench.plan.make_plan`, such as `processes=5`, `blocks=4`,
         `min_runs=25`, `min_block_ms=50.0`.
@@ -135,7 +135,8 @@ def measure(
         baseline: Sequence[Process] | None = None
         error = collected.gather(module.measure(paths, plan, on_progress=shifted, **given), goal)
         for position, (name, file, path, content) in enumerate(zip(names, safe_names, paths, contents, strict=True)):
-            if not collected.rounds:
+            processes = tuple(each[position] for each in collected.rounds if position < len(each))
+            if not processes:
                 break
             raw = RawSamples(
                 artifact=name,
@@ -145,7 +146,7 @@ def measure(
                 batch=plan.batch,
                 settings={**_settings_of(plan, own, given), "precision": goal.precision},
                 ended=collected.ended,
-                processes=tuple(each[position] for each in collected.rounds),
+                processes=processes,
             )
             sizes = f"{plan.num_threads}-threads" + ("" if plan.batch is None else f".batch-{plan.batch}")
             raw_path = raw_folder / f"{file}.{files.safe_names([target])[0]}.{sizes}.json"

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Generator, Sequence
 
 from edgekd.bench import stats
-from edgekd.bench.rounds import Round
+from edgekd.bench.rounds import Round, StoppedWithinRound
 from edgekd.bench.samples import Ended
 from edgekd.errors import RecipeError
 from edgekd.records import Interval
@@ -97,6 +97,8 @@ class Collected:
                         self.ended = ended
                         break
         except KeyboardInterrupt as interruption:
+            if isinstance(interruption, StoppedWithinRound):
+                self.rounds.append(interruption.measured)
             self.ended = "interrupted"
             return interruption
         except Exception as error:

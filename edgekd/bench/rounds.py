@@ -24,6 +24,14 @@ OnProgress = Callable[[int, int, str], None]
 _Thing = TypeVar("_Thing")
 
 
+class StoppedWithinRound(KeyboardInterrupt):
+    """Someone stopped a sustained measurement: `measured` is what there is, of all models or of the first ones."""
+
+    def __init__(self, measured: Round) -> None:
+        super().__init__()
+        self.measured = measured
+
+
 def run(
     paths: Sequence[Path],
     plan: Plan,
@@ -35,7 +43,8 @@ def run(
 
     A round starts one process per model, warms each up, then runs their blocks in an order that is shuffled anew for
     every block; only one process works at any time. Its processes have ended when it is yielded. A sustained plan has
-    one round, in which each model runs alone for its minutes.
+    one round, in which each model runs alone for its minutes; after a KeyboardInterrupt its worker is still asked for
+    the blocks that there are.
 
     Args:
       paths: the models.
@@ -46,6 +55,7 @@ def run(
     Raises:
       RecipeError: no model, or one twice.
       ModelError: a model cannot be measured; the message has the runtime's own words.
+      StoppedWithinRound: a KeyboardInterrupt came after the first block of a sustained plan.
     """
     check(paths)
     if plan.minutes is not None:
@@ -88,20 +98,30 @@ def _sustained_round(
     on_progress: OnProgress | None,
 ) -> Round:
     seconds = 60 * minutes
-    measured = []
-    for index, path in enumerate(paths):
-        with start(path) as worker:
-            worker.ask("warm-up")
-            begin_ns: int | None = None
-            elapsed = 0.0  # by the worker's own clock: what it takes to ask for a block is not part of it
-            while elapsed < seconds:
-                block = worker.ask("block")
-                begin_ns = block["begin_ns"] if begin_ns is None else begin_ns
-                elapsed = (block["end_ns"] - begin_ns) / 1e9
-                if on_progress is not None:
-                    done = index * seconds + min(elapsed, seconds)
-                    on_progress(int(done), round(len(paths) * seconds), f"measured {path.name}")
-            measured.append(worker.finish())
+    measured: list[Process] = []
+    try:
+        for index, path in enumerate(paths):
+            with start(path) as worker:
+                worker.ask("warm-up")
+                begin_ns: int | None = None
+                elapsed = 0.0  # by the worker's own clock: what it takes to ask for a block is not part of it
+                try:
+                    while elapsed < seconds:
+                        block = worker.ask("block")
+                        begin_ns = block["begin_ns"] if begin_ns is None else begin_ns
+                        elapsed = (block["end_ns"] - begin_ns) / 1e9
+                        if on_progress is not None:
+                            done = index * seconds + min(elapsed, seconds)
+                            on_progress(int(done), round(len(paths) * seconds), f"measured {path.name}")
+                except KeyboardInterrupt:
+                    if begin_ns is not None:
+                        measured.append(worker.finish())
+                    raise
+                measured.append(worker.finish())
+    except KeyboardInterrupt as stop:
+        if not measured:
+            raise
+        raise StoppedWithinRound(tuple(measured)) from stop
     return tuple(measured)
 
 

@@ -231,7 +231,9 @@ def _print_trend(trend: Trend) -> None:
 
 def _notes(measurement: Measurement) -> list[str]:
     found = []
-    if measurement.ended in _ENDED:
+    if measurement.ended == "interrupted" and measurement.mode == "sustained":
+        found.append("interrupted: the numbers are those of the blocks until then")
+    elif measurement.ended in _ENDED:
         found.append(
             f"{_ENDED[measurement.ended]} ({formatting.counted(measurement.processes, 'process', 'processes')})"
         )

@@ -220,19 +220,26 @@ def _measure(
             raise broken_off
     _print(form, found, samples, details=wanted.details)
     if broken_off is not None:
-        _say_what_is_missing(found.measurements, options)
+        _say_what_is_missing(found.measurements, models, options)
         raise broken_off
     if found.status != "passed":
         raise SystemExit(_options.STATUS[found.status])
 
 
-def _say_what_is_missing(measurements: Sequence["Measurement"], options: Mapping[str, Any]) -> None:
-    """Says on standard error of which parts of a sweep no round was whole."""
-    there = {(each.num_threads, each.batch) for each in measurements}
+def _say_what_is_missing(
+    measurements: Sequence["Measurement"], models: Sequence[Path], options: Mapping[str, Any]
+) -> None:
+    """Says on standard error of which parts of a sweep, and of which models within one, there are no numbers."""
+    from edgekd.bench import files
+
     for threads, batch in itertools.product(options["num_threads"], options.get("batches", (None,))):
-        if (threads, batch) not in there:
-            sizes = f"{threads} thread{'s'[: threads != 1]}" + ("" if batch is None else f" and batch {batch}")
+        there = {each.artifact for each in measurements if (each.num_threads, each.batch) == (threads, batch)}
+        missing = [name for name in files.names(models) if name not in there]
+        sizes = f"{threads} thread{'s'[: threads != 1]}" + ("" if batch is None else f" and batch {batch}")
+        if not there:
             click.echo(f"edgekd: with {sizes} nothing was measured.", err=True)
+        elif missing:
+            click.echo(f"edgekd: with {sizes} nothing was measured of {', '.join(missing)}.", err=True)
 
 
 def _settings(assignments: Sequence[str]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from edgekd import bench, storage
+from edgekd.bench.connection import Connection
 from edgekd.bench.samples import RawSamples
 from edgekd.errors import ModelError, RecipeError, StorageError
 from edgekd.records import Artifact, Measurement, TensorSpec
@@ -232,6 +233,57 @@ def test_what_was_measured_before_an_interruption_is_kept_and_marked(tmp_path, d
         bench.measure([dense_tflite], raw_folder=tmp_path / "raised", on_progress=interrupted(5), **QUICK)
     (raw,) = (tmp_path / "raised").iterdir()
     assert RawSamples.read(raw).ended == "interrupted"
+
+
+@pytest.mark.parametrize("awaited", [True, False], ids=["between blocks", "within a block"])
+def test_a_sustained_measurement_that_is_stopped_keeps_its_blocks(
+    tmp_path, monkeypatch, dense_tflite, dense_onnx, awaited
+):
+    """Within a block its answer comes later, and must not be taken for the document."""
+    answer, blocks = Connection.answer, list[str]()
+
+    def stopped(self, step):
+        blocks.extend([step] if step == "block" else [])
+        if len(blocks) == 3 and step == "block":
+            if awaited:
+                answer(self, step)
+            raise KeyboardInterrupt
+        return answer(self, step)
+
+    monkeypatch.setattr(Connection, "answer", stopped)
+    broken = []
+    (found,) = bench.measure(  # of the second model there is nothing
+        [dense_tflite, dense_onnx],
+        raw_folder=tmp_path / "raw",
+        on_broken_off=broken.append,
+        **QUICK | {"minutes": 1.0, "processes": 1},
+    )
+    assert isinstance(broken[0], KeyboardInterrupt)
+    assert (found.artifact, found.ended, found.mode) == (dense_tflite.name, "interrupted", "sustained")
+    assert len(found.minute_medians_ms) == 1
+    raw = RawSamples.read(tmp_path / found.samples_path)
+    assert raw.ended == "interrupted"
+    assert len(raw.processes[0].blocks) == 3
+
+
+def test_a_sustained_measurement_that_is_stopped_before_its_first_block_leaves_nothing(
+    tmp_path, monkeypatch, dense_tflite
+):
+    def stopped(self, step):
+        if step == "block":
+            raise KeyboardInterrupt
+        return answer(self, step)
+
+    answer = Connection.answer
+    monkeypatch.setattr(Connection, "answer", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        bench.measure(
+            [dense_tflite],
+            raw_folder=tmp_path / "raw",
+            on_broken_off=print,
+            **QUICK | {"minutes": 1.0, "processes": 1},
+        )
+    assert not (tmp_path / "raw").exists()
 
 
 def test_what_was_measured_before_the_temporary_folder_is_full_is_kept_and_marked(tmp_path, monkeypatch, dense_tflite):
