@@ -8,7 +8,9 @@ from typing import Any
 from edgekd import storage
 
 
-def write(title: str, figures: Sequence[tuple[str, Mapping[str, Any]]], path: Path) -> None:
+def write(
+    title: str, figures: Sequence[tuple[str, Mapping[str, Any]]], path: Path, *, notes: Sequence[str] = ()
+) -> None:
     """Writes a page with a heading and a graph for each figure.
 
     It needs no network, and the same figures give the same bytes.
@@ -17,6 +19,7 @@ def write(title: str, figures: Sequence[tuple[str, Mapping[str, Any]]], path: Pa
       title: of the page.
       figures: a heading and a Plotly figure, a plain dictionary, each.
       path: of the page.
+      notes: a sentence below each graph; none by default.
     """
     import plotly.io  # half a second that a table does not need
 
@@ -30,6 +33,7 @@ def write(title: str, figures: Sequence[tuple[str, Mapping[str, Any]]], path: Pa
             div_id=f"figure-{number}",
             config={"displaylogo": False},
         )
+        + (f"<p>{html.escape(notes[number])}</p>" if notes else "")
         for number, (heading, figure) in enumerate(figures)
     ]
     head = f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title></head>'

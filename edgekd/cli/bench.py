@@ -105,7 +105,7 @@ class _Positive(click.FloatRange):
 @click.option("--roofline", is_flag=True, help="Hold each model to what this machine can do at all.")
 @click.option("--details", is_flag=True, help="Also print the cold start, more percentiles, and each tensor's bytes.")
 @click.option("--profile", is_flag=True, help="Say where the time goes, operator by operator, on one thread.")
-@click.option("--plot", type=click.Path(path_type=Path), help="With --profile: write a page with a graph.")
+@click.option("--plot", type=click.Path(path_type=Path), help="With --profile: write an .html page with a graph.")
 @click.option("--history", type=click.Path(path_type=Path), help="Append to this file, and show the trend.")
 @click.option("--out", type=click.Path(path_type=Path), help="Keep the raw samples in this folder.")
 @click.option(
@@ -344,6 +344,8 @@ def _profile(models: Sequence[Path], plot: Path | None, given: Mapping[str, Any]
     from edgekd.cli import _latency
     from edgekd.report import profiles
 
+        if plot.suffix.lower() not in (".html", ".htm"):
+            raise click.UsageError(f"--plot writes an HTML page, and {str(plot)!r} does not end in .html: name it so.")
     count = {} if given["processes"] is None else {"processes": given["processes"]}
     found = [profiling.profile_model(model, seed=given["seed"], **count) for model in models]
     if as_json:

@@ -43,10 +43,11 @@ def total(profile: Profile) -> str:
 def figure(profile: Profile) -> dict[str, Any]:
     """Returns a Plotly figure, a plain dictionary: the inference, kinds of operators, operators, as wide as their time.
 
-    Names are escaped, since Plotly reads some HTML in its texts.
+    Shares are those of the table, of the whole inference. Names are escaped, since Plotly reads some HTML in its texts.
     """
     kinds = list(dict.fromkeys(each.operator for each in profile.operators))
     totals = {kind: sum(each.time_us.value for each in profile.operators if each.operator == kind) for kind in kinds}
+    shares = {kind: sum(each.share for each in profile.operators if each.operator == kind) for kind in kinds}
     colours = dict(zip(kinds, itertools.cycle(COLOURS), strict=False))
     icicle = {
         "type": "icicle",
@@ -54,10 +55,11 @@ def figure(profile: Profile) -> dict[str, Any]:
         "labels": [
             "operators",
             *(_text(kind) for kind in kinds),
-            *(_text(f"{each.number} {each.place}") for each in profile.operators),
+            *(_text(_label(each)) for each in profile.operators),
         ],
         "parents": ["", *["all"] * len(kinds), *(f"kind {each.operator}" for each in profile.operators)],
         "values": [sum(totals.values()), *totals.values(), *(each.time_us.value for each in profile.operators)],
+        "customdata": [profile.share_of_operators, *shares.values(), *(each.share for each in profile.operators)],
         "branchvalues": "total",
         "tiling": {"orientation": "v"},
         "marker": {
@@ -66,7 +68,7 @@ def figure(profile: Profile) -> dict[str, Any]:
         },
         "leaf": {"opacity": 0.8},
         "textfont": {"color": "#0f172a"},
-        "hovertemplate": "%{label}<br>%{value:.1f} µs, %{percentRoot:.1%}<extra></extra>",
+        "hovertemplate": "%{label}<br>%{value:.1f} µs, %{customdata:.1%} of the whole<extra></extra>",
     }
     return {
         "data": [icicle],
@@ -80,8 +82,12 @@ def figure(profile: Profile) -> dict[str, Any]:
 
 
 def write_page(profiles: Sequence[Profile], path: Path) -> None:
-    """Writes a page with one graph for each profile; it needs no network, and the same profiles give the same bytes."""
-    plot_page.write("edgekd bench --profile", [(title(each), figure(each)) for each in profiles], path)
+    """Writes a page with one graph for each profile; it needs no network, and the same profiles give the same bytes.
+
+    Below each graph stands whether the operators add up to the whole.
+    """
+    figures = [(title(each), figure(each)) for each in profiles]
+    plot_page.write("edgekd bench --profile", figures, path, notes=[total(each) for each in profiles])
 
 
 def _time_cells(timed: OperatorTime) -> tuple[str, str, str]:
@@ -91,6 +97,11 @@ def _time_cells(timed: OperatorTime) -> tuple[str, str, str]:
         return "< 1", "", f"< {1 / time.value * timed.share:.1%}" if time.value else ""
     interval = f"{time.low:.1f} to {time.high:.1f}" if time.confidence else formatting.NOT_MEASURED
     return f"{time.value:.1f}", interval, formatting.percent(timed.share)
+
+
+def _label(timed: OperatorTime) -> str:
+    """Returns a place in the order of execution with the node's name, or where that is a number the operator's."""
+    return f"{timed.number} {timed.operator if timed.place.isdecimal() else timed.place}"
 
 
 def _text(name: str) -> str:

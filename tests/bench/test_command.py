@@ -189,6 +189,7 @@ def test_what_could_not_be_kept_is_found_before_anything_is_measured(edgekd_comm
     ],
 )
 def test_what_cannot_be_asked_for_is_refused(edgekd_command, options, words):
+        (("x.tflite", "--profile", "--plot", "p.png"), "--plot writes an HTML page, and 'p.png' does not end in"),
     result = edgekd_command("bench", *options)
     assert result.status == 2
     assert words in result.err

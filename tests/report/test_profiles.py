@@ -66,6 +66,29 @@ def test_bars_lie_within_bars_and_are_as_wide_as_their_time():
     assert "<script>" not in "".join(icicle["labels"])
 
 
+def test_the_graph_tells_the_shares_of_the_table():
+    (icicle,) = profiles.figure(THREE)["data"]
+    told = dict(zip(icicle["ids"], icicle["customdata"], strict=True))
+    assert told == pytest.approx(
+        {"all": 0.95, "kind Conv": 0.9, "kind Add": 0.05, "operator 0": 0.6, "operator 1": 0.05, "operator 2": 0.3}
+    )
+    assert "%{customdata:.1%}" in icicle["hovertemplate"]
+    assert "percent" not in icicle["hovertemplate"]  # which would be of the operators' sum
+
+
+def test_a_node_that_has_only_a_number_is_called_by_its_operator():
+    (icicle,) = profiles.figure(profile(timed(2, "Conv", 1.0, place="2"), timed(3, "Add", 1.0, place="sum")))["data"]
+    assert icicle["labels"][-2:] == ["2 Conv", "3 sum"]
+
+
+def test_the_page_of_its_own_says_whether_the_shares_mislead(tmp_path):
+    doubtful = profile(timed(0, "Conv", 10.0), adds_up=False)
+    profiles.write_page([THREE, doubtful], tmp_path / "p.html")
+    text = (tmp_path / "p.html").read_text(encoding="utf-8")
+    assert text.count("shares mislead") == 1
+    assert text.index("add up to 95.0% of the whole") < text.index("shares mislead")
+
+
 def test_the_table_begins_with_the_longest():
     assert [row[2] for row in profiles.rows(THREE)] == ["60.0", "30.0", "5.0"]
     assert "add up to 95.0% of the whole" in profiles.total(THREE)
