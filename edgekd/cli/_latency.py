@@ -15,6 +15,9 @@ _VERDICTS = {
     "equivalent": "equivalent",
     "inconclusive": "inconclusive",
 }
+_OTHER_HOUR = (
+    "history: another hour may be another machine load: for a decision, measure both files together with --compare"
+)
 _ENDED = {
     "interrupted": "interrupted: the numbers are those of the whole rounds before",
     "failed": "broken off: the numbers are those of the whole rounds before",
@@ -42,6 +45,8 @@ def print_report(found: BenchReport, *, details: bool = False) -> None:
         _print_roofline(found.roofline)
     for trend in found.trends:
         _print_trend(trend)
+    if any(trend.previous is not None for trend in found.trends):
+        _options.say(_OTHER_HOUR)
     notes: dict[str, list[str]] = {}
     for each in found.measurements:
         texts = [*_notes(each), *each.warnings]
@@ -214,12 +219,19 @@ def _print_comparisons(comparisons: Sequence[LatencyComparison]) -> None:
 def _print_trend(trend: Trend) -> None:
     name = f"{trend.artifact}, {formatting.counted(trend.num_threads, 'thread')}"
     if trend.previous is None:
-        _options.say(f"history: {name}: the first entry of this file on this machine with this runtime")
+        if trend.other_entries:
+            others = formatting.counted(trend.other_entries, "entry", "entries")
+            _options.say(
+                f"history: {name}: the first entry of its kind; {others} of this file name with other settings or "
+                f"elsewhere: {', '.join(trend.differing)}"
+            )
+        else:
+            _options.say(f"history: {name}: the first entry of this file on this machine with this runtime")
         return
     when = trend.previous.time.strftime("%Y-%m-%d %H:%M")
     before = formatting.milliseconds(trend.previous.measurement.latency_ms.p50)
     unknown = ", no ratio: one of the two has fewer than three processes"
-    file = ", another file" if trend.changed_file else ""
+    file = ", another file of this name" if trend.changed_file else ", the same file"
     ratio = (
         unknown
         if trend.ratio is None

@@ -277,6 +277,12 @@ def _check(
 
         if history.exists():
             histories.read(history)
+            if histories.torn_end(history):
+                click.echo(
+                    f"edgekd: the last line of {str(history)!r} was cut off, as by a crash: it is moved to "
+                    f"{str(histories.torn_path(history))!r}, and the history goes on after the line before.",
+                    err=True,
+                )
         storage.check_folder(history.parent)
 
 
@@ -338,14 +344,14 @@ def _profile(models: Sequence[Path], plot: Path | None, given: Mapping[str, Any]
     if given["target"] != "local":
         raise click.UsageError("--profile runs on this machine: leave --target out.")
     if plot is not None:
+        if plot.suffix.lower() not in (".html", ".htm"):
+            raise click.UsageError(f"--plot writes an HTML page, and {str(plot)!r} does not end in .html: name it so.")
         storage.check_folder(plot.parent)
     from edgekd.bench import profiling
     from edgekd.bench.report import ProfileReport
     from edgekd.cli import _latency
     from edgekd.report import profiles
 
-        if plot.suffix.lower() not in (".html", ".htm"):
-            raise click.UsageError(f"--plot writes an HTML page, and {str(plot)!r} does not end in .html: name it so.")
     count = {} if given["processes"] is None else {"processes": given["processes"]}
     found = [profiling.profile_model(model, seed=given["seed"], **count) for model in models]
     if as_json:

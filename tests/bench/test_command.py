@@ -50,9 +50,18 @@ def test_sweeps_histories_and_raw_samples(edgekd_command, dense_tflite, tmp_path
         assert f"dense.tflite ({row})" in first.out  # whose warning it is
     assert len(list((tmp_path / "raw").iterdir())) == 4
     again = edgekd_command(*bench, "--history", history, "--format", "csv")
+    assert "of this file name" not in first.out  # one call's own parts are no earlier entries
+    history.write_text(history.read_text() + '{"schema_version":1,"ti')
+    third = edgekd_command(*bench[:-6], "--history", history)
+    assert "the first entry of its kind; 8 entries of this file name" in third.out
+    assert "or elsewhere: batch, cores, num_threads" in third.out
+    assert "was cut off, as by a crash" in third.err
+    fourth = edgekd_command(*bench[:-6], "--history", history)
+    assert ", the same file, no ratio" in fourth.out
+    assert fourth.out.count("another hour may be another machine load") == 1
     rows = list(csv.DictReader(again.out.splitlines()))
     assert [(row["num_threads"], row["batch"]) for row in rows] == [("1", "1"), ("1", "2"), ("2", "1"), ("2", "2")]
-    assert len(history.read_text().splitlines()) == 8
+    assert len(history.read_text().splitlines()) == 10
 
 
 @pytest.mark.parametrize("form", ["google-benchmark", "pytest-benchmark"])
@@ -180,6 +189,7 @@ def test_what_could_not_be_kept_is_found_before_anything_is_measured(edgekd_comm
         (("--self-test", "--threads", "1,2"), "takes one number of threads"),
         (("--self-test", "--format", "csv"), "--format csv does not go with --self-test"),
         (("x.tflite", "--plot", "p.html"), "--plot is for --profile"),
+        (("x.tflite", "--profile", "--plot", "p.png"), "--plot writes an HTML page, and 'p.png' does not end in"),
         (("x.tflite", "y.tflite", "--max-ratio", "nan"), "is not a finite number"),
         (("x.tflite", "--threads", "²"), "is not a list of whole numbers"),
         (("x.tflite", "--set", "processes=3", "--processes", "1"), "--set processes and --processes say the same"),
@@ -189,7 +199,6 @@ def test_what_could_not_be_kept_is_found_before_anything_is_measured(edgekd_comm
     ],
 )
 def test_what_cannot_be_asked_for_is_refused(edgekd_command, options, words):
-        (("x.tflite", "--profile", "--plot", "p.png"), "--plot writes an HTML page, and 'p.png' does not end in"),
     result = edgekd_command("bench", *options)
     assert result.status == 2
     assert words in result.err

@@ -92,6 +92,60 @@ def test_another_file_of_the_same_name_is_the_same_series_and_said(tmp_path):
     assert history.trend([before], entry([1.0, 1.1, 1.2])).changed_file is False
 
 
+def test_the_folder_that_tells_two_files_of_one_name_apart_is_no_part_of_the_series():
+    """Two files in one call are old/model.tflite and new/model.tflite; each alone is model.tflite."""
+    old = entry([1.0, 1.1, 1.2], artifact="old/model.tflite")
+    new = entry([3.0, 3.1, 3.2], artifact="new/model.tflite", sha256="1" * 64)
+    found = history.trend([old, new], entry([1.0, 1.1, 1.2]))
+    assert (found.previous, found.changed_file, found.entries) == (old, False, 2)
+    found = history.trend([old, new], entry([1.0, 1.1, 1.2], sha256="2" * 64))
+    assert (found.previous, found.changed_file, found.entries) == (new, True, 3)
+
+
+def test_entries_that_differ_in_their_settings_are_counted_and_said_in_what():
+    warm = {"min_warmup_seconds": 0.5, "seed": 0}
+    before = [
+        entry([1.0], settings=warm),
+        entry([1.0], settings=warm, num_threads=2),
+        entry([1.0], artifact="other.tflite", batch=2),
+    ]
+    found = history.trend(before, entry([1.0], settings={"min_warmup_seconds": 0.1, "seed": 1}))
+    assert (found.previous, found.other_entries) == (None, 2)
+    assert found.differing == ("min_warmup_seconds", "num_threads")
+    assert history.trend(before, entry([1.0], settings=warm)).differing == ("num_threads",)
+
+
+@pytest.mark.parametrize("length", [5, 40, 300])
+def test_a_last_line_that_was_cut_off_is_set_aside(tmp_path, length):
+    path = tmp_path / "history.jsonl"
+    first, second = entry([1.0, 1.1, 1.2]), entry([1.0, 1.1, 1.3], hour=1)
+    torn = first.model_dump_json()[:length]
+    path.write_text(first.model_dump_json() + "\n" + torn)
+    assert history.read(path) == (first,)
+    (trend,) = history.append(path, [second])
+    assert trend.previous == first
+    assert history.read(path) == (first, second)
+    assert history.torn_path(path).read_text() == torn + "\n"
+    assert history.torn_end(path) == b""
+
+
+@pytest.mark.parametrize("content", ["my notes", '{"schema_version":2}', '{"other": '])
+def test_what_is_no_cut_off_entry_is_refused_and_stays(tmp_path, content):
+    path = tmp_path / "history.jsonl"
+    path.write_text(content)
+    with pytest.raises(StorageError, match="is no entry of a history"):
+        history.append(path, [entry([1.0, 1.1, 1.2])])
+    assert path.read_text() == content
+
+
+def test_an_entry_without_an_end_of_its_line_is_an_entry(tmp_path):
+    path = tmp_path / "history.jsonl"
+    first, second = entry([1.0, 1.1, 1.2]), entry([1.0, 1.1, 1.3], hour=1)
+    path.write_text(first.model_dump_json())
+    history.append(path, [second])
+    assert history.read(path) == (first, second)
+
+
 def test_the_ratio_is_welchs_on_logarithms():
     old, new = processes(1.0, 9, seed=1), processes(1.2, 6, seed=2)
     found = history.trend([entry(old)], entry(new)).ratio
