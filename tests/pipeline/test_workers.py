@@ -1,5 +1,6 @@
 """Trainings shared by worker processes: the same weights as of one process, also when workers die or are stopped."""
 
+import json
 import os
 import signal
 import socket
@@ -14,7 +15,7 @@ import pytest
 from edgekd import recipe
 from edgekd.distill.stopping import StopRequest
 from edgekd.errors import NonFiniteError, RecipeError, StoppedError, WorkerError
-from edgekd.pipeline import Progress, run, workers
+from edgekd.pipeline import Progress, run, worker, workers
 from edgekd.pipeline.results import TrainingResult
 from edgekd.pipeline.stage import MODEL_FILE, RECORD_FILE, STUDENT_DISTILLED
 from edgekd.recipe import Recipe
@@ -140,8 +141,17 @@ def shared(folder: Path, made: Callable[..., Recipe]) -> Path:
         trained(made(), out, worker_processes=2, progress=watching)
         assert watching.epochs == list(range(1, EPOCHS + 1))
         assert not watching.restarts
-        assert any("teacher's outputs" in what for what in watching.filled)
+        # Where the other worker was first with all of it, the chief has nothing to fill and tells nothing.
+        assert all(what.startswith("teacher's outputs of ") for what in watching.filled)
     return out
+
+
+def test_how_far_the_chief_has_filled_the_cache_reaches_who_started_it() -> None:
+    sent: list[dict[str, Any]] = []
+    worker._Telling(sent.append).item(3, 8, "teacher's outputs of 240 samples")
+    watching = Watching()
+    workers._tell(watching, json.loads(json.dumps(sent.pop())))
+    assert watching.filled == ["teacher's outputs of 240 samples"]
 
 
 @pytest.mark.slow
