@@ -4,7 +4,7 @@ All serialise with the network and load in Keras' safe mode.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 import keras
 import numpy as np
@@ -65,8 +65,26 @@ class _InIntegers(keras.layers.Layer):
         return norm is None or norm.follows(self)
 
 
+class _Wrapping(_InIntegers):
+    """One that does this for a layer of Keras, its first argument."""
+
+    def __init__(self, layer: Any, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.layer = layer
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Returns the wrapped layer's output shape."""
+        return self.layer.compute_output_shape(input_shape)
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """Makes the layer again."""
+        layer = keras.saving.deserialize_keras_object(config["layer"])
+        return cls(layer, **{key: value for key, value in config.items() if key != "layer"})
+
+
 @keras.saving.register_keras_serializable(package=PACKAGE)
-class QuantizedKernel(_InIntegers):
+class QuantizedKernel(_Wrapping):
     """A convolution or dense layer whose kernel is rounded to int8: symmetric, -127..127.
 
     Convolutions have one scale for each output channel. Dense layers and transposed convolutions have one for the whole
@@ -84,8 +102,7 @@ class QuantizedKernel(_InIntegers):
           norm: the name of the batch normalisation that is folded into it, if there is one.
           **settings: of the layer.
         """
-        super().__init__(**settings)
-        self.layer = layer
+        super().__init__(layer, **settings)
         self.input_range, self.norm = input_range, norm
         self.bypassed = self.exporting = False
 
@@ -130,20 +147,10 @@ class QuantizedKernel(_InIntegers):
         with tf.init_scope():
             return not self.layer.use_bias or not np.any(keras.ops.convert_to_numpy(self.layer.bias))
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
-        """Returns the wrapped layer's output shape."""
-        return self.layer.compute_output_shape(input_shape)
-
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
         layer = keras.saving.serialize_keras_object(self.layer)
         return {**super().get_config(), "layer": layer, "input_range": self.input_range, "norm": self.norm}
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> "QuantizedKernel":
-        """Makes the layer again."""
-        layer = keras.saving.deserialize_keras_object(config["layer"])
-        return cls(layer, **{key: value for key, value in config.items() if key != "layer"})
 
 
 def _least_weight(layer: keras.layers.Layer, shape: tuple[int, ...]) -> Any:
@@ -153,7 +160,7 @@ def _least_weight(layer: keras.layers.Layer, shape: tuple[int, ...]) -> Any:
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
-class FreezingBatchNorm(_InIntegers, Counting):
+class FreezingBatchNorm(_Wrapping, Counting):
     """A batch normalisation that, after some training steps, normalises with its moving averages as the file will.
 
     Where it follows a convolution, the converter folds it into the kernel, which is rounded before: with one scale for
@@ -177,8 +184,7 @@ class FreezingBatchNorm(_InIntegers, Counting):
           input_range: as for QuantizedKernel, where it stands alone.
           **settings: `freeze_after`, and those of a layer.
         """
-        super().__init__(**settings)
-        self.layer = layer
+        super().__init__(layer, **settings)
         self.standalone, self.input_range = standalone, input_range
 
     def build(self, input_shape: Any) -> None:
@@ -234,12 +240,6 @@ class FreezingBatchNorm(_InIntegers, Counting):
         layer = keras.saving.serialize_keras_object(self.layer)
         own = {"layer": layer, "standalone": self.standalone, "input_range": self.input_range}
         return {**super().get_config(), **own}
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> "FreezingBatchNorm":
-        """Makes the layer again."""
-        layer = keras.saving.deserialize_keras_object(config["layer"])
-        return cls(layer, **{key: value for key, value in config.items() if key != "layer"})
 
 
 def factor_and_shift(norm: keras.layers.BatchNormalization) -> tuple[Any, Any]:
@@ -343,7 +343,7 @@ def _affine_in_integers(
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
-class QuantizedMerge(_InIntegers):
+class QuantizedMerge(_Wrapping):
     """A sum, difference or product of two arrays, each in steps of its own."""
 
     def __init__(self, layer: keras.layers.Layer, **settings: Any) -> None:
@@ -353,8 +353,7 @@ class QuantizedMerge(_InIntegers):
           layer: an Add, Subtract or Multiply, of two arrays.
           **settings: of the layer.
         """
-        super().__init__(dtype="float32", **settings)
-        self.layer = layer
+        super().__init__(layer, dtype="float32", **settings)
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """Returns what the wrapped layer gives; in inference, in steps of the layer that rounds it."""
@@ -370,18 +369,8 @@ class QuantizedMerge(_InIntegers):
             first, second, **scales, sign=-1.0 if isinstance(self.layer, keras.layers.Subtract) else 1.0
         )
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
-        """Returns the wrapped layer's output shape."""
-        return self.layer.compute_output_shape(input_shape)
-
     def get_config(self) -> dict[str, Any]:
         """Returns the constructor's arguments."""
         config = super().get_config()
         config.pop("dtype", None)
         return {**config, "layer": keras.saving.serialize_keras_object(self.layer)}
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> "QuantizedMerge":
-        """Makes the layer again."""
-        layer = keras.saving.deserialize_keras_object(config["layer"])
-        return cls(layer, **{key: value for key, value in config.items() if key != "layer"})
