@@ -17,7 +17,6 @@ import dataclasses
 import gc
 import json
 import logging
-import math
 import os
 import shutil
 import sys
@@ -25,24 +24,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 import pydantic
 import ruamel.yaml
-from scipy import stats
+from method_table import BASELINE, GivenTeacher, Table, Trained, page, row_of
 
 from edgekd import pipeline, recipe, storage
 from edgekd.data.dataset import Dataset
 from edgekd.errors import EdgekdError, NonFiniteError, RecipeError, unknown_name
 from edgekd.recipe import Distill, Recipe
-from edgekd.records import Environment, Interval, ModelRecord, Record
+from edgekd.records import Environment, ModelRecord, Record
 from edgekd.runtime.native_output import import_quietly
 
 if TYPE_CHECKING:  # importing it would import TensorFlow
     from edgekd.distill.stopping import StopRequest
 
 METHODS_FILE = Path(__file__).with_name("methods.yaml")
-BASELINE = "labels_only"
-CONFIDENCE = 0.95
 TEACHERS = ("teacher", "teacher_2")
 # Students have seeds 0, 1, 2, ...: teachers must not begin, and shuffle, as one of them does.
 FIRST_TEACHER_SEED = 1000
@@ -78,71 +74,6 @@ class Tested(Record):
 
     weights_sha256: str
     accuracy: float
-
-
-class Trained(Record):
-    """One training of the table: a method with a seed, or a teacher."""
-
-    seed: int
-    accuracy: float
-    validation_accuracy: float
-    parameters: int
-    seconds: float
-    epochs: int
-    best_epoch: int
-
-
-class Row(Record):
-    """One method over all seeds; intervals are None where one seed alone was trained.
-
-    `accuracy` and `difference` (to labels only, paired by seed) are fractions; `seconds` is the mean over seeds.
-    `failures` has the seeds whose training did not stay finite, each with the reason.
-    """
-
-    name: str
-    title: str
-    note: str
-    objective: str
-    trained: tuple[Trained, ...]
-    failures: dict[int, str] = pydantic.Field(default_factory=dict)
-    mean_accuracy: float | None
-    accuracy: Interval | None
-    mean_difference: float | None
-    difference: Interval | None
-    seconds: float | None
-    parameters: int | None
-
-
-class GivenTeacher(Record):
-    """A teacher that was trained before: its file, and its accuracy on the test split."""
-
-    model: str
-    accuracy: float
-    parameters: int
-
-
-class Table(Record):
-    """The whole comparison; `given_teacher` where the file gives one, and then there are no `teachers`."""
-
-    schema_version: int = 1
-    command: str
-    seeds: tuple[int, ...]
-    common: dict[str, Any]
-    samples: dict[str, int]
-    rows: tuple[Row, ...]
-    teachers: tuple[Row, ...]
-    given_teacher: GivenTeacher | None = None
-    environments: tuple[Environment, ...]
-
-
-def mean_interval(values: Sequence[float]) -> Interval | None:
-    """Returns the mean with its t-interval, mean ± t(n − 1) · sd / √n, or None for fewer than two values."""
-    if len(values) < 2:
-        return None
-    array = np.asarray(values, np.float64)
-    mean = float(array.mean())
-    half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, len(array) - 1) * array.std(ddof=1) / math.sqrt(len(array)))
-    return Interval(value=mean, low=mean - half, high=mean + half, confidence=CONFIDENCE)
 
 
 def read_methods(path: Path) -> MethodsFile:
@@ -257,20 +188,28 @@ class Sweep:
                 shutil.rmtree(folder / "cache")  # gigabytes, and made again where they are needed
         baseline = {trained.seed: trained.accuracy for trained in found.get(BASELINE, [])}
         given = given_teacher(self.file)
+        # Where the dataset lies on this machine decides no number.
+        settings = {key: value for key, value in self.file.common["data"].items() if key != "data_dir"}
         return Table(
             given_teacher=None if given is None else _given(given, data),
             command="",
             seeds=self.seeds,
-            common=self.file.common,
+            common={**self.file.common, "data": settings},
             samples={name: len(split) for name, split in data.splits.items()},
             rows=tuple(
-                _row(method, _objective(self._distill(method)), found[method.name], failures[method.name], baseline)
+                row_of(
+                    found[method.name],
+                    baseline,
+                    name=method.name,
+                    title=method.title,
+                    note=method.note,
+                    objective=_objective(self._distill(method)),
+                    failures=failures[method.name],
+                )
                 for method in self.file.methods
             ),
             teachers=tuple(
-                _row(Method(name=name, title=name, note="", distill={}), "labels", found[name], {}, {})
-                for name in TEACHERS
-                if found[name]
+                row_of(found[name], {}, name=name, title=name, objective="labels") for name in TEACHERS if found[name]
             ),
             environments=tuple(environments.values()),
         )
@@ -369,36 +308,6 @@ def _known(value: Any) -> Any:
     return value
 
 
-def _row(
-    method: Method,
-    objective: str,
-    trained: Sequence[Trained],
-    failures: Mapping[int, str],
-    baseline: Mapping[int, float],
-) -> Row:
-    accuracies = [each.accuracy for each in trained]
-    compared = method.name != BASELINE and not failures
-    pairs = [each.accuracy - baseline[each.seed] for each in trained if compared and each.seed in baseline]
-    return Row(
-        name=method.name,
-        title=method.title,
-        note=method.note,
-        objective=objective,
-        trained=tuple(trained),
-        failures=dict(failures),
-        mean_accuracy=_mean(accuracies),
-        accuracy=mean_interval(accuracies),
-        mean_difference=_mean(pairs),
-        difference=mean_interval(pairs),
-        seconds=_mean([each.seconds for each in trained]),
-        parameters=trained[0].parameters if trained else None,
-    )
-
-
-def _mean(values: Sequence[float]) -> float | None:
-    return float(np.mean(values)) if values else None
-
-
 def _objective(distill: Distill) -> str:
     """Returns what is minimised in one line, such as `0.1 labels + 0.9 soft_logits(temperature 4)`."""
     parts = [f"{_number(distill.labels_weight)} labels"]
@@ -416,165 +325,6 @@ def _number(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     return str(value)
-
-
-def page(table: Table) -> str:
-    """Returns the table as a page of Markdown, with what may be concluded from it and how it was made."""
-    parts = [
-        "# The methods, compared",
-        _introduction(table),
-        "\n".join(_accuracy_lines(table)),
-        _conclusion(table),
-        "## Settings",
-        _settings(table),
-        "\n".join(_method_lines(table)),
-        "## How it was made",
-        f"```sh\n{table.command}\n```",
-        "\n".join(_environment_lines(table)),
-    ]
-    return "<!-- Written by tools/compare_methods.py: change the file of the methods and run it again. -->\n\n" + (
-        "\n\n".join(part for part in parts if part) + "\n"
-    )
-
-
-def _introduction(table: Table) -> str:
-    student = table.common["student"]
-    teachers = "; ".join(
-        f"{row.title.replace('_', ' ')} {_percent(row.mean_accuracy, row.accuracy)} % "
-        f"({row.parameters:,} parameters, trained in {row.seconds:.0f} s)"
-        for row in table.teachers
-    )
-    dataset = table.common["data"]["dataset"]
-    where = "the embedded subset of Fashion-MNIST" if dataset == "embedded" else f"`{dataset}`"
-    given = table.given_teacher
-    return (
-        f"What each way to teach gains a small student, on {where} "
-        f"({table.samples['train']:,} training, {table.samples['validation']:,} validation and "
-        f"{table.samples['test']:,} test images), over {_count(len(table.seeds), 'seed')}.\n\n"
-        f"For each seed every method has the same student, initial weights, order and augmented views (a born-again "
-        f"network has its own), the same {_count(student['epochs'], 'epoch')}, optimizer and batches; only what is "
-        "minimised differs. The epoch is selected on the validation split; the test split is read once for each "
-        "trained network, after that. Hyper-parameters are the papers' usual ones except where a note below says "
-        "otherwise. Beyond that nothing was tuned: this says how methods do as they come, not how well each can do.\n\n"
-        + (
-            "Teachers are trained once for each seed, from seeds of their own, and are shared by all methods: "
-            f"{teachers}. Their outputs come from the teacher cache (float16, one view for each epoch).\n\n"
-            if teachers
-            else ""
-        )
-        + (
-            f"One teacher teaches all of them, `{given.model}` ({given.parameters:,} parameters, "
-            f"{_percent(given.accuracy, None)} % on the test images), which was trained before. Its outputs come from "
-            "the teacher cache (float16, one view for each epoch).\n\n"
-            if given
-            else ""
-        )
-        + "Accuracies are means over seeds with 95 % t-intervals. Differences to labels only are paired by seed. "
-        "Seconds are the mean wall time of the student's training steps, reading the cache included, filling it and "
-        "training the teacher not; mutual learning trains two networks in that time, and born-again two, one after "
-        "the other. Where the machine had other work too, only large differences of time mean something."
-    )
-
-
-def _accuracy_lines(table: Table) -> Iterator[str]:
-    yield "| method | test accuracy, % | difference to labels only, points | training, s | student's parameters |"
-    yield "|---|---|---|---|---|"
-    for row in table.rows:
-        difference = "–" if row.mean_difference is None else _percent(row.mean_difference, row.difference, sign="+")
-        seconds = "–" if row.seconds is None else f"{row.seconds:.0f}"
-        parameters = "–" if row.parameters is None else f"{row.parameters:,}"
-        yield (
-            f"| {row.title}{'*' if row.failures else ''} | {_percent(row.mean_accuracy, row.accuracy)} | {difference} "
-            f"| {seconds} | {parameters} |"
-        )
-    for row in table.rows:
-        if row.failures:
-            seeds = ", ".join(str(seed) for seed in row.failures)
-            yield f"\n\\* {row.title}: the loss did not stay finite with seed {seeds}; there is no difference to give."
-
-
-def _conclusion(table: Table) -> str:
-    rows = [row for row in table.rows if row.difference is not None]
-    if not rows:
-        return "With one seed there are no intervals, and nothing may be concluded."
-    differences = {row.title: _known(row.difference) for row in rows}
-    better = [title for title, interval in differences.items() if interval.low > 0]
-    worse = [title for title, interval in differences.items() if interval.high < 0]
-    noise = [title for title in differences if title not in (*better, *worse)]
-    half_widths = [100 * (interval.high - interval.low) / 2 for interval in differences.values()]
-    seeds = _count(len(table.seeds), "seed")
-    sentences = [
-        f"**What is within noise.** With {seeds} the interval of the difference to labels only leaves out zero for "
-        f"{_listed(better)} (better) and {_listed(worse)} (worse).",
-        f"Within noise are {_listed(noise)}.",
-        f"The intervals' half-widths have a median of {np.median(half_widths):.1f} points: smaller effects than that "
-        "cannot be seen here.",
-        f"If nothing had an effect, about {len(rows) * (1 - CONFIDENCE):.1g} of {_count(len(rows), 'comparison')} "
-        "would leave out zero by chance: a single finding is a hint and no proof.",
-    ]
-    baseline = next((row for row in table.rows if row.name == BASELINE), None)
-    if baseline is not None and baseline.mean_accuracy is not None:
-        accuracy = baseline.mean_accuracy
-        error = (
-            100
-            * float(stats.norm.ppf(0.5 + CONFIDENCE / 2))
-            * math.sqrt(accuracy * (1 - accuracy) / table.samples["test"])
-        )
-        sentences.append(
-            f"All networks are tested on the same {table.samples['test']:,} images; which images these are adds "
-            f"± {error:.1f} points to every accuracy, to all much alike, and this is not in the intervals."
-        )
-    return " ".join(sentences)
-
-
-def _settings(table: Table) -> str:
-    data = {key: value for key, value in table.common["data"].items() if key != "data_dir"}
-    return (
-        f"Student: {_mapping(table.common['student'])}. Teacher: {_mapping(table.common['teacher'])}. "
-        f"Data: {_mapping(data)}. What is not named has the recipe's default (`edgekd run RECIPE --print`)."
-    )
-
-
-def _method_lines(table: Table) -> Iterator[str]:
-    yield "| method | what is minimised | from |"
-    yield "|---|---|---|"
-    for row in table.rows:
-        objective = "labels" if row.name == BASELINE else row.objective
-        yield f"| {row.title} | {objective} | {row.note} |"
-
-
-def _environment_lines(table: Table) -> Iterator[str]:
-    for here in table.environments:
-        packages = ", ".join(
-            f"{name} {here.packages[name]}" for name in ("tensorflow", "keras", "numpy") if name in here.packages
-        )
-        yield (
-            f"- {here.cpu}, {here.logical_cores} logical cores, {here.memory_bytes / 2**30:.0f} GiB, {here.machine}; "
-            f"Python {here.python}, edgekd {here.edgekd}, {packages}."
-        )
-
-
-def _percent(mean: float | None, interval: Interval | None, *, sign: str = "") -> str:
-    if mean is None:
-        return "–"
-    if interval is None:
-        return f"{100 * mean:{sign}.2f}"
-    return f"{100 * mean:{sign}.2f} ± {100 * (interval.high - interval.low) / 2:.2f}"
-
-
-def _listed(titles: Sequence[str]) -> str:
-    return ", ".join(titles) or "none"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
-
-
-def _mapping(section: Mapping[str, Any]) -> str:
-    return ", ".join(
-        f"{key} {{{_mapping(value)}}}" if isinstance(value, Mapping) else f"{key} {value}"
-        for key, value in section.items()
-    )
 
 
 def _in_words(trained: Trained | str) -> str:
@@ -640,6 +390,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, help="of student and teacher (default: the methods' file's)")
     parser.add_argument("--train-limit", type=int, help="so many training images (default: all)")
     parser.add_argument("--page", type=Path, help="where to write the page (default: methods.md in --out)")
+    parser.add_argument("--results", type=Path, help="where to write the numbers (default: methods.json in --out)")
     parser.add_argument("--methods-file", type=Path, default=METHODS_FILE, help="the methods, as YAML")
     parser.add_argument("--data-dir", type=Path, help="where TFDS finds the dataset (default: its own folder)")
     parser.add_argument("--json", action="store_true", help="print the table as JSON")
@@ -662,7 +413,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         table = _swept(file, options)
         written = page(table)
         storage.write_text(options.page or options.out / "methods.md", written)
-        table.write(options.out / "methods.json")
+        table.write(options.results or options.out / "methods.json")
     except EdgekdError as error:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_code

@@ -16,16 +16,16 @@ import dataclasses
 import functools
 import hashlib
 import json
-import math
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import other_quantisers
-from scipy import stats
+from method_table import mean_interval
+from quantisation_table import LABELS, REFERENCE, TAUGHT, Family, Results, Row, Tool, page
 
 from edgekd import bench, environment, pipeline, recipe, runtime, storage
 from edgekd.data.calibration import calibratable, calibration_samples
@@ -33,7 +33,7 @@ from edgekd.data.dataset import Dataset
 from edgekd.errors import EdgekdError, StorageError
 from edgekd.pipeline.stage import STUDENT_DISTILLED, STUDENT_LABELS, STUDENT_QUANTIZED
 from edgekd.recipe import Recipe
-from edgekd.records import Environment, Interval, Latency, Record
+from edgekd.records import Interval, Latency
 from edgekd.runtime.native_output import import_quietly
 from edgekd.verify import metrics
 
@@ -47,9 +47,6 @@ STUDENTS: dict[str, dict[str, Any]] = {
 }
 CALIBRATION_SAMPLES = 512
 STUDENTS_FILE = "students.json"  # what made those that the files of a seed are of
-REFERENCE = "float32"
-LABELS = "labels_float32"
-TAUGHT = "int8_aware_taught"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,68 +80,6 @@ WAYS = (
     Way("weight_only_int4", "weight_only_int4", "distilled", "weight_only_int4"),
     Way("dynamic_int4", "dynamic_int4", "distilled", "dynamic_int4"),
 )
-
-
-class Made(Record):
-    """One file: its bytes and its accuracy on the test split. Its predictions lie beside it."""
-
-    sha256: str
-    size_bytes: int
-    accuracy: float
-
-
-class Row(Record):
-    """One way over all seeds.
-
-    `accuracy` is the mean over seeds with a t-interval, None for one seed. `drop` is the taught float student's
-    accuracy less the file's, paired by seed, likewise with a t-interval; of one seed paired by test image (Agresti and
-    Min). Images of several seeds are not put together: the same ones come again with every seed, and are not more.
-    """
-
-    name: str
-    title: str
-    accuracies: tuple[float, ...]
-    accuracy: Interval | None
-    drop: Interval | None
-    size_bytes: int
-    latency_ms: Latency | None = None
-
-
-class Tool(Record):
-    """What one tool made of the first seed's taught float student."""
-
-    title: str
-    accuracy: float
-    drop: Interval
-    agreement: float
-    sqnr_db: float
-    size_bytes: int
-    latency_ms: Latency
-
-
-class Family(Record):
-    """All that was found for one architecture: `gain` is taught int8 less float on labels, over seeds."""
-
-    architecture: str
-    seeds: tuple[int, ...]
-    command: str
-    parameters: int
-    epochs: int
-    rows: tuple[Row, ...]
-    tools: tuple[Tool, ...]
-    gain: Interval | None
-    latency_warnings: tuple[str, ...]
-
-
-class Results(Record):
-    """The whole comparison."""
-
-    schema_version: int = 1
-    aware_epochs: int
-    teacher_accuracy: float
-    samples: dict[str, int]
-    families: tuple[Family, ...]
-    environment: Environment
 
 
 @dataclasses.dataclass(frozen=True)
@@ -425,15 +360,6 @@ class Sweep:
         return {Path(each.artifact).name: each.latency_ms for each in measured}, tuple(sorted(warnings))
 
 
-def mean_interval(values: Sequence[float]) -> Interval | None:
-    """Returns the mean with its t-interval, mean ± t(n − 1) · sd / √n, or None for fewer than two values."""
-    if len(values) < 2:
-        return None
-    mean = float(np.mean(values))
-    half = float(stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / math.sqrt(len(values)))
-    return Interval(value=mean, low=mean - half, high=mean + half)
-
-
 def drop_interval(references: Sequence[np.ndarray], candidates: Sequence[np.ndarray], labels: np.ndarray) -> Interval:
     """Returns the references' accuracy less the candidates', paired by seed; of one seed paired by image.
 
@@ -449,112 +375,6 @@ def drop_interval(references: Sequence[np.ndarray], candidates: Sequence[np.ndar
 
 def _is_rounded(network: str) -> bool:
     return network not in {"labels", "distilled"}
-
-
-def page(results: Results) -> str:
-    """Returns the page of the documentation."""
-    return "\n".join(_page_lines(results)) + "\n"
-
-
-def _page_lines(results: Results) -> Iterator[str]:
-    yield "<!-- Written by tools/compare_quantisation.py: run it again instead of editing. -->\n"
-    yield "# Quantisation, measured\n"
-    samples = results.samples
-    yield (
-        f"Students of Fashion-MNIST ({samples['train']:,} training, {samples['validation']:,} validation and "
-        f"{samples['test']:,} test images), trained on labels or "
-        f"taught by the teacher that comes with edgekd ({results.teacher_accuracy:.2%} on the test split) with DIST, "
-        f"then {results.aware_epochs} epochs of quantisation-aware training (QAT) where a row says so. The epoch is "
-        "selected on the validation split; every file reads the test split once. Accuracies are means over seeds with "
-        "95 % t-intervals. A drop is the taught float32 file's accuracy less the row's, paired by seed, likewise; of a "
-        "single seed, as in the tables of other tools, the interval is paired by image (Agresti and Min). "
-        "Sizes and latencies are those of the first seed; all files of a table were measured in one run, taking turns, "
-        "and a ratio is to the taught float32 file.\n"
-    )
-    for family in results.families:
-        yield from _family_lines(family)
-    yield "## How it was made\n"
-    commands = "\n".join(family.command for family in results.families)
-    yield f"```sh\n{commands}\n```\n"
-    here = results.environment
-    versions = ", ".join(f"{name} {version}" for name, version in sorted(here.packages.items()))
-    yield (
-        f"{here.cpu}, {here.logical_cores} logical cores, {here.memory_bytes / 2**30:.0f} GiB, {here.machine}; Python "
-        f"{here.python}, edgekd {here.edgekd}, {versions}."
-    )
-
-
-def _family_lines(family: Family) -> Iterator[str]:
-    seeds = f"{len(family.seeds)} seed{'s' * (len(family.seeds) > 1)}"
-    yield f"## {family.architecture}, {family.parameters:,} parameters, {family.epochs} epochs, {seeds}\n"
-    yield "| file | test accuracy, % | drop, points | bytes | p50, ms | ratio |"
-    yield "|---|---|---|---|---|---|"
-    rows = {row.name: row for row in family.rows}
-    reference = rows[REFERENCE]
-    for row in family.rows:
-        mean = float(np.mean(row.accuracies))
-        yield (
-            f"| {row.title} | {_interval(mean, row.accuracy)} | {_drop(row.drop)} | {row.size_bytes:,} "
-            f"| {_latency(row.latency_ms)} | {_ratio(row.latency_ms, reference.latency_ms)} |"
-        )
-    yield ""
-    yield "Of the first seed's taught float32 network and the same calibration images, what other tools make:\n"
-    yield "| int8 file by | test accuracy, % | drop, points | agreement, % | SQNR, dB | bytes | p50, ms | ratio |"
-    yield "|---|---|---|---|---|---|---|---|"
-    for tool in family.tools:
-        yield (
-            f"| {tool.title} | {tool.accuracy * 100:.2f} | {_drop(tool.drop)} | "
-            f"{tool.agreement * 100:.2f} | {tool.sqnr_db:.1f} | {tool.size_bytes:,} | {_latency(tool.latency_ms)} | "
-            f"{_ratio(tool.latency_ms, reference.latency_ms)} |"
-        )
-    yield ""
-    yield from _goals(family, rows)
-
-
-def _goals(family: Family, rows: dict[str, Row]) -> Iterator[str]:
-    taught = rows[TAUGHT].drop
-    assert taught is not None  # noqa: S101 - every row but the reference has one
-    verdict = "met" if taught.value <= 0.001 else "missed"
-    yield (
-        f"Int8 after QAT taught loses {_drop(taught)} points against its float32 student (goal: at most 0.10; "
-        f"{verdict} by the estimate)."
-    )
-    if family.gain is not None:
-        sure = "excludes zero" if family.gain.low > 0 or family.gain.high < 0 else "does not exclude zero"
-        yield (
-            f"Against the float32 student on labels it is {_drop(family.gain)} points, paired by seed; the interval "
-            f"{sure}."
-        )
-    if family.latency_warnings:
-        yield f"\nLatencies came with warnings, such as: {family.latency_warnings[0]}"
-    yield ""
-
-
-def _interval(value: float, interval: Interval | None, sign: str = "") -> str:
-    text = f"{100 * value:{sign}.2f}"
-    return text if interval is None else f"{text} ± {50 * (interval.high - interval.low):.2f}"
-
-
-def _drop(interval: Interval | None) -> str:
-    return "–" if interval is None else _interval(interval.value, interval, "+")
-
-
-def _latency(latency: Latency | None) -> str:
-    if latency is None:
-        return "–"
-    if latency.interval is None:
-        return f"{latency.p50:.3f}"
-    half = (latency.interval.high - latency.interval.low) / 2
-    return f"{latency.interval.value:.3f} ± {half:.3f}"
-
-
-def _ratio(latency: Latency | None, reference: Latency | None) -> str:
-    return "–" if latency is None or reference is None else f"{_median(latency) / _median(reference):.2f}"
-
-
-def _median(latency: Latency) -> float:
-    """Returns the median of process medians; of all runs where there were too few processes for an interval."""
-    return latency.p50 if latency.interval is None else latency.interval.value
 
 
 def _tell(line: str) -> None:

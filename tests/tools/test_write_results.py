@@ -1,0 +1,115 @@
+"""The page of results: it says what the records say, whatever that is."""
+
+import importlib.util
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from edgekd.records import Environment, Interval
+
+ROOT = Path(__file__).parents[2]
+TOOLS = ROOT / "tools"
+METHODS = "fashion_mnist/results/methods.json"
+QUANTISATION = "fashion_mnist/results/quantisation.json"
+LABELS = (0.90, 0.91, 0.905)
+
+
+@pytest.fixture(scope="module")
+def tool():
+    sys.path.insert(0, str(TOOLS))  # as when it is run: it imports its neighbours
+    try:
+        spec = importlib.util.spec_from_file_location("write_results", TOOLS / "write_results.py")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(TOOLS))
+    return module
+
+
+def row(tool, name, accuracies):
+    trained = [
+        tool.method_table.Trained(
+            seed=seed, accuracy=each, validation_accuracy=0, parameters=7, seconds=1, epochs=1, best_epoch=1
+        )
+        for seed, each in enumerate(accuracies)
+    ]
+    return tool.method_table.row_of(trained, dict(enumerate(LABELS)), name=name, title=name.replace("_", " "))
+
+
+@pytest.fixture
+def zoo(tool, tmp_path):
+    """Records of three methods: one gains 2 points in each seed, one loses 1, one does nothing that can be told."""
+    environment = Environment.model_validate(
+        json.loads((ROOT / "models" / QUANTISATION).read_text(encoding="utf-8"))["environment"]
+    )
+    tool.method_table.Table(
+        command="python tools/compare_methods.py",
+        seeds=(0, 1, 2),
+        common={"data": {"dataset": "tfds:fashion_mnist"}, "student": {"epochs": 1}, "teacher": {}},
+        samples={"train": 54000, "validation": 6000, "test": 10000},
+        rows=[
+            row(tool, "labels_only", LABELS),
+            row(tool, "good", np.add(LABELS, (0.020, 0.021, 0.019))),
+            row(tool, "bad", np.add(LABELS, (-0.010, -0.011, -0.009))),
+            row(tool, "unclear", np.add(LABELS, (-0.010, 0.020, 0.005))),
+        ],
+        teachers=(),
+        environments=(environment,),
+    ).write(tmp_path / METHODS)
+    shutil.copy(ROOT / "models" / QUANTISATION, tmp_path / QUANTISATION)
+    return tmp_path
+
+
+def test_what_helped_harmed_and_is_noise_is_said_with_intervals(tool, zoo):
+    half = 100 * stats.sem((0.020, 0.021, 0.019)) * stats.t.ppf(0.975, 2)
+    text = tool.page(zoo)
+    assert f"Helped, beyond what seeds explain: good (+2.00 ± {half:.2f})." in text
+    assert f"Harmed: bad (-1.00 ± {half:.2f})." in text
+    assert "Cannot be told from no effect: unclear (+0.50" in text
+    assert "The largest mean gain is that of good; the intervals of unclear overlap with its own" in text
+    goal = "| taught better than on labels alone, with an interval that leaves out zero | "
+    assert f"{goal}+2.00 ± {half:.2f} points (good) | met |" in text
+
+
+def test_the_files_accuracy_per_kilobyte_is_reckoned_from_the_records(tool, zoo):
+    (family,) = [
+        each
+        for each in json.loads((zoo / QUANTISATION).read_text(encoding="utf-8"))["families"]
+        if each["architecture"] == "resnet"
+    ]
+    (int8,) = [each for each in family["rows"] if each["name"] == "int8_aware_taught"]
+    (reference,) = [each for each in family["rows"] if each["name"] == "float32"]
+    accuracy = 100 * np.mean(int8["accuracies"])
+    times = int8["latency_ms"]["interval"]["value"] / reference["latency_ms"]["interval"]["value"]
+    kilobytes = int8["size_bytes"] / 1000
+    lines = [line for line in tool.page(zoo).splitlines() if line.startswith("| int8, QAT taught |")]
+    assert f"| {kilobytes:.1f} | {accuracy / kilobytes:.2f} | {times:.2f} |" in lines[0]
+    assert f"| {accuracy:.2f} ± " in lines[0]
+
+
+def test_a_goal_is_met_for_sure_by_the_estimate_or_missed(tool):
+    def verdict(value, high):
+        drop = Interval(value=value, low=2 * value - high, high=high)
+        return tool._verdict(high <= 0.001, drop)
+
+    assert verdict(-0.001, 0.0005) == "met"
+    assert verdict(0.0005, 0.003) == "met by the estimate"
+    assert verdict(0.002, 0.003) == "missed"
+
+
+def test_a_page_that_is_not_that_of_the_records_is_told(tool, zoo, capsys):
+    page = zoo / "page.md"
+    arguments = ["--zoo", str(zoo), "--page", str(page)]
+    assert tool.main(arguments) == 0
+    assert tool.main([*arguments, "--check"]) == 0
+    page.write_text(page.read_text(encoding="utf-8").replace("+2.00", "+9.00", 1), encoding="utf-8")
+    assert tool.main([*arguments, "--check"]) == 1
+    assert "not that of the records" in capsys.readouterr().out
+    (zoo / METHODS).unlink()
+    assert tool.main(arguments) == 2
+    assert "methods.json" in capsys.readouterr().err

@@ -1,0 +1,168 @@
+"""What was found of ways to quantise: the records of tools/compare_quantisation.py, and the page that shows them."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from method_table import percent
+
+from edgekd.records import Environment, Interval, Latency, Record
+
+REFERENCE = "float32"
+LABELS = "labels_float32"
+TAUGHT = "int8_aware_taught"
+
+
+class Row(Record):
+    """One way over all seeds.
+
+    `accuracy` is the mean over seeds with a t-interval, None for one seed. `drop` is the taught float student's
+    accuracy less the file's, paired by seed, likewise with a t-interval; of one seed paired by test image (Agresti and
+    Min). Images of several seeds are not put together: the same ones come again with every seed, and are not more.
+    """
+
+    name: str
+    title: str
+    accuracies: tuple[float, ...]
+    accuracy: Interval | None
+    drop: Interval | None
+    size_bytes: int
+    latency_ms: Latency | None = None
+
+
+class Tool(Record):
+    """What one tool made of the first seed's taught float student."""
+
+    title: str
+    accuracy: float
+    drop: Interval
+    agreement: float
+    sqnr_db: float
+    size_bytes: int
+    latency_ms: Latency
+
+
+class Family(Record):
+    """All that was found for one architecture: `gain` is taught int8 less float on labels, over seeds."""
+
+    architecture: str
+    seeds: tuple[int, ...]
+    command: str
+    parameters: int
+    epochs: int
+    rows: tuple[Row, ...]
+    tools: tuple[Tool, ...]
+    gain: Interval | None
+    latency_warnings: tuple[str, ...]
+
+
+class Results(Record):
+    """The whole comparison."""
+
+    schema_version: int = 1
+    aware_epochs: int
+    teacher_accuracy: float
+    samples: dict[str, int]
+    families: tuple[Family, ...]
+    environment: Environment
+
+
+def page(results: Results) -> str:
+    """Returns the page of the documentation."""
+    return "\n".join(_page_lines(results)) + "\n"
+
+
+def _page_lines(results: Results) -> Iterator[str]:
+    yield "<!-- Written by tools/compare_quantisation.py: run it again instead of editing. -->\n"
+    yield "# Quantisation, measured\n"
+    samples = results.samples
+    yield (
+        f"Students of Fashion-MNIST ({samples['train']:,} training, {samples['validation']:,} validation and "
+        f"{samples['test']:,} test images), trained on labels or "
+        f"taught by the teacher that comes with edgekd ({results.teacher_accuracy:.2%} on the test split) with DIST, "
+        f"then {results.aware_epochs} epochs of quantisation-aware training (QAT) where a row says so. The epoch is "
+        "selected on the validation split; every file reads the test split once. Accuracies are means over seeds with "
+        "95 % t-intervals. A drop is the taught float32 file's accuracy less the row's, paired by seed, likewise; of a "
+        "single seed, as in the tables of other tools, the interval is paired by image (Agresti and Min). "
+        "Sizes and latencies are those of the first seed; all files of a table were measured in one run, taking turns, "
+        "and a ratio is to the taught float32 file.\n"
+    )
+    for family in results.families:
+        yield from _family_lines(family)
+    yield "## How it was made\n"
+    commands = "\n".join(family.command for family in results.families)
+    yield f"```sh\n{commands}\n```\n"
+    here = results.environment
+    versions = ", ".join(f"{name} {version}" for name, version in sorted(here.packages.items()))
+    yield (
+        f"{here.cpu}, {here.logical_cores} logical cores, {here.memory_bytes / 2**30:.0f} GiB, {here.machine}; Python "
+        f"{here.python}, edgekd {here.edgekd}, {versions}."
+    )
+
+
+def _family_lines(family: Family) -> Iterator[str]:
+    seeds = f"{len(family.seeds)} seed{'s' * (len(family.seeds) > 1)}"
+    yield f"## {family.architecture}, {family.parameters:,} parameters, {family.epochs} epochs, {seeds}\n"
+    yield "| file | test accuracy, % | drop, points | bytes | p50, ms | ratio |"
+    yield "|---|---|---|---|---|---|"
+    rows = {row.name: row for row in family.rows}
+    reference = rows[REFERENCE]
+    for row in family.rows:
+        mean = float(np.mean(row.accuracies))
+        yield (
+            f"| {row.title} | {percent(mean, row.accuracy)} | {_drop(row.drop)} | {row.size_bytes:,} "
+            f"| {_latency(row.latency_ms)} | {ratio(row.latency_ms, reference.latency_ms)} |"
+        )
+    yield ""
+    yield "Of the first seed's taught float32 network and the same calibration images, what other tools make:\n"
+    yield "| int8 file by | test accuracy, % | drop, points | agreement, % | SQNR, dB | bytes | p50, ms | ratio |"
+    yield "|---|---|---|---|---|---|---|---|"
+    for tool in family.tools:
+        yield (
+            f"| {tool.title} | {tool.accuracy * 100:.2f} | {_drop(tool.drop)} | "
+            f"{tool.agreement * 100:.2f} | {tool.sqnr_db:.1f} | {tool.size_bytes:,} | {_latency(tool.latency_ms)} | "
+            f"{ratio(tool.latency_ms, reference.latency_ms)} |"
+        )
+    yield ""
+    yield from _goals(family, rows)
+
+
+def _goals(family: Family, rows: dict[str, Row]) -> Iterator[str]:
+    taught = rows[TAUGHT].drop
+    assert taught is not None  # noqa: S101 - every row but the reference has one
+    verdict = "met" if taught.value <= 0.001 else "missed"
+    yield (
+        f"Int8 after QAT taught loses {_drop(taught)} points against its float32 student (goal: at most 0.10; "
+        f"{verdict} by the estimate)."
+    )
+    if family.gain is not None:
+        sure = "excludes zero" if family.gain.low > 0 or family.gain.high < 0 else "does not exclude zero"
+        yield (
+            f"Against the float32 student on labels it is {_drop(family.gain)} points, paired by seed; the interval "
+            f"{sure}."
+        )
+    if family.latency_warnings:
+        yield f"\nLatencies came with warnings, such as: {family.latency_warnings[0]}"
+    yield ""
+
+
+def _drop(interval: Interval | None) -> str:
+    return "–" if interval is None else percent(interval.value, interval, sign="+")
+
+
+def _latency(latency: Latency | None) -> str:
+    if latency is None:
+        return "–"
+    if latency.interval is None:
+        return f"{latency.p50:.3f}"
+    half = (latency.interval.high - latency.interval.low) / 2
+    return f"{latency.interval.value:.3f} ± {half:.3f}"
+
+
+def ratio(latency: Latency | None, reference: Latency | None) -> str:
+    """Returns how many times as long one file takes as another: `1.73`."""
+    return "–" if latency is None or reference is None else f"{_median(latency) / _median(reference):.2f}"
+
+
+def _median(latency: Latency) -> float:
+    """Returns the median of process medians; of all runs where there were too few processes for an interval."""
+    return latency.p50 if latency.interval is None else latency.interval.value

@@ -1,0 +1,282 @@
+"""Writes docs/results.md from the records that lie under models/: nothing is trained, and nothing measured.
+
+    python tools/write_results.py
+    python tools/write_results.py --check       exit status 1 where the page is not that of the records
+
+The records: what tools/compare_methods.py and tools/compare_quantisation.py found on full Fashion-MNIST
+(`models/fashion_mnist/results/`), what one of them found on CIFAR-10 where that was compared
+(`models/cifar10/results/`), and the finished runs of the zoo's recipes (`results/summary.json` beside a recipe).
+"""
+
+import argparse
+import math
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import method_table
+import numpy as np
+import quantisation_table
+
+from edgekd import storage
+from edgekd.errors import EdgekdError
+from edgekd.records import Artifact, Interval, Summary
+from edgekd.report import table as report_table
+
+ZOO = Path("models")
+PAGE = Path("docs/results.md")
+METHODS = "fashion_mnist/results/methods.json"
+QUANTISATION = "fashion_mnist/results/quantisation.json"
+CIFAR10 = "cifar10/results/methods.json"
+SUMMARY = "results/summary.json"
+
+TEACHER_GOAL = 0.945
+STUDENT_GOAL = 0.94
+STUDENT_BYTES = 100_000
+BELOW_TEACHER = 0.007
+INT8_DROP = 0.001
+"""What edgekd set out to reach on Fashion-MNIST; accuracies are fractions of the test split."""
+
+
+def page(zoo: Path) -> str:
+    """Returns the page as Markdown.
+
+    Raises:
+      StorageError: a record is missing, or is not one.
+    """
+    methods = method_table.Table.read(zoo / METHODS)
+    quantised = quantisation_table.Results.read(zoo / QUANTISATION)
+    cifar10 = method_table.Table.read(zoo / CIFAR10) if (zoo / CIFAR10).is_file() else None
+    runs = {path.parents[1].relative_to(zoo).as_posix(): Summary.read(path) for path in sorted(zoo.rglob(SUMMARY))}
+    parts = [
+        "<!-- Written by tools/write_results.py from the records under models/: run it again instead of editing. -->",
+        "# Results",
+        "What teaching and quantising came to, on the whole of Fashion-MNIST. Everything here was computed from "
+        f"records that lie in the repository (`models/{METHODS}`, `models/{QUANTISATION}`, and `results/summary.json` "
+        "beside the zoo's recipes) by `python tools/write_results.py`.",
+        _lines(_goals(methods, quantised, runs)),
+        "## What helped, what did not, and what is noise",
+        " ".join(_words(methods, quantised)),
+        "## Ways to teach",
+        *method_table.body(methods, heading="###"),
+        "## Quantised",
+        "Of students as above, on labels or taught with DIST, as [Quantisation, measured](quantisation-results.md) has "
+        "them with all other schemes and tools, and how they were made. Sizes and latencies are those of the first "
+        "seed; a ratio of latencies is to the taught float32 file.",
+        *(_lines(_family(family)) for family in quantised.families),
+    ]
+    if runs:
+        parts += [
+            "## The zoo's students",
+            "One run of each recipe, on one seed; intervals are 95 % and of the test images, so what another seed "
+            "would give is not in them. A gain is the taught student's accuracy less that of the same student on "
+            "labels, which trained as long, paired by image. The files are int8 TFLite; more is in each recipe's "
+            "`card.md`.",
+            _lines(_students(runs)),
+        ]
+    if cifar10 is not None:
+        parts += ["## CIFAR-10", *method_table.body(cifar10, heading="###")]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _lines(lines: Iterator[str]) -> str:
+    return "\n".join(lines)
+
+
+def _goals(
+    methods: method_table.Table, quantised: quantisation_table.Results, runs: dict[str, Summary]
+) -> Iterator[str]:
+    yield "| goal, on the test images | found | |"
+    yield "|---|---|---|"
+    teacher = quantised.teacher_accuracy
+    yield f"| teacher: at least {_percent(TEACHER_GOAL)} | {_percent(teacher)} | {_verdict(teacher >= TEACHER_GOAL)} |"
+    small = [
+        (file.accuracy, name, file)
+        for name, summary in runs.items()
+        if "fashion_mnist" in summary.data.name
+        for file in _int8_files(summary)
+        if file.size_bytes <= STUDENT_BYTES and file.accuracy is not None
+    ]
+    if small:
+        accuracy, name, file = max(small, key=lambda each: each[0])
+        met = accuracy >= min(STUDENT_GOAL, teacher - BELOW_TEACHER)
+        yield (
+            f"| a student of at most {STUDENT_BYTES // 1000} kB in int8: {_percent(STUDENT_GOAL)}, or within "
+            f"{100 * BELOW_TEACHER:.1f} points of its teacher | {_percent(accuracy)} (`{name}`, "
+            f"{file.size_bytes / 1000:.1f} kB) | {_verdict(met)} |"
+        )
+    best = _best(methods)
+    if best is not None and best.difference is not None:
+        yield (
+            "| taught better than on labels alone, with an interval that leaves out zero | "
+            f"{method_table.percent(best.difference.value, best.difference, sign='+')} points ({best.title}) | "
+            f"{_verdict(best.difference.low > 0)} |"
+        )
+    for family in quantised.families:
+        drop = _row(family, quantisation_table.TAUGHT).drop
+        if drop is not None:
+            yield (
+                f"| int8 within {100 * INT8_DROP:.1f} points of float32 ({family.architecture}, QAT taught) | loses "
+                f"{method_table.percent(drop.value, drop, sign='+')} points "
+                f"| {_verdict(drop.high <= INT8_DROP, drop)} |"
+            )
+
+
+def _verdict(met: bool, drop: Interval | None = None) -> str:
+    if met:
+        return "met"
+    return "met by the estimate" if drop is not None and drop.value <= INT8_DROP else "missed"
+
+
+def _words(methods: method_table.Table, quantised: quantisation_table.Results) -> Iterator[str]:
+    """Yields sentences on what the numbers show, each true of whatever numbers there are."""
+    compared = [row for row in methods.rows if row.difference is not None]
+    better = [row for row in compared if row.difference is not None and row.difference.low > 0]
+    worse = [row for row in compared if row.difference is not None and row.difference.high < 0]
+    noise = [row for row in compared if row not in better and row not in worse]
+    yield f"**Teaching.** {_found('Helped, beyond what seeds explain', better)} {_found('Harmed', worse)}"
+    yield _found("Cannot be told from no effect", noise)
+    best = _best(methods)
+    if best is not None and len(compared) > 1:
+        near = [row.title for row in compared if row is not best and _overlap(row.difference, best.difference)]
+        yield f"The largest mean gain is that of {best.title}; " + (
+            f"the intervals of {_and(near)} overlap with its own, so the order of these is not shown."
+            if near
+            else "no other interval overlaps with its own."
+        )
+    yield "**Quantising.**"
+    for family in quantised.families:
+        yield from _quantised_words(family)
+
+
+def _quantised_words(family: quantisation_table.Family) -> Iterator[str]:
+    reference = _row(family, quantisation_table.REFERENCE)
+    calibrated, taught = _row(family, "int8"), _row(family, quantisation_table.TAUGHT)
+    assert calibrated.drop is not None and taught.drop is not None  # noqa: S101, PT018 - only the reference has none
+    yield (
+        f"{family.architecture}: int8 makes the taught file {reference.size_bytes / calibrated.size_bytes:.1f} times "
+        f"smaller and changes its accuracy by {_change(calibrated.drop)} points when it is calibrated and by "
+        f"{_change(taught.drop)} when the teacher goes on teaching it"
+        + (", which includes zero." if taught.drop.low <= 0 <= taught.drop.high else ", which leaves out zero.")
+    )
+    slower = float(quantisation_table.ratio(calibrated.latency_ms, reference.latency_ms))
+    yield (
+        f"On this processor int8 takes {slower:.2f} times as long as float32: "
+        + ("small networks gain size and no speed here." if slower > 1 else "it is faster too.")
+    )
+    small = [row for row in family.rows if row.name.endswith("int4") and row.drop is not None and row.drop.value > 0.01]
+    if small:
+        drops = _and([f"{row.title} {100 * row.drop.value:.1f}" for row in small if row.drop is not None])
+        yield f"Four bits without training lose points in earnest: {drops}."
+
+
+def _change(drop: Interval) -> str:
+    return method_table.percent(-drop.value, drop, sign="+")
+
+
+def _found(words: str, rows: Sequence[method_table.Row]) -> str:
+    if not rows:
+        return f"{words}: none."
+    ordered = sorted(rows, key=lambda row: -(row.mean_difference or 0.0))
+    named = [f"{row.title} ({method_table.percent(row.mean_difference, row.difference, sign='+')})" for row in ordered]
+    return f"{words}: {_and(named)}."
+
+
+def _and(texts: Sequence[str]) -> str:
+    return texts[0] if len(texts) == 1 else f"{', '.join(texts[:-1])} and {texts[-1]}"
+
+
+def _overlap(first: Interval | None, second: Interval | None) -> bool:
+    return first is not None and second is not None and first.low <= second.high and second.low <= first.high
+
+
+def _best(methods: method_table.Table) -> method_table.Row | None:
+    compared = [row for row in methods.rows if row.difference is not None]
+    return max(compared, key=lambda row: row.mean_difference or -math.inf, default=None)
+
+
+def _row(family: quantisation_table.Family, name: str) -> quantisation_table.Row:
+    return next(row for row in family.rows if row.name == name)
+
+
+def _family(family: quantisation_table.Family) -> Iterator[str]:
+    seeds = f"{len(family.seeds)} seed{'s' * (len(family.seeds) > 1)}"
+    yield f"### {family.architecture}, {family.parameters:,} parameters, {family.epochs} epochs, {seeds}\n"
+    yield "| file | test accuracy, % | drop, points | kB | accuracy per kB, points | latency, ratio |"
+    yield "|---|---|---|---|---|---|"
+    reference = _row(family, quantisation_table.REFERENCE)
+    for row in family.rows:
+        mean = float(np.mean(row.accuracies))
+        drop = "–" if row.drop is None else method_table.percent(row.drop.value, row.drop, sign="+")
+        yield (
+            f"| {row.title} | {method_table.percent(mean, row.accuracy)} | {drop} | {row.size_bytes / 1000:.1f} "
+            f"| {100 * mean / (row.size_bytes / 1000):.2f} "
+            f"| {quantisation_table.ratio(row.latency_ms, reference.latency_ms)} |"
+        )
+
+
+def _students(runs: dict[str, Summary]) -> Iterator[str]:
+    yield "| recipe | data | teacher, % | on labels, % | taught, % | gain, points | int8 file, % | kB | p50, ms |"
+    yield "|---|---|---|---|---|---|---|---|---|"
+    for name, summary in runs.items():
+        gain = summary.gains.get(report_table.STUDENT_DISTILLED)
+        (file,) = _int8_files(summary)[:1] or (None,)
+        yield (
+            f"| `{name}` | {summary.data.name} | "
+            + " | ".join(
+                _accuracy(summary, role)
+                for role in (report_table.TEACHER, report_table.STUDENT_LABELS, report_table.STUDENT_DISTILLED)
+            )
+            + f" | {'–' if gain is None else method_table.percent(gain.value, gain, sign='+')} | "
+            + (
+                "– | – | –"
+                if file is None
+                else f"{_percent(file.accuracy)[:-2]} | {file.size_bytes / 1000:.1f} | {_p50(file, summary)}"
+            )
+            + " |"
+        )
+
+
+def _int8_files(summary: Summary) -> list[Artifact]:
+    return [file for file in summary.artifacts if file.format == "tflite" and file.scheme == "int8"]
+
+
+def _accuracy(summary: Summary, role: str) -> str:
+    model = summary.models.get(role)
+    return "–" if model is None or model.accuracy is None else f"{100 * model.accuracy:.2f}"
+
+
+def _p50(file: Artifact, summary: Summary) -> str:
+    found = [each.latency_ms.p50 for each in summary.measurements if each.artifact == file.name]
+    return f"{found[0]:.3f}" if found else "–"
+
+
+def _percent(fraction: float | None) -> str:
+    return "–" if fraction is None else f"{100 * fraction:.2f} %"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Writes the page, or looks whether it is true; 1 where it is not, 2 where a record is missing."""
+    parser = argparse.ArgumentParser(description="Writes docs/results.md from the records under models/.")
+    parser.add_argument("--zoo", type=Path, default=ZOO, help="folder of the records (default: models)")
+    parser.add_argument("--page", type=Path, default=PAGE, help="where to write (default: docs/results.md)")
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing: say whether the page is that of the records"
+    )
+    options = parser.parse_args(arguments)
+    try:
+        written = page(options.zoo)
+        if options.check:
+            same = storage.require_file(options.page, "page").read_text(encoding="utf-8") == written
+            sys.stdout.write(f"{options.page}: {'as the records say' if same else 'not that of the records'}\n")
+            return int(not same)
+        storage.write_text(options.page, written)
+    except EdgekdError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return error.exit_code
+    sys.stdout.write(f"{options.page}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
