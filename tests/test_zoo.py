@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edgekd import recipe
+from edgekd import recipe, registry
 
 MODELS = Path(__file__).parents[1] / "models"
 NAMES = sorted(path.parent.relative_to(MODELS).as_posix() for path in MODELS.rglob("recipe.yaml"))
@@ -36,28 +36,31 @@ def test_recipes_of_one_folder_find_the_teacher_that_comes_along(tmp_path, monke
         assert Path(model).is_file()
 
 
-SHAPES = {
-    "embedded": (28, 28, 1),
-    "tfds:fashion_mnist": (28, 28, 1),
-    "tfds:mnist": (28, 28, 1),
-    "tfds:cifar10": (32, 32, 3),
+# Shapes of samples and numbers of classes; those that a user brings are as MLPerf Tiny has them.
+DATA = {
+    "embedded": ((28, 28, 1), 10),
+    "tfds:fashion_mnist": ((28, 28, 1), 10),
+    "tfds:mnist": ((28, 28, 1), 10),
+    "tfds:cifar10": ((32, 32, 3), 10),
+    "npz:keywords.npz": ((49, 10, 1), 12),
+    "image_folder:vww": ((96, 96, 3), 2),
 }
 _built: dict[str, set[str]] = {}
 
 
-def layers_of(network, shape):
+def layers_of(network, shape, classes):
     """Returns the names of the layers of a recipe's network; several recipes have the same ones."""
     from edgekd import architectures
 
-    key = f"{network.model or network.architecture} {network.arguments} {shape}"
+    key = f"{network.model or network.architecture} {network.arguments} {shape} {classes}"
     if key not in _built:
         if network.model:
             model = architectures.load_model(Path(network.model))
         else:
             model = architectures.create(
-                network.architecture, input_shape=shape, num_classes=10, seed=0, arguments=network.arguments
+                network.architecture, input_shape=shape, num_classes=classes, seed=0, arguments=network.arguments
             )
-        assert model.output_shape == (None, 10)
+        assert model.output_shape == (None, classes)
         _built[key] = {layer.name for layer in model.layers}
     return _built[key]
 
@@ -65,9 +68,27 @@ def layers_of(network, shape):
 @pytest.mark.parametrize("name", NAMES)
 def test_the_networks_of_a_recipe_are_built_for_its_data_and_have_the_layers_that_its_losses_name(name):
     loaded = recipe.load(name)
-    shape = SHAPES[loaded.data.dataset]
+    shape, classes = DATA[loaded.data.dataset]
     (teacher,) = loaded.teacher
-    ours, theirs = layers_of(loaded.student, shape), layers_of(teacher, shape)
+    ours, theirs = layers_of(loaded.student, shape, classes), layers_of(teacher, shape, classes)
     for loss in loaded.distill.losses:
         assert {student for student, _ in loss.taps} <= ours, loss
         assert {guide for _, guide in loss.taps} <= theirs, loss
+
+
+def test_the_students_of_mlperf_tiny_are_the_benchmarks_networks():
+    """Their families as they are by default, whose published costs tests/architectures/test_published_counts.py has."""
+    students = {"image_classification": "resnet", "keyword_spotting": "ds_cnn", "visual_wake_words": "mobilenet_v1"}
+    assert {f"mlperf_tiny/{name}" for name in students} == {name for name in NAMES if name.startswith("mlperf_tiny/")}
+    for name, family in students.items():
+        loaded = recipe.load(f"mlperf_tiny/{name}")
+        plugin = registry.describe("edgekd.architectures", family, entry="build")
+        published = plugin.constants["INPUT_SHAPE"], plugin.constants["NUM_CLASSES"]
+        assert DATA[loaded.data.dataset] == published
+        assert loaded.student.architecture == family
+        by_default = {
+            key: list(value) if isinstance(value, tuple) else value for key, value in plugin.parameters.items()
+        }
+        assert loaded.student.arguments == by_default
+        (int8,) = (export for export in loaded.export if export.scheme == "int8")
+        assert (int8.input_dtype, int8.output_dtype) == ("int8", "int8")

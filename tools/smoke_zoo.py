@@ -24,7 +24,7 @@ from edgekd.runtime.native_output import import_quietly
 
 # Of all that a run does, making graphs and files is what a recipe can break; images only cost time.
 _FEW = (
-    "data.dataset=embedded",
+    "data={dataset: embedded}",
     "data.train_limit=64",
     "data.validation_limit=32",
     "data.test_limit=32",
