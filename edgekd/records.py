@@ -145,13 +145,29 @@ class OperatorCost(Record):
     live_bytes: int | None
 
 
+class TensorSize(Record):
+    """What one tensor of a file takes: stored for a constant, while the graph runs for any other.
+
+    `shape` is None where not even its rank is known, None within it is an open size; `size_bytes` is then None, unless
+    only the batch is open, which counts as 1.
+    """
+
+    artifact: str
+    tensor: str
+    role: Literal["input", "output", "constant", "activation", "variable"]
+    shape: tuple[int | None, ...] | None
+    dtype: str
+    size_bytes: int | None
+
+
 class Artifact(Record):
     """One exported file. `accuracy`, `accuracy_drop` and `agreement` are None until it has been verified.
 
     `accuracy_drop` is the reference model's accuracy minus this file's; `agreement` is the fraction of test samples
     on which both predict the same class. `float_operators` are those that the scheme left in float, each with the
     name of its output. `gzip_bytes` is the size after gzip at its highest level; `kernels` are those that are stored.
-    `preprocessing` is what was moved out of the graph, for each such input. `operators` is filled in by a run.
+    `preprocessing` is what was moved out of the graph, for each such input. A run fills in `operators` and `tensors`,
+    the constants that the file stores, the largest first.
     """
 
     name: str
@@ -168,6 +184,7 @@ class Artifact(Record):
     kernels: KernelValues | None = None
     preprocessing: tuple[Preprocessing, ...] = ()
     operators: tuple[OperatorCost, ...] = ()
+    tensors: tuple[TensorSize, ...] = ()
     accuracy: float | None = None
     accuracy_drop: float | None = None
     agreement: float | None = None
@@ -377,21 +394,6 @@ class Measurement(Record):
     failure: str | None = None
     samples_path: str | None = None
     warnings: tuple[str, ...] = ()
-
-
-class TensorSize(Record):
-    """What one tensor of a file takes: stored for a constant, while the graph runs for any other.
-
-    `shape` is None where not even its rank is known, None within it is an open size; `size_bytes` is then None, unless
-    only the batch is open, which counts as 1.
-    """
-
-    artifact: str
-    tensor: str
-    role: Literal["input", "output", "constant", "activation", "variable"]
-    shape: tuple[int | None, ...] | None
-    dtype: str
-    size_bytes: int | None
 
 
 LatencyVerdict = Literal["faster", "slower", "equivalent", "inconclusive"]

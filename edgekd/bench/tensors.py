@@ -1,22 +1,17 @@
 """What each tensor of a model file takes, beside its latency."""
 
-from pathlib import Path
-
-from edgekd import inspect
+from edgekd.inspect import Inspection
 from edgekd.records import TensorSize
 
 
-def sizes(name: str, path: Path) -> tuple[TensorSize, ...]:
+def sizes(name: str, found: Inspection) -> tuple[TensorSize, ...]:
     """Returns the bytes of each tensor of a file, the largest first.
 
     Args:
       name: what records call the file.
-      path: the file.
-
-    Raises:
-      ModelError: the file cannot be read.
+      found: what it holds.
     """
-    found = [
+    tensors = [
         TensorSize(
             artifact=name,
             tensor=each.name,
@@ -25,6 +20,6 @@ def sizes(name: str, path: Path) -> tuple[TensorSize, ...]:
             dtype=each.dtype,
             size_bytes=each.size_bytes,
         )
-        for each in inspect.inspect_model(path).tensors
+        for each in found.tensors
     ]
-    return tuple(sorted(found, key=lambda each: -(each.size_bytes or 0)))
+    return tuple(sorted(tensors, key=lambda each: -(each.size_bytes or 0)))

@@ -150,9 +150,7 @@ def _print_tensors(tensors: Sequence[TensorSize]) -> None:
             each.artifact,
             each.tensor,
             each.role,
-            "unknown"
-            if each.shape is None
-            else " × ".join("any" if size is None else str(size) for size in each.shape),
+            formatting.shape(each.shape),
             each.dtype,
             "unknown" if each.size_bytes is None else formatting.count(each.size_bytes),
         )

@@ -321,12 +321,13 @@ def _measured(
 
 def _tensors(models: Sequence[Path]) -> tuple["TensorSize", ...]:
     from edgekd.bench import files, tensors
+    from edgekd.inspect import inspect_model
 
     for model in models:
         files.located(model, Path())
     return tuple(
         itertools.chain.from_iterable(
-            tensors.sizes(name, model) for name, model in zip(files.names(models), models, strict=True)
+            tensors.sizes(name, inspect_model(model)) for name, model in zip(files.names(models), models, strict=True)
         )
     )
 

@@ -31,6 +31,7 @@ def _settings(recipe: Recipe) -> Any:
 
 def _export(work: Work) -> list[Path]:
     from edgekd import architectures, quantize
+    from edgekd.bench import tensors
     from edgekd.data.calibration import calibratable, calibration_samples
     from edgekd.export import export_model
     from edgekd.inspect import inspect_model
@@ -63,10 +64,12 @@ def _export(work: Work) -> list[Path]:
             shape=work.data.input_shape,  # of a student that leaves sizes open
             **options(recipe, export, source),
         )
-        costs = operator_costs(inspect_model(path, check=False))
-        artifacts.append(
-            artifact.model_copy(update={"path": path.relative_to(work.run).as_posix(), "operators": costs})
-        )
+        found = inspect_model(path, check=False)
+        anatomy = {
+            "operators": operator_costs(found),
+            "tensors": tuple(each for each in tensors.sizes(artifact.name, found) if each.role == "constant"),
+        }
+        artifacts.append(artifact.model_copy(update={"path": path.relative_to(work.run).as_posix(), **anatomy}))
     ExportResult(artifacts=tuple(artifacts)).write(work.folder / RECORD_FILE)
     return [work.folder / RECORD_FILE, *(work.run / artifact.path for artifact in artifacts)]
 

@@ -33,7 +33,10 @@ class FrontPoint(Record):
 
 
 class Report(Record):
-    """All runs of a report, and the files on the front of each cost: `latency`, `size` and `memory`."""
+    """All runs of a report, and the files on the front of each cost: `latency`, `size`, `memory` and `peak_memory`.
+
+    `memory` is that of the activations, reckoned from the file, `peak_memory` that of the process, measured.
+    """
 
     schema_version: int = SCHEMA_VERSION
     runs: tuple[RunReport, ...]

@@ -1,6 +1,7 @@
 """Numbers as a reader wants them: a few digits, a unit, and words where nothing was measured."""
 
 import math
+from collections.abc import Sequence
 
 from edgekd.records import Interval, Preprocessing
 
@@ -16,6 +17,18 @@ def percent(fraction: float | None) -> str:
 def percent_interval(interval: Interval) -> str:
     """Returns an interval of fractions: `89.3 to 90.5 %`."""
     return f"{100 * interval.low:.1f} to {100 * interval.high:.1f} %"
+
+
+def share(fraction: float) -> str:
+    """Returns a part of a whole as a percentage with one decimal: 0.3247 is `32.5 %`."""
+    return f"{100 * fraction:.1f} %"
+
+
+def shape(sizes: Sequence[int | None] | None) -> str:
+    """Returns a tensor's shape: `3 × 3 × 8`, with `any` for an open size."""
+    if sizes is None:
+        return "unknown"
+    return " × ".join("any" if size is None else str(size) for size in sizes) or "scalar"
 
 
 def points(fraction: float | None) -> str:

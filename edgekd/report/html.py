@@ -29,6 +29,7 @@ from edgekd.report import (
     sparsity,
     stages,
     table,
+    tensors,
     tradeoff,
 )
 from edgekd.report.figure import Figure
@@ -49,8 +50,10 @@ _CAPTIONS = {
     "networks in Keras, whose latency was not measured.",
     "size": f"Upper left is better: smaller and more accurate. {_DROP} Hollow points are networks in Keras, with "
     "intervals of their own, at four bytes for each parameter.",
-    "memory": f"Upper left is better. {_DROP} Memory is the largest amount of activations that live at once, as "
-    "reckoned from the file. Lines are networks in Keras.",
+    "memory": f"Upper left is better. {_DROP} The largest amount of activations that live at once, as reckoned from "
+    "the file. Lines are networks in Keras.",
+    "peak_memory": f"Upper left is better. {_DROP} The most resident memory that the measuring process had, its "
+    "runtime and its Python interpreter included. Lines are networks in Keras, which were not measured.",
 }
 _OF_SEVERAL = "Of these only teachers are shown, in the colour of their run. Circles are TFLite files, diamonds ONNX."
 _FORMATS = {"keras": "Keras networks", **table.FORMATS}
@@ -157,16 +160,16 @@ def _known(figures: dict[str, Figure | None]) -> dict[str, Figure]:
 
 def _absent(figures: dict[str, Figure]) -> str:
     """Returns a sentence on the graphs that are missing for want of data; empty where none is."""
-    missing = [cost.key for cost in tradeoff.COSTS if f"plot-{cost.key}" not in figures]
+    missing = [cost.name for cost in tradeoff.COSTS if f"plot-{cost.key}" not in figures]
     if not missing:
         return ""
     return f"No graph of accuracy against {' or '.join(missing)}: that was not measured."
 
 
-def _fronts(runs: Sequence[ReportedRun]) -> list[tuple[str, str]]:
-    """Returns what each cost is called, and the files that no other one beats in accuracy and that cost."""
-    found = {cost.key: tradeoff.best(tradeoff.points(runs, cost)) for cost in tradeoff.COSTS}
-    return [(key, tradeoff.in_words(runs, kept)) for key, kept in found.items() if kept]
+def _fronts(runs: Sequence[ReportedRun]) -> list[tuple[tradeoff.Cost, str]]:
+    """Returns each cost, and the files that no other one beats in accuracy and that cost."""
+    found = [(cost, tradeoff.best(tradeoff.points(runs, cost))) for cost in tradeoff.COSTS]
+    return [(cost, tradeoff.in_words(runs, kept)) for cost, kept in found if kept]
 
 
 def _notes(runs: Sequence[ReportedRun]) -> list[str]:
@@ -229,6 +232,7 @@ def _template() -> jinja2.Template:
         name: getattr(formatting, name)
         for name in (
             "percent",
+            "share",
             "percent_interval",
             "points",
             "points_interval",
@@ -266,10 +270,10 @@ def _template() -> jinja2.Template:
         sparsity=sparsity,
         stages=stages,
         table=table,
+        tensors=tensors,
     )
     return environment.get_template("page.html.j2")
 
 
 def _tensor(spec: TensorSpec) -> str:
-    shape = " × ".join("any" if size is None else str(size) for size in spec.shape)
-    return f"{spec.name}: {shape} {spec.dtype}"
+    return f"{spec.name}: {formatting.shape(spec.shape)} {spec.dtype}"

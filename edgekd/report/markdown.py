@@ -21,11 +21,14 @@ from edgekd.report import (
     sparsity,
     stages,
     table,
+    tensors,
     tradeoff,
 )
 from edgekd.report.formatting import NOT_MEASURED
 from edgekd.report.runs import ReportedRun
 from edgekd.report.terms import TERMS
+
+_TENSORS = 5  # of each file
 
 _ESCAPED = str.maketrans(
     {
@@ -230,8 +233,10 @@ def _exactness(summary: Summary) -> str:
 
 
 def _anatomy(summary: Summary) -> str:
-    found = anatomy.rows(summary)
-    return f"## Size and memory of the files\n\n{_table(anatomy.HEADERS, found)}" if found else ""
+    found, sizes = anatomy.rows(summary), tensors.rows(summary, most=_TENSORS)
+    parts = [f"## Size and memory of the files\n\n{_table(anatomy.HEADERS, found)}"] if found else []
+    parts += [f"### Size by tensor\n\n{_table(tensors.HEADERS, sizes)}"] if sizes else []
+    return "\n\n".join(parts)
 
 
 def _seconds(summary: Summary) -> str:

@@ -1,5 +1,5 @@
 // Draws every figure of the page into the element of its name, as wide as that is, and at paper width for printing;
-// lets the reader choose a confusion matrix, and filter rows and points.
+// lets the reader choose a confusion matrix, and filter rows and points, of which it marks the Pareto front.
 "use strict";
 const figures = JSON.parse(document.getElementById("figures").textContent);
 const options = { displayModeBar: false };
@@ -19,11 +19,35 @@ const observer = new ResizeObserver((entries) => {
   }
 });
 
+// Returns the points that no other one beats in both, the cheapest first; equal ones are all kept.
+function front(points) {
+  const kept = [];
+  for (const point of [...points].sort((a, b) => a.x - b.x || b.y - a.y)) {
+    const last = kept.at(-1);
+    if (!last || point.y > last.y || (point.x === last.x && point.y === last.y)) kept.push(point);
+  }
+  return kept;
+}
+
+// Marks the front of the files that are seen, in a graph and in the table of the best files.
+function markFront(element) {
+  const at = element.data.findIndex((trace) => trace.meta?.front);
+  if (at < 0) return;
+  const seen = element.data.filter((trace) => trace.meta?.file && (trace.visible ?? true) === true);
+  const kept = front(seen.map((trace) => ({ x: trace.x[0], y: trace.y[0], file: trace.meta.file })));
+  Plotly.restyle(element, { x: [kept.map((point) => point.x)], y: [kept.map((point) => point.y)] }, [at]);
+  const cell = document.querySelector(`[data-front="${element.id}"]`);
+  cell.textContent = kept.map((point) => point.file).join("; ") || "none is shown";
+}
+
 const drawn = Object.entries(figures).map(([id, figure]) => {
   const element = document.getElementById(id);
   if (figure.layout.height) element.style.height = `${figure.layout.height}px`;
   const layout = { ...figure.layout, width: element.clientWidth, height: element.clientHeight };
-  return Plotly.newPlot(element, figure.data, structuredClone(layout), options).then(() => observer.observe(element));
+  return Plotly.newPlot(element, figure.data, structuredClone(layout), options).then(() => {
+    observer.observe(element);
+    element.on("plotly_restyle", ([changed]) => "visible" in changed && markFront(element));
+  });
 });
 
 function setWidths(width) {

@@ -26,7 +26,7 @@ class Cost:
 
     Attributes:
       key: names it in ids and documents.
-      title: of its graph.
+      name: in words.
       axis: title of the axis.
       unit: of the numbers there.
       of_file: what a file costs, with its interval where there is one; None where that is not known.
@@ -34,11 +34,16 @@ class Cost:
     """
 
     key: str
-    title: str
+    name: str
     axis: str
     unit: str
     of_file: Callable[[ReportedRun, Artifact], tuple[float, Interval | None] | None]
     of_network: Callable[[ModelRecord], float | None]
+
+    @property
+    def title(self) -> str:
+        """Of its graph."""
+        return f"Accuracy against {self.name}"
 
 
 def _latency(run: ReportedRun, artifact: Artifact) -> tuple[float, Interval | None] | None:
@@ -58,6 +63,11 @@ def _memory(run: ReportedRun, artifact: Artifact) -> tuple[float, Interval | Non
     return (max(known) / 1024, None) if known and len(known) == len(live) else None
 
 
+def _peak_memory(run: ReportedRun, artifact: Artifact) -> tuple[float, Interval | None] | None:
+    found = table.latency_of(artifact.name, run.summary.measurements)
+    return None if found is None or found.peak_memory_bytes is None else (found.peak_memory_bytes / 1024**2, None)
+
+
 def _weights(model: ModelRecord) -> float | None:
     return None if model.parameters is None else _BYTES_OF_A_PARAMETER * model.parameters / 1024
 
@@ -67,9 +77,10 @@ def _unknown(model: ModelRecord) -> None:
 
 
 COSTS = (
-    Cost("latency", "Accuracy against latency", "p50 latency, ms", "ms", _latency, _unknown),
-    Cost("size", "Accuracy against size", "file size, KiB", "KiB", _size, _weights),
-    Cost("memory", "Accuracy against memory", "activations at once, KiB", "KiB", _memory, _unknown),
+    Cost("latency", "latency", "p50 latency, ms", "ms", _latency, _unknown),
+    Cost("size", "size", "file size, KiB", "KiB", _size, _weights),
+    Cost("memory", "memory of activations", "activations at once, KiB", "KiB", _memory, _unknown),
+    Cost("peak_memory", "measured memory", "peak memory of the process, MiB", "MiB", _peak_memory, _unknown),
 )
 
 
@@ -130,7 +141,7 @@ def graph(runs: Sequence[ReportedRun], cost: Cost) -> Figure | None:
     if not found:
         return None
     several = len(runs) > 1
-    networks = _networks(runs, cost, max(point.cost for point in found))
+    networks = _networks(runs, cost, max(point.interval.high if point.interval else point.cost for point in found))
     files = []
     for position, point in enumerate(found):
         first = position == 0 or found[position - 1].run != point.run
@@ -148,9 +159,9 @@ def graph(runs: Sequence[ReportedRun], cost: Cost) -> Figure | None:
 
 
 def _axis(runs: Sequence[ReportedRun], cost: Cost) -> str:
-    """Returns the title of the axis, with the target where latencies are all of one."""
+    """Returns the title of the axis, with the targets where it is of measurements."""
     targets = {table.shown_target(run.summary.measurements) for run in runs} - {None}
-    if cost.of_file is not _latency or not targets:
+    if cost.of_file not in (_latency, _peak_memory) or not targets:
         return cost.axis
     return f"{cost.axis}, on {' and '.join(figures.text(str(each)) for each in sorted(map(str, targets)))}"
 
@@ -176,7 +187,7 @@ def _file(runs: Sequence[ReportedRun], point: Point, cost: Cost, *, several: boo
         "error_x": figures.error_bars(point.interval, point.cost, 1.0, colour),
         "error_y": figures.error_bars(accuracy, accuracy.value if accuracy else 0.0, 100.0, colour),
         "marker": {"color": colour, "size": 11, "symbol": _SYMBOLS.get(artifact.format, "square")},
-        "meta": _meta(str(point.run), artifact.format, artifact.scheme),
+        "meta": _meta(str(point.run), artifact.format, artifact.scheme) | {"file": in_words(runs, [point])},
         "hovertemplate": f"%{{x:.4g}} {cost.unit}, %{{y:.2f}} %<extra>{name}</extra>",
     }
 
@@ -191,6 +202,7 @@ def _front(kept: Sequence[Point]) -> Figure:
         "type": "scatter",
         "mode": "lines+markers",
         "name": "Pareto front",
+        "meta": {"front": True},  # the page finds it anew among the files that are seen
         "x": [point.cost for point in kept],
         "y": [100 * point.accuracy for point in kept],
         "line": {"color": "rgba(128,128,128,0.7)", "width": 1.5, "shape": "hv"},

@@ -106,7 +106,7 @@ def test_summary_holds_models_artifacts_measurements_and_gates(finished: RunResu
     assert (finished.folder / "report.md").is_file()
 
 
-def test_the_operators_of_every_file_are_in_the_summary(finished: RunResult) -> None:
+def test_the_operators_and_constants_of_every_file_are_in_the_summary(finished: RunResult) -> None:
     for artifact in finished.summary.artifacts:
         path = finished.folder / artifact.path
         found = inspect_model(path, check=False)
@@ -115,8 +115,15 @@ def test_the_operators_of_every_file_are_in_the_summary(finished: RunResult) -> 
         assert found.memory is not None
         assert max(cost.live_bytes or 0 for cost in artifact.operators) == found.memory.peak_bytes
     stored = onnx.load(path).graph.initializer  # of the last one, which is an ONNX file
-    assert sum(onnx.numpy_helper.to_array(each).nbytes for each in stored) == found.weights_bytes
-    assert 'id="plot-size-by-operator"' in (finished.folder / "report.html").read_text()
+    numbers = {each.name: onnx.numpy_helper.to_array(each) for each in stored}
+    assert sum(each.nbytes for each in numbers.values()) == found.weights_bytes
+    noted = {each.tensor: (each.shape, each.dtype, each.size_bytes) for each in artifact.tensors}
+    assert noted == {name: (each.shape, each.dtype.name, each.nbytes) for name, each in numbers.items()}
+    sizes = [each.size_bytes for each in artifact.tensors]
+    assert sizes == sorted(sizes, reverse=True)
+    page = (finished.folder / "report.html").read_text()
+    assert 'id="plot-size-by-operator"' in page
+    assert f"{len(sizes)} tensors" in page
 
 
 def test_accuracies_are_those_of_the_saved_models_on_the_test_split(

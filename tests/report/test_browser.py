@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 from edgekd import report
@@ -254,12 +255,61 @@ def test_it_prints(alone: Opened, tmp_path: Path) -> None:
     assert 3 <= content.count(b"/Type /Page\n") + content.count(b"/Type /Page /") + content.count(b"/Type /Page>") <= 30
 
 
-def test_a_profile_is_drawn_as_bars_within_bars_and_follows_the_window(
-    browser: "Browser", summary: Summary, tmp_path: Path
-) -> None:
-    path = tmp_path / "report.html"
+@pytest.fixture(scope="module")
+def made_up(browser: "Browser", summary: Summary, tmp_path_factory: pytest.TempPathFactory) -> Opened:
+    """The page of a run with six files of different worth, and a profile."""
+    path = tmp_path_factory.mktemp("made-up") / "report.html"
     path.write_text(html.render([ReportedRun(summary.model_copy(update={"profiles": (THREE,)}), "a run")]))
-    opened = open_page(browser, path)
+    return open_page(browser, path)
+
+
+def assert_front(page: "Page", plot: str, costs: dict[str, float], accuracies: dict[str, float]) -> set[str]:
+    """Asserts that a graph and the table mark what none of some files dominates, and returns these."""
+    points = np.array([[costs[name], -accuracies[name]] for name in costs]).reshape(-1, 2)
+    no_worse = (points[:, None] <= points[None]).all(axis=2)
+    better = (points[:, None] < points[None]).any(axis=2)
+    best = {name for name, beaten in zip(costs, (no_worse & better).any(axis=0), strict=True) if not beaten}
+    front = f"document.getElementById('{plot}').data.find((trace) => trace.meta?.front)"
+    page.wait_for_function(f"(count) => {front}.x.length === count", arg=len(best))
+    marked = page.evaluate(f"() => {front}.x.map((x, at) => [x, {front}.y[at]])")
+    assert sorted(marked) == [pytest.approx(each) for each in sorted([costs[name], accuracies[name]] for name in best)]
+    said = page.locator(f"[data-front='{plot}']").inner_text()
+    assert set(said.split("; ")) == (best or {"none is shown"})
+    return best
+
+
+def test_the_front_is_that_of_the_files_that_are_seen(made_up: Opened, summary: Summary) -> None:
+    page = made_up.page
+    accuracies = {each.name: 100 * (each.accuracy or 0) for each in summary.artifacts}
+    sizes = {each.name: each.size_bytes / 1024 for each in summary.artifacts}
+    latencies = {each.artifact: each.latency_ms.p50 for each in summary.measurements if each.num_threads == 1}
+
+    def fronts(*words: str) -> list[set[str]]:
+        """The fronts of the files whose names have one of some words, in both graphs."""
+        return [
+            assert_front(page, plot, {name: cost[name] for name in cost if any(w in name for w in words)}, accuracies)
+            for plot, cost in (("plot-size", sizes), ("plot-latency", latencies))
+        ]
+
+    everything = fronts("")
+    page.locator("input[name=scheme][value=int8]").uncheck()
+    assert fronts("float", "dynamic")[1] != everything[1]
+    page.locator("input[name=format][value=onnx]").uncheck()
+    fronts("float32.tflite", "float16", "dynamic")
+    page.locator("input[name=format][value=tflite]").uncheck()
+    assert fronts() == [set(), set()]
+    page.get_by_role("button", name="Show all").click()
+    assert fronts("") == everything
+    # The legend of one graph hides points there, and nowhere else.
+    page.locator("#plot-size .legendtext", has_text="TFLite, int8").locator("..").locator(".legendtoggle").click()
+    seen = {name: size for name, size in sizes.items() if name != "student-int8.tflite"}
+    assert "student-int8.tflite" not in assert_front(page, "plot-size", seen, accuracies)
+    assert assert_front(page, "plot-latency", latencies, accuracies) == everything[1]
+    assert made_up.complaints == []
+
+
+def test_a_profile_is_drawn_as_bars_within_bars_and_follows_the_window(made_up: Opened) -> None:
+    opened = made_up
     bars = opened.page.locator("#plot-profile-0 .iciclelayer .surface")
     for width in WIDTHS:
         opened.page.set_viewport_size({"width": width, "height": 900})

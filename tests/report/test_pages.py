@@ -14,7 +14,7 @@ import pytest
 from edgekd import report
 from edgekd.errors import StorageError
 from edgekd.records import Gate, Interval, KernelValues, Summary
-from edgekd.report import anatomy, headline, markdown, plots
+from edgekd.report import anatomy, headline, markdown, plots, tensors
 from edgekd.report import html as html_report
 from edgekd.report.runs import ReportedRun
 
@@ -226,7 +226,7 @@ def test_every_plot_has_words_and_a_figure(summary, page):
     assert ids == set(figures_of(html_report.render(alone(summary))))
     labels = [value for tag, name, value in page.attributes if tag == "div" and name == "aria-label"]
     assert len([label for label in labels if "epoch" in label]) >= 4
-    assert page.tags.count("figcaption") == len(ids) == 12
+    assert page.tags.count("figcaption") == len(ids) == 13
 
 
 def test_tables_have_captions_and_scoped_headers(page):
@@ -291,7 +291,34 @@ def test_the_table_of_size_and_memory_holds_the_same_numbers(summary, page):
     assert "| student-int8.onnx | 3 | 28.2 KiB |" in markdown.render(alone(summary))
 
 
+def test_the_largest_tensors_are_shown_and_the_others_added_up_to_the_file(summary, page):
+    (found,) = [file for file in tensors.files(summary) if file.name == "student-int8.onnx"]
+    # By hand: of 38,442 bytes 9,610 and 4,805, ten and two times 100, and what is left.
+    assert [part.size_bytes for part in found.parts] == [9_610, 4_805, *([100] * 10), 200, 22_827]
+    assert [found.parts[at].name for at in (0, -2, -1)] == [
+        "kernel0",
+        "2 other tensors together",
+        "Structure and metadata",
+    ]
+    assert [found.parts[at].share for at in (0, -1)] == pytest.approx([0.25, 0.5938], rel=1e-3)
+    assert [found.parts[at].length for at in (0, -1)] == pytest.approx([9_610 / 22_827, 1.0])
+    assert "student-int8.onnx: 37.5 KiB, 14 tensors" in page.text
+    assert "kernel0 3 × 3 × 8 int8 9.38 KiB 25.0 %" in page.text
+    text = markdown.render(alone(summary))
+    assert "| student-int8.onnx | kernel0 | 3 × 3 × 8 | int8 | 9.38 KiB | 25.0 % |" in text
+    assert "| student-int8.onnx | 9 other tensors together | – | – | 900 bytes | 2.3 % |" in text
+    few = summary.artifacts[0].model_copy(update={"tensors": summary.artifacts[0].tensors[:1]})
+    assert [part.name for part in tensors.files(summary.model_copy(update={"artifacts": (few,)}))[0].parts] == [
+        "kernel0",
+        "Structure and metadata",
+    ]
+
+
 def test_a_run_of_before_has_no_section_of_size_and_memory(summary):
+    unsized = tuple(artifact.model_copy(update={"tensors": ()}) for artifact in summary.artifacts)
+    source = html_report.render(alone(summary.model_copy(update={"artifacts": unsized})))
+    assert "did not note what each tensor takes" in source
+    assert "Size by tensor" not in source
     artifacts = tuple(artifact.model_copy(update={"operators": ()}) for artifact in summary.artifacts)
     old = summary.model_copy(update={"artifacts": artifacts})
     assert "Size and memory" not in Page(html_report.render(alone(old))).text + markdown.render(alone(old))

@@ -204,6 +204,6 @@ def test_what_a_run_does_not_have_is_left_out_with_a_word_why(summary):
     old = renamed(summary, "one", stages=(), layers=(), gains={}, measurements=())
     source = html_report.render([old])
     assert "set <code>verify.layer_samples</code>" in source
-    assert "No graph of accuracy against latency: that was not measured." in source
+    assert "No graph of accuracy against latency or measured memory: that was not measured." in source
     assert 'id="stages"' not in source
     assert dataclasses.replace(old).no_predictions in source

@@ -46,7 +46,9 @@ def test_the_front_is_what_no_other_point_beats() -> None:
                 "student-float32.onnx",
             ],
         ),
-        ("memory", ["student-float32.tflite", "student-float32.onnx"]),  # all need the same, these two are the best
+        # All need the same, these two are the best.
+        ("memory", ["student-float32.tflite", "student-float32.onnx"]),
+        ("peak_memory", ["student-float32.tflite", "student-float32.onnx"]),
     ],
 )
 def test_the_best_files_of_each_cost(summary, cost, names):
@@ -55,9 +57,9 @@ def test_the_best_files_of_each_cost(summary, cost, names):
 
 
 def test_points_lie_at_cost_and_accuracy_with_their_intervals(summary):
-    sizes, latencies, memory = (
+    sizes, latencies, memory, measured = (
         {trace["name"]: trace for trace in tradeoff.graph(alone(summary), COSTS[key])["data"]}
-        for key in ("size", "latency", "memory")
+        for key in ("size", "latency", "memory", "peak_memory")
     )
     point = sizes["ONNX, int8"]
     assert point["x"] == [pytest.approx(38_442 / 1024)]
@@ -67,6 +69,7 @@ def test_points_lie_at_cost_and_accuracy_with_their_intervals(summary):
     assert latencies["ONNX, int8"]["error_x"]["array"] == [pytest.approx(0.049 * 0.1466)]
     assert latencies["ONNX, int8"]["error_x"]["arrayminus"] == [pytest.approx(0.045 * 0.1466)]
     assert memory["ONNX, int8"]["x"] == [12_544 / 1024]
+    assert measured["ONNX, int8"]["x"] == [pytest.approx(54_345_728 / 1024**2)]
 
 
 def test_the_teacher_and_the_baselines_are_shown(summary):
@@ -88,6 +91,8 @@ def test_the_teacher_and_the_baselines_are_shown(summary):
 def test_what_was_not_measured_has_no_graph(summary, unmeasured):
     assert all(tradeoff.graph(alone(unmeasured), cost) is None for cost in tradeoff.COSTS)
     assert document.document(alone(unmeasured)).fronts == {}
+    untold = tuple(each.model_copy(update={"peak_memory_bytes": None}) for each in summary.measurements)
+    assert tradeoff.graph(alone(summary.model_copy(update={"measurements": untold})), COSTS["peak_memory"]) is None
     without = summary.model_copy(update={"measurements": ()})
     assert tradeoff.graph(alone(without), COSTS["latency"]) is None
     assert tradeoff.graph(alone(without), COSTS["size"]) is not None
