@@ -22,6 +22,7 @@ ROLE_COLOURS = {
     table.STUDENT_QUANTIZED: "#0d9488",
 }
 """The colour of each network, the same in all graphs that tell networks apart."""
+_LONG = 18  # characters of a name on an axis
 _GRID = "rgba(128,128,128,0.25)"
 
 
@@ -96,6 +97,7 @@ def dots(
       zero: whether to draw a line at 0.
     """
     values = [factor * each.value for each in intervals]
+    names = [in_two_lines(name) for name in names]
     trace = {
         "type": "scatter",
         "mode": "markers",
@@ -125,6 +127,12 @@ def dots(
         line = {"type": "line", "yref": "paper", "y0": 0, "y1": 1, "x0": 0, "x1": 0}
         drawn["layout"]["shapes"] = [{**line, "line": {"color": GREY, "dash": "dash", "width": 1.2}}]
     return drawn
+
+
+def in_two_lines(name: str) -> str:
+    """Returns a long name of a file broken after its first part, so that a phone has room beside it."""
+    first, dash, rest = name.partition("-")
+    return f"{first}-<br>{rest}" if dash and len(name) > _LONG and "<br>" not in name else name
 
 
 def text(name: str) -> str:

@@ -110,6 +110,11 @@ def counted(number: int, noun: str, plural: str | None = None) -> str:
     return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
 
 
+def listed(names: Sequence[str]) -> str:
+    """Returns names as a sentence has them: `a, b and c`."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+
+
 def _signed(value: float) -> str:
     text = f"{value:+.2f}"
     return "0.00" if float(text) == 0 else text.replace("-", _MINUS)

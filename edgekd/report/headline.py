@@ -107,7 +107,7 @@ def _fastest(summary: Summary) -> Fact:
     value = f"{formatting.milliseconds(fastest.latency_ms.p50)} ms"
     note = f"{fastest.artifact}, {fastest.target}, {threads}"
     close = [each.artifact for each in others if _may_be_as_fast(fastest, each)]
-    return Fact("Fastest file, p50", value, f"{note}; {' and '.join(close)} may be as fast" if close else note)
+    return Fact("Fastest file, p50", value, f"{note}; {formatting.listed(close)} may be as fast" if close else note)
 
 
 def _may_be_as_fast(fastest: Measurement, other: Measurement) -> bool:

@@ -6,16 +6,24 @@ const options = { displayModeBar: false };
 const PAPER_WIDTH = 640;
 const NARROW = 400; // pixels, in which a legend has one column
 
-// What a width changes of a figure's layout.
-function sized(id, width) {
-  const columns = figures[id].layout.legend?.entrywidth;
-  return columns ? { width, "legend.entrywidth": width < NARROW ? 1 : columns } : { width };
+// What a width changes of a figure's layout: on a narrow page names are smaller, and a long legend makes room for itself.
+function sized(element, width) {
+  const { legend, height, yaxis } = figures[element.id].layout;
+  const narrow = width < NARROW;
+  const changes = { width };
+  if (yaxis) changes["yaxis.tickfont.size"] = narrow ? 11 : 13;
+  if (legend?.entrywidth) {
+    changes["legend.entrywidth"] = narrow ? 1 : legend.entrywidth;
+    changes.height = height + (narrow ? 90 : 0);
+    element.style.height = `${changes.height}px`;
+  }
+  return changes;
 }
 
 const observer = new ResizeObserver((entries) => {
   for (const entry of entries) {
     const width = Math.floor(entry.contentRect.width);
-    if (width > 0) Plotly.relayout(entry.target, sized(entry.target.id, width));
+    if (width > 0) Plotly.relayout(entry.target, sized(entry.target, width));
   }
 });
 
@@ -53,7 +61,7 @@ const drawn = Object.entries(figures).map(([id, figure]) => {
 function setWidths(width) {
   for (const id of Object.keys(figures)) {
     const element = document.getElementById(id);
-    Plotly.relayout(element, sized(id, width ?? element.clientWidth));
+    Plotly.relayout(element, sized(element, width ?? element.clientWidth));
   }
 }
 

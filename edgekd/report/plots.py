@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from edgekd.records import Artifact, EpochRecord, OperatorCost, Summary
 from edgekd.report import table
-from edgekd.report.figure import COLOURS, ROLE_COLOURS, Figure, figure, text
+from edgekd.report.figure import COLOURS, ROLE_COLOURS, Figure, figure, in_two_lines, text
 
 _TERM_COLOURS = ("#8b5cf6", "#0d9488", "#db2777", "#65932b", "#c2553c")
 
@@ -56,7 +56,7 @@ def size_by_operator(summary: Summary) -> Figure | None:
     rest = [max(each.size_bytes - sum(cost.weights_bytes for cost in each.operators), 0) / 1024 for each in files]
     traces.append(
         {
-            **_bar([text(each.name) for each in files], rest, "rgba(128,128,128,0.45)"),
+            **_bar([_on_axis(each) for each in files], rest, "rgba(128,128,128,0.45)"),
             "hovertemplate": "%{x:.4g} KiB: structure and metadata<extra>%{y}</extra>",
         }
     )
@@ -101,7 +101,7 @@ def _bars(files: Sequence[Artifact], costs: Sequence[OperatorCost | None], colou
     """Returns one piece of every file's bar; a file that has no such operator has none."""
     kept = [(artifact, cost) for artifact, cost in zip(files, costs, strict=True) if cost is not None]
     return {
-        **_bar([text(artifact.name) for artifact, _ in kept], [cost.weights_bytes / 1024 for _, cost in kept], colour),
+        **_bar([_on_axis(artifact) for artifact, _ in kept], [cost.weights_bytes / 1024 for _, cost in kept], colour),
         "text": [_operator(cost) for _, cost in kept],
         "textposition": "none",
         "hovertemplate": "%{x:.4g} KiB: %{text}<extra>%{y}</extra>",
@@ -112,6 +112,10 @@ def _bar(names: Sequence[str], sizes: Sequence[float], colour: str) -> Figure:
     # A thin line of the ground between pieces.
     marker = {"color": colour, "line": {"color": "rgba(128,128,128,0.9)", "width": 0.5}}
     return {"type": "bar", "orientation": "h", "y": list(names), "x": list(sizes), "marker": marker}
+
+
+def _on_axis(artifact: Artifact) -> str:
+    return in_two_lines(text(artifact.name))
 
 
 def _operator(cost: OperatorCost) -> str:

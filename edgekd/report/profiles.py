@@ -55,8 +55,14 @@ def figure(profile: Profile) -> dict[str, Any]:
         "labels": [
             "operators",
             *(_text(kind) for kind in kinds),
-            *(_text(_label(each)) for each in profile.operators),
+            *(str(each.number) for each in profile.operators),
         ],
+        "text": [
+            "operators",
+            *(_text(kind) for kind in kinds),
+            *(_text(_told(each)) for each in profile.operators),
+        ],
+        "textinfo": "label",
         "parents": ["", *["all"] * len(kinds), *(f"kind {each.operator}" for each in profile.operators)],
         "values": [sum(totals.values()), *totals.values(), *(each.time_us.value for each in profile.operators)],
         "customdata": [profile.share_of_operators, *shares.values(), *(each.share for each in profile.operators)],
@@ -68,7 +74,7 @@ def figure(profile: Profile) -> dict[str, Any]:
         },
         "leaf": {"opacity": 0.8},
         "textfont": {"color": "#0f172a"},
-        "hovertemplate": "%{label}<br>%{value:.1f} µs, %{customdata:.1%} of the whole<extra></extra>",
+        "hovertemplate": "%{text}<br>%{value:.1f} µs, %{customdata:.1%} of the whole<extra></extra>",
     }
     return {
         "data": [icicle],
@@ -76,6 +82,8 @@ def figure(profile: Profile) -> dict[str, Any]:
             "margin": {"t": 8, "r": 8, "b": 8, "l": 8},
             "paper_bgcolor": "rgba(0,0,0,0)",
             "font": {"family": "system-ui, sans-serif", "size": 13},
+            # A name that would have to be smaller is left out; pointing at the bar says it.
+            "uniformtext": {"minsize": 10, "mode": "hide"},
             "hoverlabel": {"bgcolor": "#1d2733", "bordercolor": "#1d2733", "font": {"color": "#ffffff", "size": 12}},
         },
     }
@@ -99,9 +107,9 @@ def _time_cells(timed: OperatorTime) -> tuple[str, str, str]:
     return f"{time.value:.1f}", interval, formatting.percent(timed.share)
 
 
-def _label(timed: OperatorTime) -> str:
-    """Returns a place in the order of execution with the node's name, or where that is a number the operator's."""
-    return f"{timed.number} {timed.operator if timed.place.isdecimal() else timed.place}"
+def _told(timed: OperatorTime) -> str:
+    """Returns an operator with its place in the order of execution, and with the node's name where it has one."""
+    return f"{timed.number} {timed.operator}" + ("" if timed.place.isdecimal() else f", {timed.place}")
 
 
 def _text(name: str) -> str:

@@ -308,6 +308,18 @@ def test_the_front_is_that_of_the_files_that_are_seen(made_up: Opened, summary: 
     assert made_up.complaints == []
 
 
+def test_without_a_script_the_tables_stay_and_no_graph_leaves_a_hole(made_up: Opened, browser: "Browser") -> None:
+    page = browser.new_page(java_script_enabled=False, viewport={"width": WIDTHS[1], "height": 900})
+    page.goto(made_up.page.url)
+    assert page.locator("p.noscript").is_visible()
+    assert not [each for each in page.locator(".plot, figcaption, .filter").all() if each.is_visible()]
+    best = page.locator("[data-front='plot-latency']")
+    assert best.is_visible()
+    assert set((best.text_content() or "").split("; ")) == {"student-int8.tflite", "student-float32.onnx"}
+    assert page.locator(".tensors").first.is_visible()
+    page.close()
+
+
 def test_a_profile_is_drawn_as_bars_within_bars_and_follows_the_window(made_up: Opened) -> None:
     opened = made_up
     bars = opened.page.locator("#plot-profile-0 .iciclelayer .surface")

@@ -67,3 +67,12 @@ def test_nouns_follow_their_number():
     assert formatting.counted(1, "process", "processes") == "1 process"
     assert formatting.counted(5, "process", "processes") == "5 processes"
     assert formatting.counted(0, "file") == "0 files"
+
+
+def test_names_are_listed_as_in_a_sentence():
+    assert [formatting.listed(names) for names in ((), "a", "ab", "abc")] == ["", "a", "a and b", "a, b and c"]
+
+
+def test_shapes_say_what_is_open():
+    assert formatting.shape((None, 3, 8)) == "any × 3 × 8"
+    assert (formatting.shape(()), formatting.shape(None)) == ("scalar", "unknown")

@@ -63,7 +63,7 @@ def test_bars_lie_within_bars_and_are_as_wide_as_their_time():
     above = dict(zip(icicle["ids"], icicle["parents"], strict=True))
     assert above["operator 2"] == above["operator 0"] == "kind Conv"
     assert above["kind Add"] == "all"
-    assert "<script>" not in "".join(icicle["labels"])
+    assert "<script>" not in "".join([*icicle["labels"], *icicle["text"]])
 
 
 def test_the_graph_tells_the_shares_of_the_table():
@@ -76,9 +76,10 @@ def test_the_graph_tells_the_shares_of_the_table():
     assert "percent" not in icicle["hovertemplate"]  # which would be of the operators' sum
 
 
-def test_a_node_that_has_only_a_number_is_called_by_its_operator():
+def test_a_node_is_drawn_as_a_number_below_its_operator_and_said_with_its_name():
     (icicle,) = profiles.figure(profile(timed(2, "Conv", 1.0, place="2"), timed(3, "Add", 1.0, place="sum")))["data"]
-    assert icicle["labels"][-2:] == ["2 Conv", "3 sum"]
+    assert icicle["labels"][-2:] == ["2", "3"]
+    assert icicle["text"][-2:] == ["2 Conv", "3 Add, sum"]
 
 
 def test_the_page_of_its_own_says_whether_the_shares_mislead(tmp_path):

@@ -179,7 +179,7 @@ def test_stages_say_what_was_lost_since_which(summary):
     )
     assert rows["Teacher"][1:] == ("–", "92.31 % [91.7 to 92.9 %]", "–", "–", "–")
     (trace,) = stages.graph(summary)["data"]
-    assert trace["y"][1:3] == ["Distilled student", "student-float32.tflite"]
+    assert trace["y"][1:3] == ["Distilled student", "student-<br>float32.tflite"]
     assert trace["x"][1] == pytest.approx(2.38)
 
 
