@@ -80,3 +80,5 @@ def test_the_wheel_carries_recipes_data_and_templates(tmp_path: Path) -> None:
     wanted |= {f"edgekd/report/{file}" for file in ("page.html.j2", "page.css", "page.js")}
     wanted |= {"edgekd/data/fashion_mnist_embedded.npz", "edgekd/data/sources/embedded.py"}
     assert wanted <= names
+    assert [name for name in names if "/results/" in name or name.endswith((".tflite", ".onnx"))] == []
+    assert wheel.stat().st_size < 10_000_000

@@ -1,9 +1,11 @@
-"""Writes card.md beside a recipe of the zoo, from the records of a finished run of it.
+"""Writes card.md beside recipes of the zoo, from the records that are kept of a run of each.
 
-    python tools/make_cards.py runs/fashion_mnist-resnet8
+    python tools/make_cards.py
+    python tools/make_cards.py fashion_mnist/resnet8
 
-The run's name says which recipe it is of. Every number is the run's own; settings that were changed for it stand in the
-card's command. A part written by hand stays: all of an existing card from the line `## Notes` on.
+tools/ship_runs.py keeps these records, and writes the card for the first time. Every number is the run's own; settings
+that were changed for it stand in the card's command. A part written by hand stays: all of an existing card from the
+line `## Notes` on.
 """
 
 import argparse
@@ -13,13 +15,19 @@ from pathlib import Path
 from typing import Any
 
 from edgekd import recipe, storage
-from edgekd.errors import EdgekdError, RecipeError, StorageError
+from edgekd.errors import EdgekdError, RecipeError, StorageError, unknown_name
 from edgekd.recipe import Recipe
-from edgekd.records import Interval, Summary
+from edgekd.records import Artifact, Interval, Summary
 from edgekd.report import formatting, headline, provenance, table
 
 ZOO = Path("models")
 CARD_FILE = "card.md"
+SUMMARY_FILE = Path("results", "summary.json")
+"""The run's summary, from the recipe's folder on; what of it is kept says tools/ship_runs.py."""
+SETTINGS_FILE = Path("results", "settings.json")
+"""The settings of that run, with every default."""
+MAX_BYTES = 1_000_000
+"""Of a file that lies beside its recipe."""
 NOTES = "## Notes"
 _MADE = "<!-- Written by tools/make_cards.py, but for what stands below Notes: make it again instead of editing. -->"
 # Where things lie on a machine is nobody else's business, and decides no number.
@@ -47,6 +55,8 @@ def card(summary: Summary, run: Recipe, zoo: Recipe, *, name: str, title: str) -
         "## Measured",
         f"{headline.verdict(summary).text}. {_gain(summary)}".strip(),
         _table(table.HEADERS, [table.cells(row) for row in table.rows(summary)]),
+        "## Files",
+        *_files(summary, name),
         "## Limits",
         "\n".join(f"- {limit}" for limit in _limits(summary)),
         "## Provenance",
@@ -116,6 +126,38 @@ def _gain(summary: Summary) -> str:
     return f"{words} [{formatting.points_interval(gain)}]{noise}."
 
 
+def why_not_shipped(artifact: Artifact, summary: Summary) -> str | None:
+    """Returns in words why an int8 file of a run does not lie beside its recipe, None where it does."""
+    if any(not gate.passed for gate in summary.gates if gate.subject == artifact.name):
+        return "a gate failed"
+    if artifact.size_bytes > MAX_BYTES:
+        return f"it has {artifact.size_bytes:,} bytes, and files here have at most {MAX_BYTES:,}"
+    return None
+
+
+def int8_files(summary: Summary) -> tuple[Artifact, ...]:
+    """Returns the int8 files of a run, those that are not shipped too."""
+    return tuple(artifact for artifact in summary.artifacts if artifact.scheme == "int8")
+
+
+def shipped(summary: Summary) -> tuple[Artifact, ...]:
+    """Returns the files of a run that lie beside its recipe."""
+    return tuple(each for each in int8_files(summary) if why_not_shipped(each, summary) is None)
+
+
+def _files(summary: Summary, name: str) -> Iterator[str]:
+    files = shipped(summary)
+    if files:
+        rows = [(f"[{each.name}]({each.name})", f"{each.size_bytes:,} bytes", each.sha256) for each in files]
+        yield _table(("file", "size", "SHA-256"), rows)
+    missing = [(each.name, why_not_shipped(each, summary)) for each in int8_files(summary)]
+    left_out = [f"{file} does not lie here: {why}." for file, why in missing if why is not None]
+    yield " ".join([*left_out, "Others are made by the command above."])
+    if files:
+        yield "In the repository, this holds the files to their hashes and golden records, and this card to its record:"
+        yield f"```sh\npython tools/ship_runs.py --check {name}\n```"
+
+
 def _limits(summary: Summary) -> Iterator[str]:
     student = summary.models[table.STUDENT_DISTILLED].accuracy_interval
     assert student is not None  # noqa: S101 - the run was verified
@@ -165,44 +207,59 @@ def by_hand(path: Path) -> str:
     return mark + notes
 
 
-def write_card(run: Path, zoo: Path) -> Path:
-    """Writes the card of one run and returns its path.
+def names(zoo: Path) -> dict[str, Path]:
+    """Returns the folders of a zoo's recipes by their names."""
+    return {path.parent.relative_to(zoo).as_posix(): path.parent for path in sorted(zoo.rglob(recipe.RECIPE_FILE))}
+
+
+def with_records(zoo: Path) -> tuple[str, ...]:
+    """Returns the names of the recipes of which a run's records are kept."""
+    return tuple(name for name, folder in names(zoo).items() if (folder / SUMMARY_FILE).is_file())
+
+
+def folder_of(name: str, zoo: Path) -> Path:
+    """Returns a recipe's folder.
 
     Raises:
-      StorageError: there is no finished run, or a card that another hand wrote.
-      RecipeError: the run is of no recipe of this zoo, a smoke run, or not verified.
+      RecipeError: the zoo has no such recipe.
     """
-    summary = Summary.read(storage.require_file(run / "summary.json", "summary"))
-    files = {path.parent.relative_to(zoo).as_posix(): path for path in sorted(zoo.rglob(recipe.RECIPE_FILE))}
-    names = {name.replace("/", "-"): name for name in files}
-    if summary.name not in names:
-        raise RecipeError(
-            f"the run in {str(run)!r} is called {summary.name!r}, which is no recipe of {str(zoo)!r}: expected one of "
-            f"{', '.join(names) or 'none'}. A smoke run has no card, for its numbers mean nothing."
-        )
-    if summary.models[table.STUDENT_DISTILLED].accuracy_interval is None or not summary.artifacts:
-        raise RecipeError(f"the run in {str(run)!r} has no verified files: let `edgekd run` finish it first.")
-    name = names[summary.name]
-    path = files[name]
-    made_by = recipe.load(str(storage.require_file(run / recipe.RECIPE_FILE, "the run's recipe")))
-    written = path.parent / CARD_FILE
-    notes = by_hand(written)
-    text = card(summary, made_by, recipe.load(str(path)), name=name, title=recipe.summary(path))
-    storage.write_text(written, text + notes)
-    return written
+    known = names(zoo)
+    if name not in known:
+        raise RecipeError(unknown_name("recipe", name, known))
+    return known[name]
+
+
+def whole_card(name: str, zoo: Path) -> str:
+    """Returns the card that a recipe's records and the notes of its present card come to.
+
+    Raises:
+      RecipeError: there is no such recipe.
+      StorageError: no run of it is kept, or another hand wrote the card.
+    """
+    folder = folder_of(name, zoo)
+    summary = Summary.read(storage.require_file(folder / SUMMARY_FILE, "record of a run"))
+    made_by = recipe.load(str(storage.require_file(folder / SETTINGS_FILE, "settings of a run")))
+    path = folder / recipe.RECIPE_FILE
+    made = card(summary, made_by, recipe.load(str(path)), name=name, title=recipe.summary(path))
+    return made + by_hand(folder / CARD_FILE)
+
+
+def write_card(name: str, zoo: Path) -> Path:
+    """Writes the card of a recipe from its records, and returns its path; raises as `whole_card`."""
+    path = folder_of(name, zoo) / CARD_FILE
+    storage.write_text(path, whole_card(name, zoo))
+    return path
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Writes a card for each run; 2 where one cannot have any."""
-    parser = argparse.ArgumentParser(
-        description="Writes card.md beside recipes of the zoo, from finished runs of them."
-    )
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder of a finished run")
+    """Writes cards; 2 where one cannot be."""
+    parser = argparse.ArgumentParser(description="Writes card.md beside recipes of the zoo, from the records there.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="recipes (default: all that have records)")
     parser.add_argument("--zoo", type=Path, default=ZOO, help="the folder of recipes (default: models)")
     options = parser.parse_args(arguments)
     try:
-        for run in options.runs:
-            sys.stdout.write(f"{write_card(run, options.zoo)}\n")
+        for name in options.names or with_records(options.zoo):
+            sys.stdout.write(f"{write_card(name, options.zoo)}\n")
     except EdgekdError as error:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_code

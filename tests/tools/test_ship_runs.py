@@ -1,0 +1,272 @@
+"""What lies beside recipes of the zoo: files as they were verified, cards as their records say, nobody's text lost."""
+
+import importlib
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from edgekd.golden import comparing, recording
+from edgekd.golden.probe import fingerprints
+from edgekd.golden.records import Golden
+from edgekd.inspect import inspect_with_contents
+from edgekd.records import Summary
+from edgekd.runtime import open_runner, predict_arrays
+from edgekd.verify.arithmetic import arithmetic_of
+from edgekd.verify.samples import seeded_samples
+from edgekd.verify.tolerances import Limits
+
+ROOT = Path(__file__).parents[2]
+MODELS = ROOT / "models"
+RESULTS = sorted(path.parent for path in MODELS.rglob("results/summary.json"))
+FILES = sorted(golden for folder in RESULTS for kind in ("tflite", "onnx") for golden in folder.glob(f"*.{kind}.json"))
+
+
+@pytest.fixture(scope="module")
+def tools():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "tools"))
+        yield importlib.import_module("ship_runs"), importlib.import_module("make_cards")
+
+
+@pytest.fixture(scope="module")
+def ship(tools):
+    return lambda *arguments: tools[0].main([str(each) for each in arguments])
+
+
+def made_zoo(folder, finished):
+    (folder / "tiny").mkdir(parents=True)
+    settings = (finished.folder / "recipe.yaml").read_text()
+    (folder / "tiny" / "recipe.yaml").write_text(f"# A tiny student, for tests.\n{settings}")
+    return folder
+
+
+@pytest.fixture
+def zoo(tmp_path, finished):
+    """A zoo of one recipe, that of the tiny run."""
+    return made_zoo(tmp_path / "zoo", finished)
+
+
+@pytest.fixture(scope="module")
+def shipped_once(tmp_path_factory, finished, ship):
+    """A zoo that the tiny run was shipped to; tests that change it take a copy."""
+    zoo = made_zoo(tmp_path_factory.mktemp("shipped") / "zoo", finished)
+    assert ship(finished.folder, "--zoo", zoo) == 0
+    return zoo
+
+
+@pytest.fixture
+def shipped(shipped_once, tmp_path):
+    return shutil.copytree(shipped_once, tmp_path / "shipped")
+
+
+def contents(zoo):
+    return {path.relative_to(zoo).as_posix(): path.read_bytes() for path in zoo.rglob("*") if path.is_file()}
+
+
+def findings(path, golden, tools):
+    """Holds a file of ours to its golden record, in this process: no child has to be started for each."""
+    name = tools[0].RUNTIMES[path.suffix]
+    found, inside = inspect_with_contents(path)
+    arithmetic = arithmetic_of(path)
+    with open_runner(
+        path, runtime=name, check=False, **{"by_signature": True} if found.format == "tflite" else {}
+    ) as runner:
+        samples = seeded_samples(
+            runner.inputs,
+            samples=golden.run_on.samples,
+            seed=golden.run_on.seed,
+            ranges={each: (*limits, "as recorded") for each, limits in golden.run_on.ranges.items()},
+        )
+        now = recording.record(
+            found,
+            fingerprints(found, inside),
+            arithmetic=arithmetic.kind,
+            specs=runner.outputs,
+            steps=arithmetic.steps,
+            activations=arithmetic.activations,
+            arrays=predict_arrays(runner, samples.arrays),
+            run_on=recording.inputs_of(samples, seed=golden.run_on.seed),
+            runtime_name=name,
+            metrics={},
+        )
+    assert now.sha256 == golden.sha256
+    return comparing.compare(golden, now, limits=Limits(expect="same"), max_size_growth=0.0)
+
+
+@pytest.mark.parametrize("record", FILES, ids=lambda path: path.relative_to(MODELS).as_posix())
+def test_a_file_of_the_zoo_is_what_its_golden_record_and_its_run_say(record, tools):
+    path = record.parents[1] / record.stem
+    verified = {each.name: each.sha256 for each in Summary.read(record.parent / "summary.json").artifacts}
+    assert tools[0].storage.sha256_file(path) == verified[path.name]
+    found = findings(path, Golden.read(record), tools)
+    assert [each.kind for each in found if each.status != "passed"] == []
+    assert "outputs" in {each.kind for each in found}
+
+
+@pytest.mark.parametrize("results", RESULTS, ids=lambda path: path.parent.relative_to(MODELS).as_posix())
+def test_a_card_of_the_zoo_is_what_its_record_comes_to(results, tools):
+    folder = results.parent
+    text = (folder / "card.md").read_text()
+    assert tools[1].whole_card(folder.relative_to(MODELS).as_posix(), MODELS) == text
+    for path in (folder / "card.md", results / "summary.json", results / "settings.json"):
+        assert not re.search(r"/(home|root|tmp|mnt|Users)/", path.read_text()), path
+    names = {each.name for each in tools[1].shipped(Summary.read(results / "summary.json"))}
+    assert names == {golden.stem for golden in FILES if golden.parent == results}
+
+
+def test_what_is_shipped_is_the_runs_and_holds(tools, shipped, finished, capsys):
+    here = contents(shipped)
+    assert sorted(here) == [
+        "tiny/card.md",
+        "tiny/recipe.yaml",
+        "tiny/results/settings.json",
+        "tiny/results/student-int8.tflite.json",
+        "tiny/results/summary.json",
+        "tiny/student-int8.tflite",
+    ]
+    assert here["tiny/student-int8.tflite"] == (finished.folder / "export" / "student-int8.tflite").read_bytes()
+    kept, run = Summary.read(shipped / "tiny" / "results" / "summary.json"), finished.summary
+    assert (kept.models, kept.gates, kept.comparisons, kept.curves) == (
+        run.models,
+        run.gates,
+        run.comparisons,
+        run.curves,
+    )
+    assert [each.latency_ms for each in kept.measurements] == [each.latency_ms for each in run.measurements]
+    path = shipped / "tiny" / "student-int8.tflite"
+    golden = Golden.read(shipped / "tiny" / "results" / "student-int8.tflite.json")
+    assert {each.status for each in findings(path, golden, tools)} == {"passed"}
+    (values,) = golden.values
+    other = values.model_copy(update={"rows": (tuple(each + 1.0 for each in values.rows[0]), *values.rows[1:])})
+    changed = findings(path, golden.model_copy(update={"values": (other,)}), tools)
+    assert [each.kind for each in changed if each.status != "passed"] == ["outputs"]
+
+
+def test_a_card_tells_what_was_measured_and_how_to_do_it_again(shipped, finished):
+    text = (shipped / "tiny" / "card.md").read_text()
+    summary = json.loads((finished.folder / "summary.json").read_text())
+    assert "\n# tiny\n\nA tiny student, for tests.\n" in text
+    assert "```sh\nedgekd run tiny\n```" in text
+    for role, title in (("teacher", "Teacher"), ("student_labels", "Student on labels")):
+        model = summary["models"][role]
+        low, high = (100 * model["accuracy_interval"][end] for end in ("low", "high"))
+        assert f"| {title} | {100 * model['accuracy']:.2f} % [{low:.1f} to {high:.1f} %] |" in text
+        assert f"| {title}, weights SHA-256 | {model['weights_sha256']} |" in text
+    assert len(summary["artifacts"]) == 3
+    for artifact in summary["artifacts"]:
+        (line,) = re.findall(rf"^\| {re.escape(artifact['name'])} \|.*$", text, flags=re.MULTILINE)
+        assert f"| {100 * artifact['accuracy']:.2f} % |" in line
+        assert f"{artifact['size_bytes'] / 1024:.3g} KiB" in line
+    int8 = summary["artifacts"][1]
+    assert f"| [student-int8.tflite](student-int8.tflite) | {int8['size_bytes']:,} bytes | {int8['sha256']} |" in text
+    assert "python tools/ship_runs.py --check tiny" in text
+    assert f"| Recipe, SHA-256 | {summary['recipe_sha256']} |" in text
+    assert summary["data"]["fingerprint"] in text
+    assert summary["environment"]["cpu"] in text
+    assert f"tensorflow {summary['environment']['packages']['tensorflow']}" in text
+    assert f"{summary['data']['test']:,} test samples" in text
+    gain = summary["gains"]["student_distilled"]
+    assert f"{100 * abs(gain['value']):.2f} points" in text
+    assert ("within noise" in text) == (gain["low"] <= 0 <= gain["high"])
+    assert "Apache-2.0" in text
+
+
+def test_another_run_replaces_all_of_an_earlier_one_and_says_what_was_changed(ship, shipped, finished, finished_copy):
+    before = contents(shipped)
+    settings = finished_copy / "recipe.yaml"
+    text = settings.read_text().replace("seed: 3", "seed: 5", 1).replace("folder: null", "folder: /somewhere")
+    assert "/somewhere" in text
+    settings.write_text(text)
+    folder = shipped / "tiny"
+    for name in ("student-int8.onnx", "results/student-int8.onnx.json", "results/notes.json"):
+        (folder / name).write_text("of an earlier run")
+    assert ship(finished_copy, "--zoo", shipped) == 0
+    now = contents(shipped)
+    assert now.keys() == before.keys() | {"tiny/results/notes.json"}
+    assert "edgekd run tiny --set 'seed=5'\n" in now["tiny/card.md"].decode()
+    assert "somewhere" not in "".join(now[f"tiny/{name}"].decode() for name in ("card.md", "results/settings.json"))
+    assert ship(finished.folder, "--zoo", shipped) == 0
+    (folder / "results" / "notes.json").unlink()
+    assert contents(shipped) == before
+
+
+def test_a_file_that_is_too_large_or_failed_a_gate_is_left_out_in_words(tools, ship, zoo, finished_copy, monkeypatch):
+    monkeypatch.setattr(tools[1], "MAX_BYTES", 1000)
+    assert ship(finished_copy, "--zoo", zoo) == 0
+    card = (zoo / "tiny" / "card.md").read_text()
+    assert re.search(
+        r"student-int8\.tflite does not lie here: it has [\d,]+ bytes, and files here have at most 1,000\.", card
+    )
+    assert "--check" not in card
+    monkeypatch.undo()
+    summary = Summary.read(finished_copy / "summary.json")
+    gates = [each.model_copy(update={"passed": each.subject != "student-int8.tflite"}) for each in summary.gates]
+    summary.model_copy(update={"gates": tuple(gates)}).write(finished_copy / "summary.json")
+    assert ship(finished_copy, "--zoo", zoo) == 0
+    assert "student-int8.tflite does not lie here: a gate failed." in (zoo / "tiny" / "card.md").read_text()
+    assert not list(zoo.rglob("*.tflite*"))
+
+
+def test_what_is_not_what_it_was_fails_the_check(ship, shipped, capsys):
+    folder = shipped / "tiny"
+    assert ship("--check", "--zoo", shipped) == 0
+    assert capsys.readouterr().out == "tiny: as it was\n"
+    card, model, record = (
+        folder / name for name in ("card.md", "student-int8.tflite", "results/student-int8.tflite.json")
+    )
+    golden = Golden.read(record)
+    golden.model_copy(update={"operators": {**golden.operators, "SOFTMAX": 1}}).write(record)
+    card.write_text(card.read_text().replace("| Student on labels | ", "| Student on labels | 1", 1))
+    assert ship("--check", "tiny", "--zoo", shipped) == 1
+    first, *others = capsys.readouterr().out.splitlines()
+    assert "card.md: is not what its record comes to" in first
+    assert "SOFTMAX 1 -> 0" in "".join(others)
+    model.write_bytes(model.read_bytes() + b"\0")
+    assert ship("--check", "tiny", "--zoo", shipped) == 1
+    assert "student-int8.tflite: is not the run's file" in capsys.readouterr().out
+    record.unlink()
+    assert ship("--check", "tiny", "--zoo", shipped) == 2
+    assert "golden record" in capsys.readouterr().err
+
+
+def test_what_was_written_by_hand_below_notes_stays(tools, shipped, capsys):
+    card = shipped / "tiny" / "card.md"
+    made = card.read_text()
+    card.write_text(made.replace("A tiny student", "An old title") + "\n## Notes\n\nBy hand.\n")
+    assert tools[1].main(["--zoo", str(shipped)]) == 0
+    assert capsys.readouterr().out == f"{card}\n"
+    assert card.read_text() == made + "\n## Notes\n\nBy hand.\n"
+    assert tools[1].main(["tinny", "--zoo", str(shipped)]) == 2
+    assert "unknown recipe 'tinny'" in capsys.readouterr().err
+
+
+def renamed(folder, **change):
+    path = folder / "summary.json"
+    Summary.read(path).model_copy(update=change).write(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda run, _: renamed(run, name="tiny-smoke"), "is no recipe of"),
+        (lambda run, _: renamed(run, artifacts=()), "has no verified files"),
+        (lambda run, zoo: renamed(run, taught=f"by {zoo}"), "name places of this machine"),
+        (lambda run, _: (run / "export" / "student-int8.tflite").write_bytes(b"other"), "was changed since"),
+        (lambda run, _: (run / "summary.json").unlink(), "summary"),
+        (lambda _, zoo: (zoo / "tiny" / "card.md").write_text("# Mine\n"), "was not written by this tool"),
+    ],
+    ids=["smoke", "unfinished", "places", "changed", "missing", "other hand"],
+)
+def test_what_cannot_be_shipped_is_refused_before_anything_is_written(
+    ship, zoo, finished_copy, capsys, change, message
+):
+    change(finished_copy, zoo)
+    before = contents(zoo)
+    assert ship(finished_copy, "--zoo", zoo) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert message in error
+    assert contents(zoo) == before
