@@ -170,5 +170,5 @@ def unknown_name(kind: str, received: object, known: Iterable[str]) -> str:
 def _nearest(received: object, choices: list[str]) -> str | None:
     """Returns the one that is most like it, or else the only one whose first word it is."""
     alike = difflib.get_close_matches(str(received), choices, n=1, cutoff=_CUTOFF)
-    begun = [each for each in choices if each.startswith(f"{received}_")]
+    begun = [each for each in choices if each.startswith((f"{received}_", f"{received}-"))]
     return alike[0] if alike else begun[0] if len(begun) == 1 else None

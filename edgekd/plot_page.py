@@ -37,4 +37,5 @@ def write(
         for number, (heading, figure) in enumerate(figures)
     ]
     head = f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title></head>'
-    storage.write_text(path, f'{head}<body style="font-family:system-ui,sans-serif">{"".join(parts)}</body></html>\n')
+    body = f'<body style="font-family:system-ui,sans-serif">{"".join(parts)}</body>'
+    storage.write_text(path, f"{head}{body}</html>\n", option="--plot")

@@ -16,20 +16,23 @@ from edgekd.errors import StorageError
 _CHUNK_BYTES = 1 << 20
 _PARTIAL = ".partial-"  # what the names of files begin with that are still being written
 
-_REASONS = {
+OUT = "--out"
+"""The option that most of what is written comes from."""
+
+_REASONS = {  # {elsewhere} is how another place is chosen
     errno.ENOSPC: "the disk is full: free some space and run the same command again",
     errno.EDQUOT: "your disk quota is used up: free some space and run the same command again",
     errno.EFBIG: "the file would be larger than this system allows: raise the limit (ulimit -f) or use another disk",
-    errno.EACCES: "permission denied: choose another folder with --out, or change its permissions",
-    errno.EPERM: "operation not permitted: choose another folder with --out, or change its permissions",
-    errno.EROFS: "the file system is read-only: choose another folder with --out",
-    errno.EIO: "the device reports an error: choose another disk with --out",
+    errno.EACCES: "permission denied: {elsewhere}, or change its permissions",
+    errno.EPERM: "operation not permitted: {elsewhere}, or change its permissions",
+    errno.EROFS: "the file system is read-only: {elsewhere}",
+    errno.EIO: "the device reports an error: {elsewhere}, on another disk",
     errno.ENAMETOOLONG: "the name is too long: choose a shorter one",
 }
 _REASONS_OF_PATH = {
-    errno.ENOENT: "its folder does not exist and cannot be made: choose another folder with --out",
-    errno.ENOTDIR: "a part of the path is a file, not a folder: choose another folder with --out",
-    errno.EEXIST: "a file stands where a folder is needed: choose another folder with --out",
+    errno.ENOENT: "its folder does not exist and cannot be made: {elsewhere}",
+    errno.ENOTDIR: "a part of the path is a file, not a folder: {elsewhere}",
+    errno.EEXIST: "a file stands where a folder is needed: {elsewhere}",
     errno.EISDIR: "it is a folder, not a file: choose another path",
 }
 
@@ -38,25 +41,26 @@ _SHORT_WRITE = re.compile(r"^\d+ requested and \d+ written$")
 
 
 @contextlib.contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path, *, option: str = OUT) -> Iterator[Path]:
     """Yields a temporary path beside `path`; on success it is synced to disk and renamed over `path`.
 
     On any error the temporary file is removed and `path` stays as it was.
 
     Args:
       path: the file to write; its folder is made if it is missing.
+      option: of the command line that says where it goes, for messages.
 
     Raises:
       StorageError: the folder is not writable, or the disk is full (also where a library meets that in the block).
     """
-    with storage_errors(path):
+    with storage_errors(path, option=option):
         path.parent.mkdir(parents=True, exist_ok=True)
         # The suffix is kept because Keras and others choose the format by it.
         handle, name = tempfile.mkstemp(prefix=_PARTIAL, suffix=path.suffix, dir=path.parent)
         os.close(handle)
     temporary = Path(name)
     try:
-        with storage_errors(path):
+        with storage_errors(path, option=option):
             yield temporary
             _sync(temporary)
             temporary.chmod(0o644)
@@ -67,10 +71,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def atomic_open(path: Path, mode: str = "wb") -> Iterator[IO]:  # type: ignore[type-arg]
-    """Yields an open file that becomes `path`, whole, when the block ends without an error."""
+def atomic_open(path: Path, mode: str = "wb", *, option: str = OUT) -> Iterator[IO]:  # type: ignore[type-arg]
+    """Yields an open file that becomes `path`, whole, when the block ends without an error; see `atomic_path`."""
     encoding = None if "b" in mode else "utf-8"
-    with atomic_path(path) as temporary, temporary.open(mode, encoding=encoding) as file:
+    with atomic_path(path, option=option) as temporary, temporary.open(mode, encoding=encoding) as file:
         yield file
 
 
@@ -95,15 +99,15 @@ def temporary_folder(prefix: str) -> Iterator[Path]:
         yield Path(name)
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Writes `content` to `path` atomically."""
-    with atomic_open(path) as file:
+def write_bytes(path: Path, content: bytes, *, option: str = OUT) -> None:
+    """Writes `content` to `path` atomically; `option` as for `atomic_path`."""
+    with atomic_open(path, option=option) as file:
         file.write(content)
 
 
-def write_text(path: Path, content: str) -> None:
-    """Writes `content` to `path` atomically, as UTF-8."""
-    write_bytes(path, content.encode())
+def write_text(path: Path, content: str, *, option: str = OUT) -> None:
+    """Writes `content` to `path` atomically, as UTF-8; `option` as for `atomic_path`."""
+    write_bytes(path, content.encode(), option=option)
 
 
 def sha256_file(path: Path) -> str:
@@ -132,12 +136,21 @@ def require_file(path: Path, what: str) -> Path:
     return path
 
 
-def check_folder(path: Path) -> None:
-    """Raises StorageError unless files can go into a folder, which need not exist yet; it is not made."""
+def check_folder(path: Path, *, option: str = OUT) -> None:
+    """Raises StorageError unless files can go into a folder, which need not exist yet; it is not made.
+
+    Args:
+      path: the folder.
+      option: of the command line that names it, for messages.
+    """
     existing = next(each for each in (path.absolute(), *path.absolute().parents) if each.exists())
     if not existing.is_dir():
-        raise StorageError(f"{str(path)!r} cannot be a folder, since {str(existing)!r} is a file: choose another.")
-    with storage_errors(path):  # trying tells more than permissions, which say little of root and of /proc
+        raise StorageError(
+            f"{str(path)!r} cannot be a folder, since {str(existing)!r} is a file: {_elsewhere(option)}."
+        )
+    with storage_errors(
+        path, option=option
+    ):  # trying tells more than permissions, which say little of root and of /proc
         handle, name = tempfile.mkstemp(prefix=_PARTIAL, dir=existing)
         os.close(handle)
         Path(name).unlink()
@@ -155,8 +168,16 @@ def remove_partial(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def storage_errors(path: Path) -> Iterator[None]:
-    """Turns the system's own storage errors into messages; a full disk reaches us from many libraries as OSError."""
+def storage_errors(path: Path, *, option: str = OUT) -> Iterator[None]:
+    """Turns the system's own storage errors into messages; a full disk reaches us from many libraries as OSError.
+
+    Args:
+      path: what is written.
+      option: of the command line that says where it goes.
+
+    Raises:
+      StorageError: what the block met.
+    """
     try:
         yield
     except OSError as error:
@@ -166,13 +187,19 @@ def storage_errors(path: Path) -> Iterator[None]:
         if reason is None:
             raise
         failed = f"write {str(path)!r}" if ours else f"use {error.filename!r}"
-        raise StorageError(f"cannot {failed}: {reason}.") from error
+        raise StorageError(f"cannot {failed}: {reason.format(elsewhere=_elsewhere(option))}.") from error
 
 
 def in_words(error: OSError) -> str | None:
     """Returns one line for an error that the system itself gave for a file; None for what may be a defect of ours."""
     reason = _REASONS.get(error.errno or 0)
-    return f"cannot use {str(error.filename)!r}: {reason}." if reason and error.filename is not None else None
+    if reason is None or error.filename is None:
+        return None
+    return f"cannot use {str(error.filename)!r}: {reason.format(elsewhere='choose another place')}."
+
+
+def _elsewhere(option: str) -> str:
+    return f"choose another {'folder' if option == OUT else 'place'} with {option}"
 
 
 def _temporary() -> str:

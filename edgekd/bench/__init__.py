@@ -5,7 +5,9 @@
 numbers and warnings.
 """
 
+import collections
 import dataclasses
+import functools
 import itertools
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,7 +20,7 @@ from edgekd.bench.collecting import MOST_PROCESSES, Collected, Goal
 from edgekd.bench.estimating import ESTIMATES, estimate, is_estimate
 from edgekd.bench.parity import PARITIES, check_parity, is_parity
 from edgekd.bench.plan import Plan, make_plan
-from edgekd.bench.rounds import OnProgress
+from edgekd.bench.rounds import OnProgress, Round
 from edgekd.bench.samples import Process, RawSamples, sampled
 from edgekd.bench.unmeasured import takes
 from edgekd.bench.worker import ENGINES
@@ -101,8 +103,7 @@ def measure(
             f"target {target!r} compares outputs and never gives a time, so it cannot be measured on: use "
             "edgekd.bench.check_parity."
         )
-    plugin_name, address = chosen.plugin.name, chosen.address
-    own = _own_settings(plugin_name, settings, addressed=address is not None)
+    own = _own_settings(chosen, settings)
     goal = Goal.checked(
         precision=precision, seconds=seconds, of_ratios=of_ratios, parts=len(num_threads) * len(batches)
     )
@@ -118,14 +119,15 @@ def measure(
     safe_names = files.safe_names(names)
     contents = [files.content(model, path) for model, path in zip(models, paths, strict=True)]
     given = {key: value for key, value in settings.items() if key in own}
-    if address is not None:
-        given["address"] = address
+    if chosen.address is not None:
+        given["address"] = chosen.address
     shared = {key: value for key, value in settings.items() if key not in own}
     plans = [
         make_plan(num_threads=threads, batch=batch, seed=seed, **shared)
         for threads, batch in itertools.product(num_threads, batches)
     ]
-    module = registry.load(TARGETS, plugin_name)
+    module = registry.load(TARGETS, chosen.plugin.name)
+    _try_batches(batches[1:], functools.partial(module.measure, paths, **given), plans[0])
     arithmetic = {path: _Arithmetic.of(path) for path in paths}
 
     found = []
@@ -204,12 +206,12 @@ def compare(
     return tuple(found)
 
 
-def _own_settings(name: str, settings: Mapping[str, Any], *, addressed: bool) -> dict[str, Any]:
+def _own_settings(target: recipe.Target, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Checks the settings' names and types, and returns the target's own with their defaults."""
-    plugin = registry.describe(TARGETS, name, entry="measure")
+    name, plugin = target.name, target.plugin
     supplied = {"num_threads", "batch", "seed", "on_progress", "address"}
     takes_address = "address" in plugin.parameters
-    if addressed != takes_address:
+    if (target.address is not None) != takes_address:
         raise RecipeError(
             f"target {name!r} is written {name + '://ADDRESS' if takes_address else name!r}: "
             + ("name what to measure on." if takes_address else "it has no address.")
@@ -220,6 +222,12 @@ def _own_settings(name: str, settings: Mapping[str, Any], *, addressed: bool) ->
     registry.check_types(plugin, settings, kind=kind)
     shared = {field.name for field in dataclasses.fields(Plan)}
     return {key: value for key, value in offered.items() if key not in shared}
+
+
+def _try_batches(batches: Sequence[int | None], measure: Callable[[Plan], Iterable[Round]], plan: Plan) -> None:
+    """Raises where a model does not carry one of these batches, before much time is spent on another."""
+    for batch in batches:
+        collections.deque(measure(dataclasses.replace(plan.shortest(), batch=batch)), maxlen=0)
 
 
 def _settings_of(plan: Plan, own: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Mapping
 from importlib.util import find_spec
 
+from edgekd import recipe
 from edgekd.errors import TargetError
 from edgekd.registry import Plugin
 
@@ -40,4 +41,4 @@ def require(plugin: Plugin, settings: Mapping[str, object] | None = None) -> Non
     """Raises TargetError unless this machine, with the settings given, has all that a target needs."""
     lacking = missing(plugin, settings)
     if lacking:
-        raise TargetError(f"target {plugin.name!r} needs {' and '.join(lacking)}.")
+        raise TargetError(f"target {recipe.shown_name(plugin.name)!r} needs {' and '.join(lacking)}.")

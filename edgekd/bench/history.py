@@ -15,6 +15,7 @@ from edgekd.bench import stats
 from edgekd.errors import StorageError
 from edgekd.records import Interval, Measurement, Record
 
+_OPTION = "--history"  # what a user names the file by
 _LOCK_SECONDS = 30
 _BEGINNING = b'{"schema_version":'  # of every entry
 _NO_IDENTITY = ("processes", "precision", "timeout_seconds", "seed")  # settings that change no time of an inference
@@ -80,16 +81,17 @@ def append(path: Path, entries: Sequence[Entry]) -> tuple[Trend, ...]:
       StorageError: the file is no history, or cannot be written; it is then as it was.
     """
     try:
-        with storage.storage_errors(path):
+        with storage.storage_errors(path, option=_OPTION):
             path.parent.mkdir(parents=True, exist_ok=True)
             with filelock.FileLock(f"{path}.lock", timeout=_LOCK_SECONDS):
                 before = read(path) if path.exists() else ()
                 torn = torn_end(path) if path.exists() else b""
                 if torn:
                     aside = torn_path(path)
-                    storage.write_bytes(aside, (aside.read_bytes() if aside.exists() else b"") + torn + b"\n")
+                    before_it = aside.read_bytes() if aside.exists() else b""
+                    storage.write_bytes(aside, before_it + torn + b"\n", option=_OPTION)
                 lines = "".join(each.model_dump_json() + "\n" for each in (*before, *entries))
-                storage.write_text(path, lines)
+                storage.write_text(path, lines, option=_OPTION)
     except filelock.Timeout as error:
         raise StorageError(f"{str(path)!r} is being written by another process: try again.") from error
     return tuple(trend(before, entry) for entry in entries)

@@ -48,6 +48,20 @@ class Plan:
             return "sustained"
         return "back_to_back" if self.interval_ms is None else "periodic"
 
+    def shortest(self) -> "Plan":
+        """Returns the plan that only shows whether the models can be measured so."""
+        return dataclasses.replace(
+            self,
+            processes=1,
+            blocks=1,
+            min_runs=1,
+            min_block_ms=0.0,
+            min_warmup_seconds=0.0,
+            max_warmup_seconds=0.0,
+            interval_ms=None,
+            minutes=None,
+        )
+
     def variables(self) -> dict[str, str]:
         """Returns the environment variables that a worker gets, wherever it runs."""
         threads = dict.fromkeys(_THREAD_VARIABLES, str(self.num_threads))

@@ -8,15 +8,20 @@ other sessions share its connection (ControlMaster), so that a worker starts wit
 import contextlib
 import dataclasses
 import logging
+import os
 import re
 import shlex
 import shutil
+import stat
 import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, cast
+
+import filelock
 
 from edgekd import storage
 from edgekd.bench.connection import UNWRITABLE_STATUS
@@ -28,6 +33,29 @@ _CLEANUP_SECONDS = 20
 _LOST = 255  # ssh's own exit status
 _ADDRESS = re.compile(
     r"(?:(?P<user>[\w.][\w.-]*)@)?(?:\[(?P<six>[0-9A-Fa-f:.%\w]+)\]|(?P<name>\w[\w.-]*))(?::(?P<port>\d{1,5}))?"
+)
+_SOCKETS = Path("/tmp")  # noqa: S108 - and not TMPDIR: the path of a socket may have about 100 characters
+_PREFIX, _LOCK = "edgekd-ssh-", "lock"
+_NEW_SECONDS = 60.0  # after which a folder that nobody has locked is no longer one that is just being made
+_FIXED = tuple(
+    part
+    for setting in (
+        "BatchMode=yes",
+        "StrictHostKeyChecking=yes",
+        "ControlPersist=no",
+        f"ConnectTimeout={_CONNECT_SECONDS}",
+        "ServerAliveInterval=15",
+        "ServerAliveCountMax=3",
+        "ClearAllForwardings=yes",
+        "ForwardAgent=no",
+        "ForwardX11=no",
+        "PermitLocalCommand=no",
+        "RemoteCommand=none",
+        "UpdateHostKeys=no",
+        "RequestTTY=no",
+        "LogLevel=ERROR",
+    )
+    for part in ("-o", setting)
 )
 _MARK = "edgekd-folder "
 # Run by the POSIX shell of the other machine, whatever the user's own is: one line without single quotes, backslashes
@@ -188,9 +216,11 @@ def connected(address: Address, *, config: str | None = None, identity: str | No
     program = shutil.which("ssh")
     if program is None:
         raise TargetError("there is no ssh client on this machine: install OpenSSH (Debian: openssh-client).")
-    options = _options(address, config, identity)
-    # Not in TMPDIR: the path of a socket may have about 100 characters.
-    with tempfile.TemporaryDirectory(prefix="edgekd-ssh-", dir="/tmp") as private, tempfile.TemporaryFile() as errors:
+    own = _own_options(address, config, identity)
+    options = [*_FIXED, *own]
+    if identity is not None:
+        options += ["-o", "IdentitiesOnly=yes"]
+    with _private_folder() as private, tempfile.TemporaryFile() as errors:
         socket = str(Path(private, "s"))
         keeper = subprocess.Popen(
             [program, *options, "-M", "-S", socket, "--", address.destination, f"exec sh -c {shlex.quote(_KEEPER)}"],
@@ -203,7 +233,7 @@ def connected(address: Address, *, config: str | None = None, identity: str | No
         )
         folder = None
         try:
-            folder = _folder(keeper, address, errors)
+            folder = _folder(keeper, address, errors, own)
             # A session that does not find the keeper's connection must fail: it must not open another one.
             shared = [program, *options, "-o", "ControlMaster=no", "-S", socket, "-o", "ProxyCommand=false"]
             yield Host([*shared, "--", address.destination], folder, address.destination)
@@ -211,35 +241,43 @@ def connected(address: Address, *, config: str | None = None, identity: str | No
             _leave(keeper, address, folder)
 
 
-def _options(address: Address, config: str | None, identity: str | None) -> list[str]:
-    settings = {
-        "BatchMode": "yes",
-        "StrictHostKeyChecking": "yes",
-        "ControlPersist": "no",
-        "ConnectTimeout": str(_CONNECT_SECONDS),
-        "ServerAliveInterval": "15",
-        "ServerAliveCountMax": "3",
-        "ClearAllForwardings": "yes",
-        "ForwardAgent": "no",
-        "ForwardX11": "no",
-        "PermitLocalCommand": "no",
-        "RemoteCommand": "none",
-        "UpdateHostKeys": "no",
-        "RequestTTY": "no",
-        "LogLevel": "ERROR",
-    }
-    options = [part for name, value in settings.items() for part in ("-o", f"{name}={value}")]
+@contextlib.contextmanager
+def _private_folder() -> Iterator[str]:
+    """Yields a folder for the connection's socket, and removes it; first those that killed callers left behind."""
+    remove_left(_SOCKETS)
+    # The lock ends with this process, however that ends.
+    with (
+        tempfile.TemporaryDirectory(prefix=_PREFIX, dir=_SOCKETS) as private,
+        filelock.FileLock(Path(private, _LOCK)),
+    ):
+        yield private
+
+
+def remove_left(folder: Path) -> None:
+    """Removes this user's folders of connections whose callers are gone: nobody holds their locks any more."""
+    for path in folder.glob(f"{_PREFIX}*"):
+        with contextlib.suppress(FileNotFoundError, filelock.Timeout):
+            found, lock = path.lstat(), Path(path, _LOCK)
+            ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
+            if ours and time.time() - found.st_mtime > _NEW_SECONDS and lock.is_file():
+                with filelock.FileLock(lock, blocking=False):
+                    shutil.rmtree(path)
+
+
+def _own_options(address: Address, config: str | None, identity: str | None) -> list[str]:
+    """Returns what the user said of the connection, as options of ssh and of ssh-copy-id."""
+    options = []
     if config is not None:
         options += ["-F", str(storage.require_file(Path(config), "ssh configuration"))]
     if identity is not None:
-        options += ["-i", str(storage.require_file(Path(identity), "private key")), "-o", "IdentitiesOnly=yes"]
+        options += ["-i", str(storage.require_file(Path(identity), "private key"))]
     if address.port is not None:
         options += ["-p", str(address.port)]
     return options
 
 
-def _folder(keeper: subprocess.Popen[str], address: Address, errors: IO[bytes]) -> str:
-    """Returns the folder that the keeper has made."""
+def _folder(keeper: subprocess.Popen[str], address: Address, errors: IO[bytes], own: Sequence[str]) -> str:
+    """Returns the folder that the keeper has made; `own` are the user's options of ssh, for messages."""
     silent = threading.Timer(2 * _CONNECT_SECONDS, keeper.kill)
     silent.start()
     try:
@@ -262,32 +300,41 @@ def _folder(keeper: subprocess.Popen[str], address: Address, errors: IO[bytes]) 
             f"cannot make a temporary folder on {name}: {_last_line(said)}. Free space there, or set TMPDIR for its "
             "logins to a folder that may be written."
         )
-    raise TargetError(_why_not_connected(address, said))
+    raise TargetError(why_not_connected(address, own, said))
 
 
-def _why_not_connected(address: Address, said: str) -> str:
-    name, port = address.destination, "" if address.port is None else f" -p {address.port}"
-    last = _last_line(said)
+def why_not_connected(address: Address, own: Sequence[str], said: str) -> str:
+    """Returns what to do where no connection came about.
+
+    Args:
+      address: whom to reach.
+      own: the user's options of ssh, which the commands that are suggested need too.
+      said: by the ssh client.
+    """
+    name, last = address.destination, _last_line(said)
+    command = shlex.join(["ssh", *own, name])
     if "IDENTIFICATION HAS CHANGED" in said:
+        known = address.host if address.port is None else f"[{address.host}]:{address.port}"
         return (
             f"{name} shows another host key than the one that is known: another machine may answer in its place. If "
-            f"you know that it was set up anew, forget the old key (ssh-keygen -R) and connect once with `ssh{port} "
-            f"{name}`."
+            f"you know that it was set up anew, forget the old key (`{shlex.join(['ssh-keygen', '-R', known])}`) and "
+            f"connect once with `{command}`."
         )
     if "Host key verification failed" in said or "host key is known" in said:
         return (
-            f"the host key of {name} is not known, so it may be any machine: connect once with `ssh{port} {name}`, "
+            f"the host key of {name} is not known, so it may be any machine: connect once with `{command}`, "
             "compare the fingerprint with the device's own (there: ssh-keygen -lf "
             "/etc/ssh/ssh_host_ed25519_key.pub), and accept it."
         )
     if "Permission denied" in said or "Too many authentication failures" in said:
         return (
             f"{name} does not let this user in ({last}): only keys are used, never a password. Put your public key "
-            f"there (ssh-copy-id{port} {name}), load it (ssh-add), or name its file by the setting identity."
+            f"there (`{shlex.join(['ssh-copy-id', *own, name])}`), load it (ssh-add), or name its file by the setting "
+            "identity."
         )
     return (
         f"{name} cannot be reached ({last}): check the name, the port and the network, that the device is on, and "
-        f"that `ssh{port} {name} true` works."
+        f"that `{command} true` works."
     )
 
 

@@ -55,12 +55,12 @@ def checked(
       StorageError: a file is missing.
       ModelError: a file of another suffix, or an artifact's file that is not the one that was exported.
     """
-    name = target.plugin.name.replace("_", "-")
+    name = target.name
     if not models:
         raise RecipeError(f"received no model to be {verb} for {name!r}: give at least one.")
     if target.address is not None:
         raise RecipeError(f"target {name!r} is written {name!r}: it has no address.")
-    kind = f"setting of target {target.plugin.name!r}"
+    kind = f"setting of target {name!r}"
     registry.check_arguments(target.plugin, settings, kind=kind)
     registry.check_types(target.plugin, settings, kind=kind)
     names, paths = files.names(models), [files.located(model, root) for model in models]

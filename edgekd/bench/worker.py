@@ -42,6 +42,7 @@ import statistics
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -58,6 +59,7 @@ MOST_REST_SECONDS = 0.5
 TIMER_CALLS = 2000
 CLOCK = "/sys/devices/system/cpu/cpu{core}/cpufreq/{name}"
 CORE_FIELD = 36  # of /proc/PID/stat, after the name, which is the second of its fields: proc_pid_stat(5), `processor`
+SAMPLES, LABELS = ("x_test", "x", "images"), ("y_test", "y", "labels")  # of a file of data, as verify reads it too
 LOOP_BELOW_MS = 1.0  # shorter inferences are also timed in one loop, which has no timer between the runs
 
 
@@ -201,7 +203,7 @@ def onnx_inputs(session: Any) -> list[dict[str, Any]]:
 ENGINES = {".tflite": open_litert, ".onnx": open_onnxruntime}
 
 
-def make_inputs(specs: list[dict[str, Any]], job: dict[str, Any]) -> list[Any]:
+def make_inputs(specs: list[dict[str, Any]], job: Mapping[str, Any]) -> list[Any]:
     """Returns one array per input: from the job's file, or random and the same for the same seed.
 
     Random floats are uniform in [0, 1); 8- and 16-bit integers use their whole range; wider integers, which are often
@@ -218,7 +220,7 @@ def make_inputs(specs: list[dict[str, Any]], job: dict[str, Any]) -> list[Any]:
         if None in spec["shape"][1:]:
             raise RefusedError(
                 f"input {spec['name']!r} has the shape {spec['shape']}, in which more than the batch may vary: "
-                "export the model with fixed sizes, or give an input file with one array per input"
+                "give a file with an array for each input (--inputs FILE.npz), or export the model with fixed sizes"
             )
         shape = [1 if size is None else size for size in spec["shape"]]
         dtype = np.dtype(spec["dtype"])
@@ -236,7 +238,7 @@ def make_inputs(specs: list[dict[str, Any]], job: dict[str, Any]) -> list[Any]:
     return arrays
 
 
-def _with_batch(spec: dict[str, Any], job: dict[str, Any]) -> list[int | None]:
+def _with_batch(spec: dict[str, Any], job: Mapping[str, Any]) -> list[int | None]:
     """Returns an input's shape with the job's batch; LiteRT can change a fixed one, ONNX Runtime cannot."""
     shape, batch = list(spec["shape"]), job.get("batch")
     if batch is None:
@@ -251,9 +253,9 @@ def _with_batch(spec: dict[str, Any], job: dict[str, Any]) -> list[int | None]:
     return [batch, *shape[1:]]
 
 
-def _require_batch(job: dict[str, Any], outputs: list[tuple[str, Any]]) -> None:
-    """Refuses a model that does not carry the batch through, such as one with a constant shape inside."""
-    for name, shape in outputs:
+def require_batch(job: Mapping[str, Any], outputs: list[tuple[str, Any]]) -> None:
+    """Refuses a model that does not carry the job's batch through, such as one with a constant shape inside."""
+    for name, shape in outputs if job["batch"] is not None else ():
         if len(shape) == 0 or shape[0] != job["batch"]:
             raise RefusedError(
                 f"with a batch of {job['batch']} the output {name!r} has the shape {[int(size) for size in shape]}: "
@@ -279,25 +281,28 @@ def _inputs_from_file(specs: list[dict[str, Any]], path: str) -> list[Any]:
         )
         if not fits or value.dtype != np.dtype(spec["dtype"]):
             raise RefusedError(
-                f"the array for input {spec['name']!r} in {path!r} is {list(value.shape)} {value.dtype}; "
-                f"the model takes {spec['shape']} {spec['dtype']}"
+                f"the array for input {spec['name']!r} in {path!r} is {list(value.shape)} {value.dtype}; the model "
+                f"takes {spec['shape']} {spec['dtype']} in one run: give the samples of one run, in that type"
             )
     return chosen
 
 
 def _chosen(specs: list[dict[str, Any]], arrays: dict[str, Any], path: str) -> list[Any]:
-    """Returns the array of each input: the one of its name, or for the only input `x` or the only array.
+    """Returns the array of each input: the one of its name, or for the only input that of SAMPLES or the only array.
 
     Other arrays may be there: several models' inputs have different names and share one file.
     """
     names = [spec["name"] for spec in specs]
     if all(name in arrays for name in names):
         return [arrays[name] for name in names]
-    if len(names) == 1 and ("x" in arrays or len(arrays) == 1):
-        return [arrays["x"] if "x" in arrays else next(iter(arrays.values()))]
+    others = [name for name in arrays if name not in LABELS]
+    for name in (*SAMPLES, *(others if len(others) == 1 else ())):
+        if len(names) == 1 and name in arrays:
+            return [arrays[name]]
     raise RefusedError(
-        f"the input file {path!r} holds the arrays {sorted(arrays)}; the model's inputs are {sorted(names)}: name the "
-        "arrays after them (for a single input, 'x' or the only array will do)"
+        f"{path!r} has no array for input {next(name for name in names if name not in arrays)!r}: it holds "
+        f"{', '.join(sorted(arrays)) or 'nothing'}. Name the arrays like the inputs (for a single input "
+        f"{', '.join(SAMPLES)} or the only array will do)"
     )
 
 
@@ -371,8 +376,7 @@ class Session:
         start = time.perf_counter_ns()
         self.engine.invoke()
         self.first_inference_ms = (time.perf_counter_ns() - start) / 1e6
-        if job["batch"] is not None:
-            _require_batch(job, self.engine.outputs())
+        require_batch(job, self.engine.outputs())
 
     def cold(self) -> dict[str, Any]:
         """Returns what was measured before any warm-up, in milliseconds."""

@@ -16,7 +16,7 @@ PROFILE, SELF_TEST, UNMEASURED, ROOFLINE, SUSTAINED, MEASURE = (
 _SHARED = frozenset({"threads", "cores", "inputs", "settings", "details", "history", "out"})
 _ROUNDS = frozenset({"processes", "precision", "seconds", "compare", "floor", "max_ratio"})
 TAKEN = {
-    PROFILE: frozenset({"profile", "plot", "processes"}),
+    PROFILE: frozenset({"profile", "plot", "processes", "inputs", "batch"}),
     SELF_TEST: frozenset(
         {"self_test", "floor", "threads", "batch", "processes", "precision", "seconds", "interval_ms", "delegate"}
     )

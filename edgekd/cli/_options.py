@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.core import ParameterSource
 
+from edgekd import storage
 from edgekd.errors import printable, unknown_name
 
 if TYPE_CHECKING:  # --help must not wait for it
@@ -89,6 +90,18 @@ def out_option(function: Function) -> Function:
     return click.option(
         "--out", type=click.Path(path_type=Path), help="Folder of the run.  [default: runs/<name of the recipe>]"
     )(function)
+
+
+def require_page(plot: Path) -> None:
+    """Raises before any work where `--plot` names no HTML page, or a place that cannot be written to.
+
+    Raises:
+      UsageError: the name does not end in .html.
+      StorageError: its folder cannot be one, or cannot be written to.
+    """
+    if plot.suffix.lower() not in (".html", ".htm"):
+        raise click.UsageError(f"--plot writes an HTML page, and {str(plot)!r} does not end in .html: name it so.")
+    storage.check_folder(plot.parent, option="--plot")
 
 
 def refuse_with_recipe(plain: dict[str, Any]) -> None:

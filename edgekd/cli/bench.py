@@ -75,9 +75,26 @@ class _Positive(click.FloatRange):
         return number
 
 
+def _only_target(context: click.Context, parameter: click.Parameter, targets: tuple[str, ...]) -> str:  # noqa: ARG001
+    """Returns the only target: of an option that is given twice, click would take the last without a word."""
+    if len(targets) > 1:
+        raise click.UsageError(
+            f"--target is given {len(targets)} times ({', '.join(targets)}): a call measures on one. Call once for "
+            "each, or list them in a recipe's bench.targets."
+        )
+    return targets[0]
+
+
 @click.command("bench")
 @click.argument("models", type=click.Path(path_type=Path), nargs=-1)
-@click.option("--target", default="local", show_default=True, help="What to measure on: see `edgekd list targets`.")
+@click.option(
+    "--target",
+    multiple=True,
+    default=("local",),
+    show_default=True,
+    callback=_only_target,
+    help="What to measure on: see `edgekd list targets`.",
+)
 @click.option("--threads", type=_Numbers(), default="1", show_default=True, help="Numbers of threads, such as 1,2.")
 @click.option(
     "--batch", type=_Numbers(), help="Sizes of the inputs' first dimension, such as 1,8.  [default: the file's]"
@@ -155,10 +172,10 @@ def command(
     }
     further = {"cores": cores, "inputs": None if inputs is None else str(inputs), "batches": batch}
     options |= {name: value for name, value in further.items() if value is not None}
-    if not {"processes", "precision", "seconds", "minutes"} & set(options):
+    if mode != _bench_modes.PROFILE and not {"processes", "precision", "seconds", "minutes"} & set(options):
         options["processes"] = _PROCESSES
     if mode == _bench_modes.PROFILE:
-        _profile(models, plot, given, as_json=chosen == "json")
+        _profile(models, plot, options, as_json=chosen == "json")
     elif mode == _bench_modes.UNMEASURED:
         from edgekd.cli import _unmeasured
 
@@ -283,7 +300,7 @@ def _check(
                     f"{str(histories.torn_path(history))!r}, and the history goes on after the line before.",
                     err=True,
                 )
-        storage.check_folder(history.parent)
+        storage.check_folder(history.parent, option="--history")
 
 
 @contextlib.contextmanager
@@ -339,22 +356,23 @@ def _roofline(measurements: Sequence["Measurement"], models: Sequence[Path], opt
     return roofline.measure(measurements, models, num_threads=options["num_threads"][0], processes=3, **kept)
 
 
-def _profile(models: Sequence[Path], plot: Path | None, given: Mapping[str, Any], *, as_json: bool) -> None:
+def _profile(models: Sequence[Path], plot: Path | None, options: Mapping[str, Any], *, as_json: bool) -> None:
     if not models:
         raise click.UsageError("name at least one MODEL.")
-    if given["target"] != "local":
+    if options["target"] != "local":
         raise click.UsageError("--profile runs on this machine: leave --target out.")
+    batches = options.get("batches", (None,))
+    if len(batches) > 1:
+        raise click.UsageError(f"--profile takes one batch, got {len(batches)}.")
     if plot is not None:
-        if plot.suffix.lower() not in (".html", ".htm"):
-            raise click.UsageError(f"--plot writes an HTML page, and {str(plot)!r} does not end in .html: name it so.")
-        storage.check_folder(plot.parent)
+        _options.require_page(plot)
     from edgekd.bench import profiling
     from edgekd.bench.report import ProfileReport
     from edgekd.cli import _latency
     from edgekd.report import profiles
 
-    count = {} if given["processes"] is None else {"processes": given["processes"]}
-    found = [profiling.profile_model(model, seed=given["seed"], **count) for model in models]
+    taken = {name: options[name] for name in ("seed", "processes", "inputs") if name in options}
+    found = [profiling.profile_model(model, batch=batches[0], **taken) for model in models]
     if as_json:
         _options.print_json(ProfileReport(profiles=tuple(found)))
     else:

@@ -2,7 +2,9 @@
 
 import dataclasses
 import json
+import textwrap
 from collections.abc import Iterator
+from typing import Any
 
 import click
 
@@ -27,6 +29,7 @@ _KINDS_OF_TARGETS = {
     "compare": "compares outputs; nothing is measured",
 }
 _NAME_WIDTH = 20
+_LINE_WIDTH = 120
 _SUPPLIED = {"seed", "address", "on_progress"}  # by who calls the plug-in
 
 
@@ -60,25 +63,33 @@ def command(kind: str, as_json: bool) -> None:
         click.echo(json.dumps(rows, indent=2))
         return
     width = max(_NAME_WIDTH, *map(len, rows))
+    indent = " " * (width + 3)
     for name, row in rows.items():
         click.echo(f"{name:{width}} {row['summary']}")
         for line in _scheme_details(quantize.scheme(name)) if kind == "schemes" else _details(row):
-            click.echo(f"{'':{width}}   {line}")
+            wrapped = textwrap.wrap(
+                line, _LINE_WIDTH - len(indent), subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+            )
+            click.echo("\n".join(f"{indent}{each}" for each in wrapped))
 
 
 def _targets(package: str, entry: str) -> Iterator[tuple[str, dict[str, object]]]:
-    """Yields the targets of a package, with what each lacks on this machine."""
+    """Yields the targets of a package, with what each lacks on this machine, and the settings that are used there."""
+    from edgekd import recipe
     from edgekd.bench import availability
+    from edgekd.bench.plan import make_plan
 
+    used = dataclasses.asdict(make_plan()) if package == recipe.TARGETS else {}
     for name in registry.discover(package):
         plugin = registry.describe(package, name, entry=entry)
         row = _row(plugin)
         row = {key: value for key, value in row.items() if key not in ("modules", "programs", "folders")}
-        kind = _KINDS_OF_TARGETS[entry]
-        yield name.replace("_", "-"), {**row, "kind": kind, "missing": availability.missing(plugin)}
+        options = {key: used.get(key, default) for key, default in row["options"].items()}
+        told = {"kind": _KINDS_OF_TARGETS[entry], "missing": availability.missing(plugin)}
+        yield recipe.shown_name(name), {**row, "options": options, **told}
 
 
-def _row(plugin: registry.Plugin) -> dict[str, object]:
+def _row(plugin: registry.Plugin) -> dict[str, Any]:
     needs = plugin.constants.get("NEEDS", ())
     options = {
         name: "required" if default is registry.REQUIRED else default
@@ -91,10 +102,15 @@ def _row(plugin: registry.Plugin) -> dict[str, object]:
 def _details(row: dict[str, object]) -> list[str]:
     hidden = {"summary", "options", "path", "least_at_teacher", "may_differ"}  # what only tests ask for
     shown = {key: value for key, value in row.items() if key not in hidden}
-    options = row.get("options")
+    options, label = row.get("options"), ""
+    if "missing" in shown and isinstance(options, dict):
+        label = "--set "
+        if row["kind"] == _KINDS_OF_TARGETS["measure"]:
+            options = {name: value for name, value in options.items() if name not in _options_of_bench()}
     lines = []
     if isinstance(options, dict) and options:
-        lines.append(", ".join(f"{name}={value}" for name, value in options.items()))
+        told = (name if value is None else f"{name}={value}" for name, value in options.items())
+        lines.append(label + ", ".join(told))
     if "missing" in shown:
         lacking = shown.pop("missing")
         shown["usable here"] = (
@@ -102,6 +118,13 @@ def _details(row: dict[str, object]) -> list[str]:
         )
     lines += [f"{key}: {', '.join(map(str, v)) if isinstance(v, tuple) else v}" for key, v in shown.items()]
     return lines
+
+
+def _options_of_bench() -> set[str]:
+    """Returns the settings of targets that have options of their own, which `edgekd bench --help` explains."""
+    from edgekd.cli import bench
+
+    return {"num_threads", *(str(each.name) for each in bench.command.params)}
 
 
 def _scheme_details(scheme: quantize.Scheme) -> list[str]:

@@ -114,7 +114,7 @@ _OF_STAGES = frozenset({"stages", "runtimes", "as_json", "debug"})
     "--plot",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="Write the errors of all operators as one HTML page, with --layers.",
+    help="Write the errors of all operators as one .html page, with --layers.",
 )
 @click.option(
     "--stages",
@@ -157,6 +157,8 @@ def command(
     """
     if plot is not None and not layers:
         raise click.UsageError("--plot draws what --layers finds: give both.")
+    if plot is not None:
+        _options.require_page(plot)
     given = _options.given(click.get_current_context())
     if stages is not None:
         if reference is not None or layers:

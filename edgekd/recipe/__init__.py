@@ -30,7 +30,7 @@ from edgekd.recipe.loading import (
     zoo,
 )
 from edgekd.recipe.networks import Network, Peer, Teacher, Training
-from edgekd.recipe.outputs import Bench, Calibration, Export, Target, Verify, check_layers, target_of
+from edgekd.recipe.outputs import Bench, Calibration, Export, Target, Verify, check_layers, shown_name, target_of
 from edgekd.recipe.quantisation import Aware, Quantize
 from edgekd.recipe.section import (
     ADAPTERS,
@@ -96,6 +96,7 @@ __all__ = [
     "from_document",
     "load",
     "section",
+    "shown_name",
     "smoke",
     "summary",
     "target_of",

@@ -150,7 +150,8 @@ class Bench(Section):
             raise invalid("threads is empty: give at least one number of threads, such as [1].")
         if self.targets:
             found = [_target(target) for target in self.targets]
-            kind = f"argument of target{'' if len(found) == 1 else 's'} {', '.join(repr(each.name) for each in found)}:"
+            names = ", ".join(repr(shown_name(each.name)) for each in found)
+            kind = f"argument of target{'' if len(found) == 1 else 's'} {names}:"
             given = self.arguments
             check_described(self, _all_settings(found), kind=kind, own=_NOT_SET_BY_RECIPES)
             for key in _differing(found) - set(given):  # each target has its own default
@@ -207,6 +208,16 @@ class Target:
     plugin: registry.Plugin
     address: str | None
 
+    @property
+    def name(self) -> str:
+        """The plug-in's name as users write it: files have underscores where names of targets have hyphens."""
+        return shown_name(self.plugin.name)
+
+
+def shown_name(plugin: str) -> str:
+    """Returns how users write the name of a target's plug-in."""
+    return plugin.replace("_", "-")
+
 
 def target_of(target: str) -> Target:
     """Returns the plug-in and address of a target such as `local`, `ssh://pi@board` or `ethos-u`.
@@ -215,6 +226,10 @@ def target_of(target: str) -> Target:
       RecipeError: there is no such target, or the address holds a password, which records would keep.
     """
     name, colon, address = target.partition("://")
+    if not colon and "@" in target:
+        written = f"ssh://{target.removeprefix('ssh:').lstrip('/')}"
+        target_of(written)  # which refuses a password
+        raise RecipeError(f"target {target!r} does not say how it is reached: a board with ssh is {written!r}.")
     user, at, host = address.rpartition("@")
     if at and ":" in user:
         raise RecipeError(
@@ -224,7 +239,7 @@ def target_of(target: str) -> Target:
     key = name.replace("-", "_")
     known = {each: entry for entry in TARGET_ENTRIES for each in registry.discover(entry)}
     if key not in known:
-        raise RecipeError(unknown_name("target", name, known))
+        raise RecipeError(unknown_name("target", name, map(shown_name, known)))
     package = known[key]
     plugin = registry.describe(package, key, entry=TARGET_ENTRIES[package])
     return Target(package, plugin, address if colon else None)

@@ -24,8 +24,13 @@ HEADERS = (
 
 
 def notes(measurement: Measurement) -> tuple[str, ...]:
-    """Returns sentences on what a periodic or a sustained measurement found besides its latency."""
+    """Returns sentences on how it was measured where that is out of the ordinary, and what it found besides latency."""
     found = []
+    if measurement.mode == "periodic":
+        found.append(f"Periodic: a run started every {measurement.interval_ms:g} ms.")
+    cores = measurement.settings.get("cores")
+    if isinstance(cores, tuple):
+        found.append(f"Pinned to {'cores' if len(cores) > 1 else 'core'} {', '.join(map(str, cores))}.")
     if measurement.late_runs:
         found.append(
             f"{measurement.late_runs:,} of {measurement.num_runs:,} runs could not start in time: one takes longer "

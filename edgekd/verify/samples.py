@@ -235,7 +235,7 @@ def _array_of(spec: TensorSpec, found: Mapping[str, Array], path: Path, *, singl
                 return found[name]
     raise DataError(
         f"{str(path)!r} has no array for input {spec.name!r}: it holds {', '.join(sorted(found)) or 'nothing'}. Name "
-        "the array like the input."
+        f"the arrays like the inputs (for a single input {', '.join(_IMAGES)} or the only array will do)."
     )
 
 

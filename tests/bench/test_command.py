@@ -5,6 +5,7 @@ import json
 import shutil
 
 import click
+import onnx
 import pytest
 
 from edgekd.cli import _bench_modes
@@ -99,7 +100,10 @@ def test_an_interruption_prints_what_there_is(edgekd_command, dense_tflite, monk
 def test_modes_are_told(edgekd_command, dense_tflite):
     periodic = edgekd_command("bench", dense_tflite, *QUICK, "--processes", 1, "--interval-ms", 0.000001)
     assert "runs could not start in time" in periodic.out
-    sustained = edgekd_command("bench", dense_tflite, *QUICK, "--minutes", 0.002, "--delegate", "none")
+    assert "dense.tflite: Periodic: a run started every 1e-06 ms." in periodic.out
+    sustained = edgekd_command("bench", dense_tflite, *QUICK, "--minutes", 0.002, "--delegate", "none", "--cores", 0)
+    assert "dense.tflite: Pinned to core 0." in sustained.out
+    assert "Periodic" not in sustained.out
     assert "too short to tell" in sustained.out
     assert "0 of 1 operators run in the delegate" in sustained.out
 
@@ -168,6 +172,17 @@ def test_a_worker_that_dies_takes_no_other_rounds_with_it(edgekd_command, dense_
     assert "killed by SIGKILL in step 'finish'" in result.err
 
 
+def test_a_batch_that_a_file_does_not_carry_is_refused_before_any_other_is_measured(edgekd_command, tmp_path):
+    value, kind = onnx.helper.make_tensor_value_info, onnx.TensorProto.FLOAT
+    values = [value(name, kind, [1, 4]) for name in "xy"]
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Relu", ["x"], ["y"])], "one", values[:1], values[1:])
+    opset = onnx.helper.make_opsetid("", 17)
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[opset], ir_version=8), tmp_path / "one.onnx")
+    result = edgekd_command("bench", tmp_path / "one.onnx", *QUICK, "--batch", "1,2")
+    assert (result.status, result.out) == (2, "")
+    assert "so the batch cannot be 2" in result.err
+
+
 def test_what_could_not_be_kept_is_found_before_anything_is_measured(edgekd_command, dense_tflite, tmp_path):
     (tmp_path / "history").write_text("this is no entry\n")
     (tmp_path / "file").touch()
@@ -188,6 +203,15 @@ def test_what_could_not_be_kept_is_found_before_anything_is_measured(edgekd_comm
         (("x.tflite", "y.tflite", "--self-test"), "takes one model or none"),
         (("--self-test", "--threads", "1,2"), "takes one number of threads"),
         (("--self-test", "--format", "csv"), "--format csv does not go with --self-test"),
+        (("x.tflite", "--target", "local", "--target", "adb://1"), "--target is given 2 times (local, adb://1)"),
+        (("x.tflite", "--target", "pi@board"), "a board with ssh is 'ssh://pi@board'"),
+        (("x.tflite", "--target", "ssh:pi@board"), "a board with ssh is 'ssh://pi@board'"),
+        (("x.tflite", "--target", "pi:secret@board"), "'ssh://pi:...@board' holds a password"),
+        (("x.tflite", "--target", "tflite_micr"), "Did you mean 'tflite-micro'?"),
+        (("x.tflite", "--target", "tflite-micro", "--set", "sample=1"), "setting of target 'tflite-micro' 'sample'"),
+        (("x.tflite", "--history", "/proc/edgekd/h.jsonl"), "place with --history"),
+        (("x.tflite", "--profile", "--plot", "/proc/edgekd/p.html"), "place with --plot"),
+        (("x.tflite", "--profile", "--batch", "1,2"), "--profile takes one batch"),
         (("x.tflite", "--plot", "p.html"), "--plot is for --profile"),
         (("x.tflite", "--profile", "--plot", "p.png"), "--plot writes an HTML page, and 'p.png' does not end in"),
         (("x.tflite", "y.tflite", "--max-ratio", "nan"), "is not a finite number"),

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from edgekd import bench, storage
+from edgekd.bench.collecting import MOST_PROCESSES
 from edgekd.bench.connection import Connection
 from edgekd.bench.samples import RawSamples
 from edgekd.errors import ModelError, RecipeError, StorageError
@@ -195,7 +196,8 @@ def test_batches_are_measured_on_their_own(tmp_path, dense_tflite, dense_onnx):
 def test_a_goal_of_precision_ends_the_measurement_or_is_said_to_be_missed(tmp_path, dense_tflite):
     settings = {key: value for key, value in QUICK.items() if key != "processes"}
     (easy,) = bench.measure([dense_tflite], raw_folder=tmp_path, precision=0.99, **settings)
-    assert (easy.ended, easy.processes) == ("precision", 5)
+    assert easy.ended == "precision"
+    assert 5 <= easy.processes < MOST_PROCESSES  # five give the first interval; a busy machine may need some more
     (hard,) = bench.measure([dense_tflite], raw_folder=tmp_path, precision=1e-9, **{**QUICK, "processes": 3})
     assert hard.ended == "processes"
     assert any("The interval was to be within" in warning for warning in hard.warnings)

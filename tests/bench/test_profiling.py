@@ -54,6 +54,28 @@ def test_litert_tells_xnnpacks_operators(dense_tflite):
     assert found.operators[0].time_us.confidence == 0.0  # one process has no interval
 
 
+@pytest.mark.parametrize("name", ["dynamic_length_tflite", "dynamic_length_onnx"])
+def test_open_sizes_are_those_of_the_inputs(request, tmp_path, name):
+    path = request.getfixturevalue(name)
+    with pytest.raises(ModelError, match=r"more than the batch may vary: give a file .*\(--inputs FILE\.npz\)"):
+        profiling.profile_model(path, processes=1, runs=1)
+    times = []
+    for length in (1, 4000):
+        np.savez(tmp_path / "inputs.npz", x=np.ones((2, length, 64), np.float32))
+        found = profiling.profile_model(path, processes=1, runs=5, inputs=tmp_path / "inputs.npz")
+        times.append(sum(each.time_us.value for each in found.operators))
+    assert times[1] > 10 * times[0]
+    with pytest.raises(ModelError, match="the model takes"):
+        profiling.profile_model(path, processes=1, runs=1, inputs=tmp_path / "inputs.npz", batch=3)
+
+
+def test_a_batch_is_that_of_the_profiled_inferences(eight_tflite):
+    found = profiling.profile_model(eight_tflite, processes=1, runs=5, batch=20_000)
+    assert found.whole_us.value > 100  # twenty million multiply-accumulates
+    with pytest.raises(RecipeError, match="batch is 0"):
+        profiling.profile_model(eight_tflite, batch=0)
+
+
 def test_the_whole_and_its_parts_are_of_the_same_runs():
     operators = [{"name": "a"}, {"name": "b"}]
     wholes = [10.0, 1000.0, 12.0, 11.0]
@@ -86,6 +108,8 @@ def test_less_than_a_microsecond_is_no_zero():
 def test_what_cannot_be_profiled_is_said(tmp_path, dense_tflite):
     with pytest.raises(StorageError, match="absent"):
         profiling.profile_model(tmp_path / "absent.tflite")
+    with pytest.raises(StorageError, match=r"input file 'gone\.npz' does not exist"):
+        profiling.profile_model(dense_tflite, inputs="gone.npz")
     with pytest.raises(RecipeError, match="runs is 0"):
         profiling.profile_model(dense_tflite, runs=0)
     other = tmp_path / "model.keras"

@@ -161,8 +161,8 @@ def test_an_input_file_may_hold_other_models_inputs_and_a_single_array_needs_no_
     ("arrays", "message"),
     [
         (
-            dict.fromkeys("yz", np.ones((1, 64), np.float32)),
-            "holds the arrays ['y', 'z']; the model's inputs are ['x']",
+            dict.fromkeys("baz", np.ones((1, 64), np.float32)),
+            "inputs.npz' has no array for input 'x': it holds a, b, z. Name the arrays like the inputs",
         ),
         ({"x": np.ones((1, 63), np.float32)}, "[1, 63] float32; the model takes [1, 64] float32"),
         ({"x": np.ones((1, 64), np.float64)}, "[1, 64] float64; the model takes [1, 64] float32"),

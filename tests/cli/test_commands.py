@@ -272,8 +272,12 @@ def test_list_targets_says_what_is_missing_here(edgekd_command: Command, monkeyp
     assert {name for name, row in listed.items() if row["missing"]} == {"ssh", "ethos-u", "qemu-aarch64"}
     assert listed["ethos-u"]["missing"] == ["the module ethosu (pip install 'edgekd[microcontroller]')"]
     assert listed["ethos-u"]["kind"] == "reckons; nothing is measured"
-    text = edgekd_command("list", "targets").out
+    printed = edgekd_command("list", "targets").out
+    assert max(len(line) for line in printed.splitlines() if line.startswith(" ")) <= 120
+    text = " ".join(printed.split())
     assert "usable here: no: it needs the program ssh (OpenSSH's client, Debian: openssh-client)" in text
+    assert "--set python=python3, config, identity, blocks=4, min_runs=25, min_block_ms=50.0" in text
+    assert "processes=" not in text  # an option of its own, with a default of its own
     assert "usable here: yes" in text
 
 

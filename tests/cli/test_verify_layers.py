@@ -123,5 +123,8 @@ def test_what_cannot_be_compared_so_is_refused(edgekd_command, models):
     result = edgekd_command("verify", *models, "--plot", "layers.html")
     assert result.status == 2
     assert "--plot draws what --layers finds" in result.err
+    result = edgekd_command("verify", *models, "--layers", "--plot", "layers.png")
+    assert result.status == 2
+    assert "--plot writes an HTML page, and 'layers.png' does not end in .html" in result.err
     result = edgekd_command("verify", "--stages", "run", "--layers")
     assert result.status == 2

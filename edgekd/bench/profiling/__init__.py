@@ -27,7 +27,14 @@ _CONFIDENCE = 0.95
 
 
 def profile_model(
-    path: Path | str, *, processes: int = 5, runs: int = 100, seed: int = 0, limits: Limits | None = None
+    path: Path | str,
+    *,
+    processes: int = 5,
+    runs: int = 100,
+    seed: int = 0,
+    inputs: Path | str | None = None,
+    batch: int | None = None,
+    limits: Limits | None = None,
 ) -> Profile:
     """Returns the time of each operator of a `.tflite` or `.onnx` file, on one thread of this machine.
 
@@ -36,21 +43,27 @@ def profile_model(
       processes: fresh processes; an interval needs at least two.
       runs: profiled inferences of each, after as many that are not.
       seed: of the random inputs.
+      inputs: an .npz file with one array for each input, as `edgekd.bench.measure` takes it, instead of random inputs.
+        Sizes that the model leaves open are those of its arrays.
+      batch: size of the first dimension of every input; None: as the model says, 1 where it may vary.
       limits: of each process; by default `child_process.default_limits`.
 
     Raises:
       RecipeError: a number below 1.
-      StorageError: the file does not exist.
-      ModelError: the suffix is another, or the runtime cannot run the file or its profiler gives no events.
+      StorageError: a file does not exist.
+      ModelError: the suffix is another, the inputs do not fit, or the runtime cannot run the file or its profiler gives
+        no events.
     """
     path = Path(path)
-    for name, value in (("processes", processes), ("runs", runs)):
+    for name, value in (("processes", processes), ("runs", runs), *(() if batch is None else (("batch", batch),))):
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise RecipeError(f"{name} is {value!r}: expected a whole number of at least 1.")
     storage.require_file(path, "model")
     if path.suffix.lower() not in SUFFIXES:
         raise ModelError(f"{str(path)!r} cannot be profiled: expected a file that ends in {' or '.join(SUFFIXES)}.")
-    measured = [_asked(path, runs, seed, limits) for _ in range(processes)]
+    given = None if inputs is None else str(storage.require_file(Path(inputs), "input file").resolve())
+    job = {"model": str(path.resolve()), "seed": seed, "inputs": given, "batch": batch}
+    measured = [_asked(path, job, runs, limits) for _ in range(processes)]
     first = measured[0]
     keys = [[(each["name"], each["in_delegate"]) for each in one["operators"]] for one in measured]
     if any(each != keys[0] for each in keys):
@@ -90,11 +103,10 @@ def _adds_up(share: float, lost: float, operators: int) -> bool | None:
     return abs(share + expected - 1) <= MAX_DIFFERENCE + 2 * deviation
 
 
-def _asked(path: Path, runs: int, seed: int, limits: Limits | None) -> dict[str, Any]:
+def _asked(path: Path, job: dict[str, Any], runs: int, limits: Limits | None) -> dict[str, Any]:
     child = Child(_PROBE, limits=limits)
     try:
-        question = {"path": str(path.resolve()), "runs": runs, "seed": seed}
-        answer, _ = child.ask(question, path=path, doing="profiled", hint="Use fewer runs.")
+        answer, _ = child.ask({"job": job, "runs": runs}, path=path, doing="profiled", hint="Use fewer runs.")
     finally:
         child.close()
     found: dict[str, Any] = answer

@@ -6,12 +6,14 @@ every answer is checked, and all of it runs in a child process. Known to work wi
 
 import ctypes
 import importlib.metadata
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from edgekd import flatbuffer
 from edgekd.bench import worker
 from edgekd.bench.profiling._summary import summarised, timed_us
 from edgekd.errors import ModelError
@@ -41,19 +43,21 @@ class _Event(ctypes.Structure):
     )
 
 
-def profiled(path: Path, *, runs: int, seed: int) -> dict[str, Any]:
+def profiled(path: Path, job: Mapping[str, Any], *, runs: int) -> dict[str, Any]:
     """Returns the times of a file's operators, those of XNNPACK where it runs them.
 
     Args:
       path: a .tflite file.
+      job: the worker's, of which its inputs are made.
       runs: to profile, after as many without.
-      seed: of the random inputs.
 
     Raises:
-      ModelError: LiteRT cannot run the file, or its profiler answers in a way that is not known.
+      ModelError: LiteRT cannot run the file, or not on these inputs, or its profiler answers in a way that is not
+        known.
     """
-    plain_us, arrays = _plain(path, runs, seed)
-    compiled = _Compiled(path)
+    plain_us, arrays, shapes = _plain(path, job, runs)
+    with tempfile.TemporaryDirectory(prefix="edgekd-profile-") as folder:
+        compiled = _Compiled(path, _of_sizes(path, shapes, Path(folder)))
     compiled.fill(arrays)
     for _ in range(runs):
         compiled.run()
@@ -70,33 +74,57 @@ def profiled(path: Path, *, runs: int, seed: int) -> dict[str, Any]:
     )
 
 
-def _plain(path: Path, runs: int, seed: int) -> tuple[float, list[Any]]:
+def _plain(path: Path, job: Mapping[str, Any], runs: int) -> tuple[float, list[Any], dict[int, list[int]]]:
+    """Returns the time of an inference without profiling, the inputs, and the shapes of inputs and outputs in it."""
     from ai_edge_litert.interpreter import Interpreter
 
     try:
         interpreter = Interpreter(model_path=str(path), num_threads=1)
         details = interpreter.get_input_details()
         specs = worker.litert_inputs(details)
-        arrays = worker.make_inputs(specs, {"seed": seed, "model": str(path)})
+        arrays = worker.make_inputs(specs, job)
         for detail, value in zip(details, arrays, strict=True):
             if list(value.shape) != list(detail["shape"]):
-                raise ModelError(
-                    f"cannot profile {str(path)!r}: the size of input {detail['name']!r} is open. Export it fixed."
-                )
+                interpreter.resize_tensor_input(detail["index"], value.shape)
         interpreter.allocate_tensors()
         for detail, value in zip(details, arrays, strict=True):
             interpreter.set_tensor(detail["index"], value)
-        return timed_us(interpreter.invoke, runs), arrays
+        plain_us = timed_us(interpreter.invoke, runs)
+        outputs = interpreter.get_output_details()
+        worker.require_batch(job, [(each["name"], each["shape"]) for each in outputs])
+        shapes = {each["index"]: each["shape"].tolist() for each in (*interpreter.get_input_details(), *outputs)}
+        return plain_us, arrays, shapes
     except worker.RefusedError as refusal:
         raise ModelError(f"cannot profile {str(path)!r}: {refusal}.") from refusal
     except (ValueError, RuntimeError) as error:
         raise ModelError(f"LiteRT cannot run {str(path)!r}: {str(error).splitlines()[0]}.") from error
 
 
+def _of_sizes(path: Path, shapes: Mapping[int, list[int]], folder: Path) -> Path:
+    """Returns the file, or a copy of it whose inputs and outputs have these shapes.
+
+    A compiled model makes its buffers as the file says, which may leave sizes open or have another batch.
+    """
+    model = flatbuffer.read(path.read_bytes())
+    tensors = model.subgraphs[0].tensors
+    if all(list(tensors[index].shape) == shape and _is_fixed(tensors[index]) for index, shape in shapes.items()):
+        return path
+    for index, shape in shapes.items():
+        tensors[index].shape, tensors[index].shapeSignature = np.array(shape, np.int32), None
+    copy = folder / path.name
+    copy.write_bytes(flatbuffer.pack(model))
+    return copy
+
+
+def _is_fixed(tensor: Any) -> bool:
+    return tensor.shapeSignature is None or min(tensor.shapeSignature, default=0) >= 0
+
+
 class _Compiled:
     """A compiled model with its profiler and buffers; they live as long as the process."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, file: Path) -> None:
+        """Compiles `file`, which messages call by the path that the user gave."""
         import ai_edge_litert.compiled_model
 
         self._path = path
@@ -108,7 +136,7 @@ class _Compiled:
         environment, options, opaque = handle(), handle(), handle()
         self._model, self._compiled, self._profiler = handle(), handle(), handle()
         self._call("CreateEnvironment", 0, None, ctypes.byref(environment))
-        name = ctypes.c_char_p(str(path).encode())
+        name = ctypes.c_char_p(str(file).encode())
         self._call("CreateModelFromFile", environment, name, ctypes.byref(self._model))
         self._call("CreateOptions", ctypes.byref(options))
         self._call("SetOptionsHardwareAccelerators", options, _CPU)

@@ -3,9 +3,11 @@
 import json
 import re
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from edgekd.bench import worker
 from edgekd.bench.profiling._summary import summarised, timed_us
@@ -15,24 +17,26 @@ _SUFFIX = "_kernel_time"
 _NUMBER = re.compile(r"(_token_\d+)?_kernel_time$")  # that which the optimiser gives differs from session to session
 
 
-def profiled(path: Path, *, runs: int, seed: int) -> dict[str, Any]:
+def profiled(path: Path, job: Mapping[str, Any], *, runs: int) -> dict[str, Any]:
     """Returns the times of a file's nodes.
 
     Args:
       path: an .onnx file.
+      job: the worker's, of which its inputs are made.
       runs: to profile, after as many without.
-      seed: of the random inputs.
 
     Raises:
-      ModelError: ONNX Runtime cannot run the file.
+      ModelError: ONNX Runtime cannot run the file, or not on these inputs.
     """
     import onnxruntime
 
     with tempfile.TemporaryDirectory(prefix="edgekd-profile-") as folder:
         try:
-            plain = _session(path, seed)
-            plain_us = timed_us(plain[1], runs)
-            session, run = _session(path, seed, prefix=str(Path(folder, "trace")))
+            unprofiled, run = _session(path, job)
+            names = [each.name for each in unprofiled.get_outputs()]
+            worker.require_batch(job, [(name, np.shape(value)) for name, value in zip(names, run(), strict=True)])
+            plain_us = timed_us(run, runs)
+            session, run = _session(path, job, prefix=str(Path(folder, "trace")))
             for _ in range(2 * runs):
                 run()
             events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
@@ -58,7 +62,7 @@ def profiled(path: Path, *, runs: int, seed: int) -> dict[str, Any]:
     )
 
 
-def _session(path: Path, seed: int, *, prefix: str | None = None) -> tuple[Any, Callable[[], Any]]:
+def _session(path: Path, job: Mapping[str, Any], *, prefix: str | None = None) -> tuple[Any, Callable[[], Any]]:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -69,6 +73,6 @@ def _session(path: Path, seed: int, *, prefix: str | None = None) -> tuple[Any, 
         options.profile_file_prefix = prefix
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     specs = worker.onnx_inputs(session)
-    arrays = worker.make_inputs(specs, {"seed": seed, "model": str(path)})
+    arrays = worker.make_inputs(specs, job)
     feed = {spec["name"]: value for spec, value in zip(specs, arrays, strict=True)}
     return session, lambda: session.run(None, feed)

@@ -13,8 +13,8 @@ _ENGINES = {".tflite": _litert.profiled, ".onnx": _onnxruntime.profiled}
 
 def answer(question: Mapping[str, Any], arrays: Sequence[Array]) -> tuple[Any, Sequence[Array]]:  # noqa: ARG001
     """Returns the runtime's name, the whole time, that without profiling, and the mean time of each operator."""
-    path = Path(question["path"])
-    return _ENGINES[path.suffix.lower()](path, runs=question["runs"], seed=question["seed"]), ()
+    path = Path(question["job"]["model"])
+    return _ENGINES[path.suffix.lower()](path, question["job"], runs=question["runs"]), ()
 
 
 if __name__ == "__main__":

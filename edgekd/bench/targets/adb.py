@@ -22,7 +22,7 @@ ALSO_TAKES = "edgekd.bench.plan.make_plan"
 MODULES = {"adbutils": "edgekd[android]"}
 
 # The program has its own inputs, runs them in one go, and starts on all cores.
-_REFUSED = ("blocks", "inputs", "batch", "cores", "interval_ms", "minutes")
+_REFUSED = ("batch", "blocks", "inputs", "cores", "interval_ms", "minutes")
 _WHERE_TO_GET = (
     "Google's benchmark_model for the phone's processor (https://developers.google.com/edge/litert/models/measurement, "
     "native benchmark binary)"

@@ -369,7 +369,9 @@ def test_a_key_can_be_named(start_board, keys, dense_tflite):
 def test_a_host_that_does_not_answer_is_reported(board, dense_tflite):
     board.process.kill()
     board.process.wait()
-    with pytest.raises(TargetError, match=r"cannot be reached \(.*Connection refused\).*that `ssh -p \d+ .*` works"):
+    with pytest.raises(
+        TargetError, match=r"cannot be reached \(.*Connection refused\).*that `ssh -F .* -p \d+ .*` works"
+    ):
         board.measured([dense_tflite])
 
 
