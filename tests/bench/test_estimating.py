@@ -35,9 +35,9 @@ def test_a_refused_file_gives_a_record_only_where_that_is_asked_for(dense_tflite
 @pytest.mark.parametrize(
     ("target", "settings", "words"),
     [
-        ("cortex-n", {}, "unknown target 'cortex-n'. Did you mean 'cortex_m'"),
+        ("cortex-n", {}, "unknown target 'cortex-n'. Did you mean 'cortex-m'"),
         ("local", {}, r"target 'local' is measured on \(edgekd.bench.measure\), not reckoned for"),
-        ("cortex-m", {"cores": 3}, "unknown setting of target 'cortex_m' 'cores'. Did you mean 'core'"),
+        ("cortex-m", {"cores": 3}, "unknown setting of target 'cortex-m' 'cores'. Did you mean 'core'"),
         ("cortex-m", {"clock_mhz": "fast"}, "clock_mhz must be a finite number or null, got 'fast'"),
     ],
 )

@@ -39,7 +39,7 @@ def test_json_holds_the_records(edgekd_command, int8_file):
         (["--format", "csv"], "--format csv is for measurements"),
         (["--set", "core=cortex-m0"], "nothing is known of 'cortex-m0'"),
         (["--set", "seed=1"], "--set seed"),
-        (["--seed", "1"], "unknown setting of target 'cortex_m' 'seed'"),
+        (["--seed", "1"], "unknown setting of target 'cortex-m' 'seed'"),
     ],
 )
 def test_what_is_of_measuring_is_refused(edgekd_command, int8_file, arguments, words):
