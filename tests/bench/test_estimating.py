@@ -64,7 +64,7 @@ def test_an_estimate_cannot_be_measured_on(tmp_path, int8_tflite):
 
 def test_what_is_missing_is_named_with_what_installs_it(monkeypatch, int8_tflite, tmp_path):
     monkeypatch.setattr(availability, "find_spec", lambda _: None)
-    with pytest.raises(TargetError, match=r"'tflite_micro' needs the module tflite_micro \(pip install 'edgekd\[micro"):
+    with pytest.raises(TargetError, match=r"'tflite-micro' needs the module tflite_micro \(pip install 'edgekd\[micro"):
         bench.estimate([int8_tflite], target="tflite-micro")
     monkeypatch.setattr(shutil, "which", lambda _: None)
     with pytest.raises(TargetError, match=r"'ssh' needs the program ssh \(OpenSSH's client, Debian: openssh-client\)"):
