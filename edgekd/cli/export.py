@@ -3,7 +3,7 @@
 import itertools
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +42,7 @@ _FLOAT_BITS = 16  # weights of as many bits or more are floats
     "the caller, or are folded into the first layer or the scale of an integer input.  [default: inside]",
 )
 @click.option("--c-source", is_flag=True, help="For a model: write every TFLite file as C for microcontrollers, too.")
+@click.option("--c-name", metavar="NAME", help="With --c-source: of the array and the C files.  [default: the file's]")
 @click.option("--check", is_flag=True, help="For a model: write nothing, and say what targets cannot carry.")
 @click.option(
     "--target",
@@ -76,6 +77,7 @@ def command(
     output_dtype: str | None,
     preprocessing: str | None,
     c_source: bool,
+    c_name: str | None,
     check: bool,
     targets: tuple[str, ...],
     opset: int | None,
@@ -95,7 +97,14 @@ def command(
     if check:
         writing = {"--set": overrides, "--smoke": smoke, "--out": out, "--format": formats, "--dataset": dataset}
         _refuse_beside(
-            {**writing, "--samples": samples, "--c-source": c_source, "--seed": seed is not None, "--layer": layers},
+            {
+                **writing,
+                "--samples": samples,
+                "--c-source": c_source,
+                "--c-name": c_name,
+                "--seed": seed is not None,
+                "--layer": layers,
+            },
             "--check",
         )
         options = {
@@ -121,6 +130,7 @@ def command(
         "--output-dtype": output_dtype,
         "--preprocessing": preprocessing,
         "--c-source": c_source,
+        "--c-name": c_name,
         "--opset": opset is not None,
         "--exclude": exclude,
         "--shape": shape,
@@ -162,6 +172,7 @@ def command(
             formats or ("tflite",), schemes or ("float32",), layers, exclude, opset
         )
     ]
+    _check_c_name(c_name, [spec.format for spec in specs], c_source=c_source)
     exportable.check_path(model)
     calibrated = sorted(
         {
@@ -195,7 +206,7 @@ def command(
         for spec in specs
     ]
     written = [
-        api.write_c_source(artifact.path, Path(artifact.path).parent)
+        api.write_c_source(artifact.path, Path(artifact.path).parent, name=c_name)
         for artifact in artifacts
         if c_source and artifact.format == "tflite"
     ]
@@ -311,6 +322,20 @@ def _check(
         _tables.print_check(found)
     if found.findings:
         sys.exit(1)
+
+
+def _check_c_name(name: str | None, formats: Sequence[str], *, c_source: bool) -> None:
+    """Raises before any work where `--c-name` has no meaning, or C cannot take it."""
+    if name is None:
+        return
+    from edgekd.export import check_c_name
+
+    if not c_source:
+        raise click.UsageError("--c-name goes with --c-source.")
+    check_c_name(name)
+    count = formats.count("tflite")
+    if count != 1:
+        raise click.UsageError(f"--c-name is for one TFLite file, and {count} are asked for: export one at a time.")
 
 
 def _refuse_beside(options: dict[str, Any], other: str) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 from edgekd import kernel_values, quantize, registry, storage
 from edgekd import provenance as _provenance
 from edgekd.errors import ModelError, RecipeError, unknown_name
-from edgekd.export._c_source import CSource, write_c_source
+from edgekd.export._c_source import CSource, check_c_name, write_c_source
 from edgekd.provenance import Origin, Provenance
 from edgekd.quantize import Scheme, byte_range
 from edgekd.quantize import calibration as usable
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CSource",
     "Origin",
+    "check_c_name",
     "check_layer_names",
     "check_preprocessing",
     "convert_model",

@@ -57,8 +57,7 @@ def write_c_source(path: Path | str, folder: Path | str, *, name: str | None = N
     path, folder = Path(path), Path(folder)
     storage.require_file(path, "TFLite file")
     chosen = re.sub(r"\W", "_", path.stem, flags=re.ASCII) if name is None else name
-    if not _IDENTIFIER.fullmatch(chosen) or chosen in _KEYWORDS:
-        raise RecipeError(f"{chosen!r} cannot name an array in C: give a name of letters, digits and _, such as model.")
+    check_c_name(chosen)
     content = path.read_bytes()
     try:
         operators = microcontroller.methods(_operators(content))
@@ -81,6 +80,12 @@ def write_c_source(path: Path | str, folder: Path | str, *, name: str | None = N
     ):
         storage.write_text(folder / file_name, text)
     return found
+
+
+def check_c_name(name: str) -> None:
+    """Raises RecipeError unless C and C++ can call an array so."""
+    if not _IDENTIFIER.fullmatch(name) or name in _KEYWORDS:
+        raise RecipeError(f"{name!r} cannot name an array in C: give a name of letters, digits and _, such as model.")
 
 
 def _operators(content: bytes) -> list[str]:

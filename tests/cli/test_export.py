@@ -167,6 +167,9 @@ def test_a_model_of_any_size_is_given_one(edgekd_command, folder, tmp_path):
         (("--check", "--batch", "0"), "batch must be a positive whole number"),
         (("--check", "--preprocessing", "folded"), "Did you mean 'fold'?"),
         (("--target", "onnx"), "--target goes with --check"),
+        (("--c-name", "net"), "--c-name goes with --c-source"),
+        (("--c-source", "--c-name", "1st"), "'1st' cannot name an array in C"),
+        (("--c-source", "--c-name", "net", "--scheme", "float32", "--scheme", "float16"), "and 2 are asked for"),
     ],
 )
 def test_what_has_no_meaning_is_refused(edgekd_command, folder, tmp_path, arguments, words):

@@ -237,3 +237,12 @@ def test_what_is_missing_is_said_before_anything_is_converted(tmp_path, model, m
     assert "pip install 'edgekd[microcontroller]'" in f"{done.output}{done.exception}"
     assert done.exit_code != 0
     assert [each.name for each in tmp_path.iterdir()] == ["student.keras"]
+
+
+def test_the_command_line_names_the_array(tmp_path, model):
+    architectures.save_model(model, tmp_path / "student.keras")
+    options = ["--c-source", "--c-name", "net"]
+    done = CliRunner().invoke(cli.edgekd, ["export", str(tmp_path / "student.keras"), *options])
+    assert done.exit_code == 0, done.output
+    assert {each.name for each in tmp_path.glob("net*")} == {"net.h", "net.c", "net_resolver.h"}
+    assert "extern const unsigned char net[];" in (tmp_path / "net.h").read_text()
