@@ -214,6 +214,13 @@ def test_the_results_methods_share_the_teacher_that_comes_along(tool):
     assert (TOOLS.parent / GIVEN).is_file()
 
 
+def test_the_methods_on_cifar_10_are_checked_too(tool):
+    file = tool.read_methods(TOOLS / "cifar10.yaml")
+    assert [method.name for method in file.methods] == ["labels_only", "soft_logits", "dist"]
+    recipes = [tool.method_recipe(file, method, seed=0, folder=Path("runs")) for method in file.methods]
+    assert len({made.student.model_dump_json() for made in recipes}) == 1
+
+
 def test_a_given_teacher_is_measured_and_named(sweep, tool):
     out = sweep[0]
     path = out / "runs" / "seed_0" / "teachers" / "teacher" / "model.keras"
