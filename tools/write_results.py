@@ -30,12 +30,15 @@ QUANTISATION = "fashion_mnist/results/quantisation.json"
 CIFAR10 = "cifar10/results/methods.json"
 SUMMARY = "results/summary.json"
 
+# What edgekd set out to reach on Fashion-MNIST; accuracies are fractions of the test split.
 TEACHER_GOAL = 0.945
 STUDENT_GOAL = 0.94
-STUDENT_BYTES = 100_000
 BELOW_TEACHER = 0.007
-INT8_DROP = 0.001
-"""What edgekd set out to reach on Fashion-MNIST; accuracies are fractions of the test split."""
+STUDENT_BYTES = 100_000
+# Chosen before these test images were read: the recipe for its size, the method for its gain on the embedded subset.
+STUDENT = "fashion_mnist/resnet16"
+METHOD = "dist"
+_ROLES = (report_table.TEACHER, report_table.STUDENT_LABELS, report_table.STUDENT_DISTILLED)
 
 
 def page(zoo: Path) -> str:
@@ -56,7 +59,8 @@ def page(zoo: Path) -> str:
         "beside the zoo's recipes) by `python tools/write_results.py`.",
         _lines(_goals(methods, quantised, runs)),
         "## What helped, what did not, and what is noise",
-        " ".join(_words(methods, quantised)),
+        " ".join(_of_teaching(methods)),
+        " ".join(_of_quantising(quantised)),
         "## Ways to teach",
         *method_table.body(methods, heading="###"),
         "## Quantised",
@@ -89,85 +93,97 @@ def _goals(
     yield "| goal, on the test images | found | |"
     yield "|---|---|---|"
     teacher = quantised.teacher_accuracy
-    yield f"| teacher: at least {_percent(TEACHER_GOAL)} | {_percent(teacher)} | {_verdict(teacher >= TEACHER_GOAL)} |"
-    small = [
-        (file.accuracy, name, file)
-        for name, summary in runs.items()
-        if "fashion_mnist" in summary.data.name
-        for file in _int8_files(summary)
-        if file.size_bytes <= STUDENT_BYTES and file.accuracy is not None
-    ]
-    if small:
-        accuracy, name, file = max(small, key=lambda each: each[0])
-        met = accuracy >= min(STUDENT_GOAL, teacher - BELOW_TEACHER)
+    yield f"| teacher: at least {_percent(TEACHER_GOAL)} | {_percent(teacher)} | {_met(teacher >= TEACHER_GOAL)} |"
+    wanted = (
+        f"a student of at most {STUDENT_BYTES // 1000} kB in int8: {_percent(STUDENT_GOAL)}, or within "
+        f"{100 * BELOW_TEACHER:.1f} points of its teacher"
+    )
+    file = _int8_file(runs[STUDENT]) if STUDENT in runs else None
+    if file is None or file.accuracy is None:
+        yield f"| {wanted} | `{STUDENT}` was not measured | open |"
+    else:
+        enough = min(STUDENT_GOAL, teacher - BELOW_TEACHER)
+        met = _met(file.accuracy >= enough and file.size_bytes <= STUDENT_BYTES)
         yield (
-            f"| a student of at most {STUDENT_BYTES // 1000} kB in int8: {_percent(STUDENT_GOAL)}, or within "
-            f"{100 * BELOW_TEACHER:.1f} points of its teacher | {_percent(accuracy)} (`{name}`, "
-            f"{file.size_bytes / 1000:.1f} kB) | {_verdict(met)} |"
+            f"| {wanted} | {_percent(file.accuracy)}, {file.size_bytes / 1000:.1f} kB (`{STUDENT}`, one seed) | {met} |"
         )
-    best = _best(methods)
-    if best is not None and best.difference is not None:
+    chosen = next((row for row in methods.rows if row.name == METHOD), None)
+    if chosen is not None and chosen.difference is not None:
+        gain = method_table.percent(chosen.difference.value, chosen.difference, sign="+")
         yield (
-            "| taught better than on labels alone, with an interval that leaves out zero | "
-            f"{method_table.percent(best.difference.value, best.difference, sign='+')} points ({best.title}) | "
-            f"{_verdict(best.difference.low > 0)} |"
+            f"| taught better than on labels alone, with an interval that leaves out zero | {gain} points "
+            f"({chosen.title}) | {_met(chosen.difference.low > 0)} |"
         )
     for family in quantised.families:
-        drop = _row(family, quantisation_table.TAUGHT).drop
-        if drop is not None:
-            yield (
-                f"| int8 within {100 * INT8_DROP:.1f} points of float32 ({family.architecture}, QAT taught) | loses "
-                f"{method_table.percent(drop.value, drop, sign='+')} points "
-                f"| {_verdict(drop.high <= INT8_DROP, drop)} |"
-            )
+        for name in (quantisation_table.CALIBRATED, quantisation_table.TAUGHT):
+            row = _row(family, name)
+            if row.drop is not None:
+                yield (
+                    f"| {row.title}, within {100 * quantisation_table.MAX_DROP:.1f} points of float32 "
+                    f"({family.architecture}) | {quantisation_table.in_words(row.drop)} "
+                    f"| {quantisation_table.verdict(row.drop)} |"
+                )
 
 
-def _verdict(met: bool, drop: Interval | None = None) -> str:
-    if met:
-        return "met"
-    return "met by the estimate" if drop is not None and drop.value <= INT8_DROP else "missed"
+def _met(met: bool) -> str:
+    return "met" if met else "missed"
 
 
-def _words(methods: method_table.Table, quantised: quantisation_table.Results) -> Iterator[str]:
-    """Yields sentences on what the numbers show, each true of whatever numbers there are."""
+def _of_teaching(methods: method_table.Table) -> Iterator[str]:
     compared = [row for row in methods.rows if row.difference is not None]
     better = [row for row in compared if row.difference is not None and row.difference.low > 0]
     worse = [row for row in compared if row.difference is not None and row.difference.high < 0]
     noise = [row for row in compared if row not in better and row not in worse]
     yield f"**Teaching.** {_found('Helped, beyond what seeds explain', better)} {_found('Harmed', worse)}"
     yield _found("Cannot be told from no effect", noise)
-    best = _best(methods)
-    if best is not None and len(compared) > 1:
-        near = [row.title for row in compared if row is not best and _overlap(row.difference, best.difference)]
-        yield f"The largest mean gain is that of {best.title}; " + (
-            f"the intervals of {_and(near)} overlap with its own, so the order of these is not shown."
-            if near
-            else "no other interval overlaps with its own."
-        )
+    yield from _order(compared)
+
+
+def _of_quantising(quantised: quantisation_table.Results) -> Iterator[str]:
     yield "**Quantising.**"
     for family in quantised.families:
         yield from _quantised_words(family)
+    yield (
+        "What the teacher goes on teaching has further epochs, so its gain is not one of quantising: the calibrated "
+        "files tell what that costs."
+    )
+
+
+def _order(compared: Sequence[method_table.Row]) -> Iterator[str]:
+    """Yields which method gained most, and which others cannot be told from it, by differences paired by seed."""
+    if len(compared) < 2:
+        return
+    best = max(compared, key=lambda row: row.mean_difference or -math.inf)
+    accuracies = {each.seed: each.accuracy for each in best.trained}
+    near = []
+    for row in compared:
+        behind = method_table.mean_interval([accuracies[each.seed] - each.accuracy for each in row.trained])
+        if row is not best and (behind is None or behind.low <= 0):
+            near.append(row.title)
+    yield f"The largest mean gain is that of {best.title}; " + (
+        f"paired by seed, its lead on {_and(near)} includes zero, so the order of these is not shown."
+        if near
+        else "paired by seed, its lead on every other leaves out zero."
+    )
 
 
 def _quantised_words(family: quantisation_table.Family) -> Iterator[str]:
     reference = _row(family, quantisation_table.REFERENCE)
-    calibrated, taught = _row(family, "int8"), _row(family, quantisation_table.TAUGHT)
-    assert calibrated.drop is not None and taught.drop is not None  # noqa: S101, PT018 - only the reference has none
+    calibrated, taught = _row(family, quantisation_table.CALIBRATED), _row(family, quantisation_table.TAUGHT)
+    if calibrated.drop is None or taught.drop is None:
+        return  # of one seed there may be none
+    zero = "includes" if taught.drop.low <= 0 <= taught.drop.high else "leaves out"
     yield (
-        f"{family.architecture}: int8 makes the taught file {reference.size_bytes / calibrated.size_bytes:.1f} times "
-        f"smaller and changes its accuracy by {_change(calibrated.drop)} points when it is calibrated and by "
-        f"{_change(taught.drop)} when the teacher goes on teaching it"
-        + (", which includes zero." if taught.drop.low <= 0 <= taught.drop.high else ", which leaves out zero.")
+        f"{family.architecture}: int8 is {reference.size_bytes / calibrated.size_bytes:.1f} times smaller and changes "
+        f"the taught student's accuracy by {_change(calibrated.drop)} points when it is calibrated and by "
+        f"{_change(taught.drop)} when the teacher goes on teaching it, which {zero} zero."
     )
-    slower = float(quantisation_table.ratio(calibrated.latency_ms, reference.latency_ms))
-    yield (
-        f"On this processor int8 takes {slower:.2f} times as long as float32: "
-        + ("small networks gain size and no speed here." if slower > 1 else "it is faster too.")
-    )
+    times = quantisation_table.ratio(calibrated.latency_ms, reference.latency_ms)
+    yield f"Calibrated int8 took {times} times as long as float32 on this processor."
     small = [row for row in family.rows if row.name.endswith("int4") and row.drop is not None and row.drop.value > 0.01]
     if small:
         drops = _and([f"{row.title} {100 * row.drop.value:.1f}" for row in small if row.drop is not None])
-        yield f"Four bits without training lose points in earnest: {drops}."
+        yield f"Four bits without training cost points, by the mean: {drops}."
 
 
 def _change(drop: Interval) -> str:
@@ -184,15 +200,6 @@ def _found(words: str, rows: Sequence[method_table.Row]) -> str:
 
 def _and(texts: Sequence[str]) -> str:
     return texts[0] if len(texts) == 1 else f"{', '.join(texts[:-1])} and {texts[-1]}"
-
-
-def _overlap(first: Interval | None, second: Interval | None) -> bool:
-    return first is not None and second is not None and first.low <= second.high and second.low <= first.high
-
-
-def _best(methods: method_table.Table) -> method_table.Row | None:
-    compared = [row for row in methods.rows if row.difference is not None]
-    return max(compared, key=lambda row: row.mean_difference or -math.inf, default=None)
 
 
 def _row(family: quantisation_table.Family, name: str) -> quantisation_table.Row:
@@ -220,25 +227,22 @@ def _students(runs: dict[str, Summary]) -> Iterator[str]:
     yield "|---|---|---|---|---|---|---|---|---|"
     for name, summary in runs.items():
         gain = summary.gains.get(report_table.STUDENT_DISTILLED)
-        (file,) = _int8_files(summary)[:1] or (None,)
-        yield (
-            f"| `{name}` | {summary.data.name} | "
-            + " | ".join(
-                _accuracy(summary, role)
-                for role in (report_table.TEACHER, report_table.STUDENT_LABELS, report_table.STUDENT_DISTILLED)
-            )
-            + f" | {'–' if gain is None else method_table.percent(gain.value, gain, sign='+')} | "
-            + (
-                "– | – | –"
-                if file is None
-                else f"{_percent(file.accuracy)[:-2]} | {file.size_bytes / 1000:.1f} | {_p50(file, summary)}"
-            )
-            + " |"
-        )
+        file = _int8_file(summary)
+        measured = None if file is None else report_table.latency_of(file.name, summary.measurements)
+        cells = [
+            f"`{name}`",
+            summary.data.name,
+            *(_accuracy(summary, role) for role in _ROLES),
+            "–" if gain is None else method_table.percent(gain.value, gain, sign="+"),
+            "–" if file is None or file.accuracy is None else f"{100 * file.accuracy:.2f}",
+            "–" if file is None else f"{file.size_bytes / 1000:.1f}",
+            "–" if measured is None else f"{measured.latency_ms.p50:.3f}",
+        ]
+        yield f"| {' | '.join(cells)} |"
 
 
-def _int8_files(summary: Summary) -> list[Artifact]:
-    return [file for file in summary.artifacts if file.format == "tflite" and file.scheme == "int8"]
+def _int8_file(summary: Summary) -> Artifact | None:
+    return next((file for file in summary.artifacts if (file.format, file.scheme) == ("tflite", "int8")), None)
 
 
 def _accuracy(summary: Summary, role: str) -> str:
@@ -246,13 +250,8 @@ def _accuracy(summary: Summary, role: str) -> str:
     return "–" if model is None or model.accuracy is None else f"{100 * model.accuracy:.2f}"
 
 
-def _p50(file: Artifact, summary: Summary) -> str:
-    found = [each.latency_ms.p50 for each in summary.measurements if each.artifact == file.name]
-    return f"{found[0]:.3f}" if found else "–"
-
-
-def _percent(fraction: float | None) -> str:
-    return "–" if fraction is None else f"{100 * fraction:.2f} %"
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.2f} %"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -12,6 +12,7 @@ import onnxruntime
 import pytest
 
 import edgekd
+from edgekd.records import Interval, Latency, Measurement
 
 TOOLS = Path(__file__).parents[2] / "tools"
 TEACHER = TOOLS.parent / "models" / "fashion_mnist" / "teacher.keras"
@@ -84,18 +85,59 @@ def test_latencies_come_as_csv_and_are_held_to_a_limit(exported, tmp_path, monke
     assert float(row["p50_ms"]) > 0
 
 
-def test_a_limit_is_held_broken_or_cannot_be_told():
-    held = script("bench_on_device")._held
+def measurement(low, high):
+    interval = Interval(value=(low + high) / 2, low=low, high=high)
+    latency = Latency(p50=1, p90=1, p95=1, p99=1, minimum=1, mean=1, scaled_mad=None, interval=interval)
+    return Measurement(
+        artifact="a.tflite",
+        target="local",
+        runtime="LiteRT",
+        num_threads=1,
+        latency_ms=latency,
+        first_inference_ms=1,
+        load_ms=1,
+        peak_memory_bytes=2048,
+        size_bytes=7,
+        sha256="0" * 64,
+        processes=5,
+        num_runs=100,
+        warmup_runs=1,
+    )
 
-    def measured(low, high):
-        interval = edgekd.records.Interval(value=(low + high) / 2, low=low, high=high)
-        latency = edgekd.records.Latency.model_construct(interval=interval)
-        return edgekd.records.Measurement.model_construct(latency_ms=latency)
 
-    assert held(measured(1.0, 2.0), 2.0) == 0
-    assert held(measured(2.5, 3.0), 2.0) == 1
-    assert held(measured(1.5, 2.5), 2.0) == 3
-    assert held(measured(2.5, 3.0), None) == 0
+WITHIN, UNCLEAR, BEYOND = measurement(1.0, 2.0), measurement(1.5, 2.5), measurement(2.5, 3.0)
+
+
+@pytest.mark.parametrize(
+    ("measured", "expected"),
+    [
+        ([WITHIN], 0),
+        ([BEYOND], 1),
+        ([UNCLEAR], 3),
+        ([WITHIN, UNCLEAR], 3),
+        ([UNCLEAR, BEYOND], 1),
+        ([BEYOND, UNCLEAR], 1),
+    ],
+)
+def test_the_exit_status_is_that_of_the_slowest_file(monkeypatch, capsys, measured, expected):
+    monkeypatch.setattr(edgekd, "bench_models", lambda *_, **__: measured)
+    assert script("bench_on_device").main(["a.tflite", "--max-ms", "2"]) == expected
+    assert len(capsys.readouterr().out.splitlines()) == 1 + len(measured)
+
+
+def test_a_target_that_cannot_be_measured_is_told_whatever_the_others_gave(monkeypatch, capsys):
+    def measure(*_, target, **__):
+        if target == "ssh://gone":
+            raise edgekd.EdgekdError("not there")
+        return [BEYOND]
+
+    monkeypatch.setattr(edgekd, "bench_models", measure)
+    run = script("bench_on_device").main
+    for targets in (["local", "ssh://gone"], ["ssh://gone", "local"]):
+        assert run(["a.tflite", "--max-ms", "2", "--targets", *targets]) == 2
+        printed = capsys.readouterr()
+        assert "ssh://gone: not there" in printed.err
+        assert "local,a.tflite" in printed.out
 
 
 def test_what_cannot_be_done_is_told(tmp_path, capsys):
