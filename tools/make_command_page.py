@@ -4,6 +4,7 @@
 Usage: .venv/bin/python tools/make_command_page.py
 """
 
+import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -53,4 +54,5 @@ def _helped(command: click.Command, parent: click.Context | None, name: str) -> 
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     storage.write_text(PAGE, page())

@@ -4,6 +4,7 @@
 Usage: .venv/bin/python tools/make_loss_table.py
 """
 
+import argparse
 import ast
 import re
 from collections.abc import Iterable, Sequence
@@ -176,4 +177,5 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     storage.write_bytes(PAGE, page().encode())

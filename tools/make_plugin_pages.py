@@ -6,6 +6,7 @@ Losses and adapters have a page of their own, by tools/make_loss_table.py.
 Usage: .venv/bin/python tools/make_plugin_pages.py
 """
 
+import argparse
 import ast
 import dataclasses
 import importlib.util
@@ -237,6 +238,7 @@ def _constant(tree: ast.Module, name: str) -> Any:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     for path, text in pages().items():
         storage.write_text(path, text)
         sys.stdout.write(f"wrote {path}\n")

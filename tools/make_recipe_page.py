@@ -6,6 +6,7 @@ Keys, types and defaults are those of the models in edgekd/recipe/, meanings the
 Usage: .venv/bin/python tools/make_recipe_page.py
 """
 
+import argparse
 import ast
 import inspect
 import json
@@ -170,4 +171,5 @@ def _link(kind: type) -> str:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     storage.write_text(PAGE, page())

@@ -3,6 +3,7 @@
 Usage: .venv/bin/python tools/make_schema_pages.py
 """
 
+import argparse
 import datetime
 import inspect
 import re
@@ -161,6 +162,7 @@ def _in_words(annotation: Any) -> str:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     for path, text in pages().items():
         write_text(path, text)
         sys.stdout.write(f"wrote {path}\n")

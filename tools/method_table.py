@@ -30,7 +30,8 @@ class Row(Record):
     """One method over all seeds; intervals are None where one seed alone was trained.
 
     `accuracy` and `difference` (to labels only, paired by seed) are fractions; `seconds` is the mean over seeds.
-    `failures` has the seeds whose training did not stay finite, each with the reason.
+    `pairs` counts the seeds that the difference is over: those in which neither side failed. `failures` has the seeds
+    whose training did not stay finite, each with the reason.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Row(Record):
     accuracy: Interval | None
     mean_difference: float | None
     difference: Interval | None
+    pairs: int | None = None
     seconds: float | None
     parameters: int | None
 
@@ -115,6 +117,7 @@ def row_of(
         accuracy=mean_interval(accuracies),
         mean_difference=_mean(pairs),
         difference=mean_interval(pairs),
+        pairs=len(pairs) or None,
         seconds=_mean([each.seconds for each in trained]),
         parameters=trained[0].parameters if trained else None,
     )
@@ -196,6 +199,8 @@ def _accuracy_lines(table: Table) -> Iterator[str]:
     yield "|---|---|---|---|---|"
     for row in table.rows:
         difference = "–" if row.mean_difference is None else percent(row.mean_difference, row.difference, sign="+")
+        if row.pairs is not None and row.pairs < len(table.seeds):
+            difference += f" (of {_count(row.pairs, 'seed')})"
         seconds = "–" if row.seconds is None else f"{row.seconds:.0f}"
         parameters = "–" if row.parameters is None else f"{row.parameters:,}"
         yield (

@@ -7,6 +7,7 @@ compresses them, and with that its time, where reading weights from flash takes 
 where the multiplications are not the published ones. Takes some minutes and needs the extra `microcontroller`.
 """
 
+import argparse
 import sys
 import tempfile
 from pathlib import Path
@@ -38,6 +39,7 @@ _PUBLISHED = {
 
 def main() -> int:
     """Exports the four networks in int8 and prints one Markdown table; returns the exit status."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     say, same = sys.stdout.write, True
     say("| network | MACs, M | file, bytes | arena, bytes | Vela U55-128, ms | Vela SRAM, KiB | Cortex-M4, ms |\n")
     say("|---|---|---|---|---|---|---|\n")

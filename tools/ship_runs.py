@@ -108,7 +108,7 @@ def _recipe_of(summary: Summary, run: Path, zoo: Path) -> str:
 
 
 def _kept(summary: Summary) -> Summary:
-    """Returns a summary without costs by operator and without files that are not kept."""
+    """Returns a summary without what the files say themselves, and without places of files that are not kept."""
     models = {
         role: model.model_copy(update={"path": Path(model.path).name}) if Path(model.path).is_absolute() else model
         for role, model in summary.models.items()
@@ -116,7 +116,7 @@ def _kept(summary: Summary) -> Summary:
     return summary.model_copy(
         update={
             "models": models,
-            "artifacts": tuple(each.model_copy(update={"operators": ()}) for each in summary.artifacts),
+            "artifacts": tuple(each.model_copy(update={"operators": (), "tensors": ()}) for each in summary.artifacts),
             "measurements": tuple(each.model_copy(update={"samples_path": None}) for each in summary.measurements),
             "predictions_path": None,
         }
@@ -145,10 +145,10 @@ def _settings(made_by: Recipe, zoo: Recipe, folder: Path) -> str:
 
 
 def _require_no_places(text: str, run: Path) -> None:
-    found = sorted({each for each in _ABSOLUTE.findall(text) if Path(each).exists()})
+    found = sorted(set(_ABSOLUTE.findall(text)))
     if found:
         raise StorageError(
-            f"the records of {str(run)!r} name places of this machine, which are nobody's business: "
+            f"the records of {str(run)!r} name places of a machine, which are nobody's business: "
             f"{', '.join(found)}. Run the recipe with relative paths."
         )
 

@@ -173,6 +173,29 @@ def test_what_leaves_out_zero_is_named_and_all_else_is_within_noise(method_table
     assert "± 1.7 points" in text
 
 
+def test_a_difference_over_fewer_seeds_than_the_table_has_says_so(method_table):
+    def row(name, accuracies, baseline):
+        trained = [
+            method_table.Trained(
+                seed=seed, accuracy=each, validation_accuracy=0, parameters=1, seconds=1, epochs=1, best_epoch=1
+            )
+            for seed, each in accuracies.items()
+        ]
+        return method_table.row_of(trained, baseline, name=name, title=name)
+
+    baseline = {0: 0.80, 2: 0.82}  # labels only did not stay finite with seed 1
+    table = method_table.Table(
+        command="",
+        seeds=(0, 1, 2),
+        common={"data": {"dataset": "embedded"}, "student": {"epochs": 1}, "teacher": {}},
+        samples={"train": 2, "validation": 2, "test": 2000},
+        rows=[row("labels_only", baseline, {}), row("taught", {0: 0.81, 1: 0.99, 2: 0.83}, baseline)],
+        teachers=(),
+        environments=(),
+    )
+    assert "| +1.00 ± 0.00 (of 2 seeds) |" in "".join(method_table.body(table))
+
+
 def test_a_training_that_does_not_stay_finite_is_reported_and_costs_no_other(tool, tmp_path):
     peers = "note: x, teachers: 0, distill: {way: online, peers: [{architecture: lab_cnn, filters: [4]}], "
     diverging = TINY.replace("note: by logits, distill: {", peers).replace("temperature: 4.0", "weight: 1.0e+30")

@@ -253,7 +253,7 @@ def renamed(folder, **change):
     [
         (lambda run, _: renamed(run, name="tiny-smoke"), "is no recipe of"),
         (lambda run, _: renamed(run, artifacts=()), "has no verified files"),
-        (lambda run, zoo: renamed(run, taught=f"by {zoo}"), "name places of this machine"),
+        (lambda run, zoo: renamed(run, taught=f"by {zoo}"), "name places of a machine"),
         (lambda run, _: (run / "export" / "student-int8.tflite").write_bytes(b"other"), "was changed since"),
         (lambda run, _: (run / "summary.json").unlink(), "summary"),
         (lambda _, zoo: (zoo / "tiny" / "card.md").write_text("# Mine\n"), "was not written by this tool"),
