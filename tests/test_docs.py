@@ -1,11 +1,12 @@
 """What docs/ tells people works: recipes, commands, Python, error messages; generated pages are up to date."""
 
+import argparse
 import re
 import runpy
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 import pytest
@@ -30,13 +31,15 @@ _IN_DEPTH = (
     "report",
 )
 _IN_SHORT = ("index", "zoo", "choose-a-loss", "raspberry-pi", "android-phone", "microcontroller", "air-gapped")
+_ABOUT_TRAINING = ("workers", "training-speed")
 # Their networks, losses, ... are added by tests/extend and tests/test_own_model.py; here only commands are looked at.
 _WITH_FILES = (
     "your-own-model",
     *(f"extend/add-a-{kind}" for kind in ("loss", "network", "scheme", "target")),
 )
 GUIDES = {
-    name: (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8") for name in (*_IN_DEPTH, *_IN_SHORT, *_WITH_FILES)
+    name: (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
+    for name in (*_IN_DEPTH, *_IN_SHORT, *_ABOUT_TRAINING, *_WITH_FILES)
 }
 
 # What a reader puts a fragment into; the sizes of the error messages' shapes are those of its data.
@@ -55,6 +58,12 @@ def blocks(language: str, *guides: str) -> list[str]:
 def commands() -> list[list[str]]:
     lines = (line.strip() for block in blocks("sh") for line in block.splitlines())
     return [shlex.split(line)[1:] for line in lines if line.startswith("edgekd ")]
+
+
+def tool_commands() -> list[str]:
+    """Returns what the pages say to type of the repository's own tools, in blocks or in a sentence, each once."""
+    texts = [path.read_text(encoding="utf-8") for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))]
+    return sorted({line.strip() for text in texts for line in re.findall(r"python (tools/\w+\.py[^`\n>#]*)", text)})
 
 
 def refusals() -> list[tuple[str, str]]:
@@ -94,6 +103,7 @@ def test_generated_pages_are_those_of_their_sources(name: str) -> None:
 def test_there_is_something_to_check() -> None:
     assert len(blocks("yaml")) > 8
     assert len(commands()) > 3
+    assert len(tool_commands()) > 15
     assert len(refusals()) > 8
     assert blocks("python")
 
@@ -117,6 +127,11 @@ def test_the_gains_of_losses_are_those_that_were_measured() -> None:
     known = {name.lower(): gain for name, gain in measured.items()}
     assert {name: gain for name, gain in told if known.get(name.lower()) != gain} == {}
     assert f"({measured['attention transfer']})" in GUIDES["choose-a-loss"]
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for method in ("soft logits + attention transfer", "DIST", "soft logits + FitNets hint"):
+        assert f"({measured[method]}" in readme
+    best = max(measured, key=lambda method: float(measured[method].split()[0]))
+    assert GUIDES["choose-a-loss"].startswith(f"# Choose a loss\n\nBegin with {best},")
 
 
 @pytest.mark.parametrize("fragment", blocks("yaml", *_IN_DEPTH))
@@ -130,7 +145,7 @@ def test_every_fragment_of_a_recipe_works(fragment: str) -> None:
 
 @pytest.mark.parametrize("arguments", commands(), ids=" ".join)
 def test_every_command_exists_with_its_options_and_settings(arguments: list[str]) -> None:
-    context = click.Context(cli.edgekd, info_name="edgekd")
+    context = click.Context(cli.edgekd, info_name="edgekd", **cli.edgekd.context_settings)
     group: click.Command = cli.edgekd
     while isinstance(group, click.Group):
         name, found, arguments = group.resolve_command(context, arguments)
@@ -140,6 +155,28 @@ def test_every_command_exists_with_its_options_and_settings(arguments: list[str]
     name = options.get("recipe") or options.get("recipe_or_model")
     if name and not name.endswith((".keras", ".tflite", ".yaml")):
         recipe.load(name, overrides=options["overrides"])
+
+
+class _ParsedError(Exception):
+    """Ends a tool once its own parser took the arguments, before it does anything."""
+
+
+@pytest.mark.parametrize("command", tool_commands())
+def test_every_tool_exists_and_takes_its_arguments(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    name, *arguments = shlex.split(command)
+    tool = ROOT / name
+    assert ".parse_args(" in tool.read_text(encoding="utf-8"), "it would run here, as nothing would stop it"
+    monkeypatch.syspath_prepend(str(tool.parent))  # as when it is run: it imports its neighbours
+    parse = argparse.ArgumentParser.parse_args
+
+    def parse_only(self: argparse.ArgumentParser, *given: Any) -> NoReturn:
+        parse(self, *given)
+        raise _ParsedError
+
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parse_only)
+    monkeypatch.setattr("sys.argv", [name, *arguments])
+    with pytest.raises(_ParsedError):
+        runpy.run_path(str(tool), run_name="__main__")
 
 
 @pytest.mark.parametrize(("fragment", "message"), refusals())
