@@ -16,6 +16,9 @@ Array = np.ndarray[Any, Any]
 
 MOST_SHOWN = 24
 
+# What numpy and zipfile raise of damaged files; RuntimeError of an archive that is encrypted or packed in another way.
+_UNREADABLE = (OSError, EOFError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error)
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Predictions:
@@ -56,17 +59,19 @@ class Predictions:
         """
         storage.require_file(path, "predictions")
         try:
+            if not zipfile.is_zipfile(path):  # np.load would take a single array, too
+                raise ValueError("it is no complete .npz")
             with path.open("rb") as file, np.load(file, allow_pickle=False) as found:
-                names = [str(name) for name in found["names"]]
+                names = _texts(found, "names")
                 read = cls(
-                    labels=found["labels"].astype(np.int64),
-                    classes={name: found[f"classes_{at}"].astype(np.int64) for at, name in enumerate(names)},
-                    compared=tuple(str(name) for name in found["compared"]),
-                    shown=found["shown"].astype(np.int64),
+                    labels=_integers(found, "labels"),
+                    classes={name: _integers(found, f"classes_{at}") for at, name in enumerate(names)},
+                    compared=_texts(found, "compared"),
+                    shown=_integers(found, "shown"),
                     images=found.get("images"),
                 )
             read.check()
-        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        except _UNREADABLE as error:
             raise StorageError(
                 f"{str(path)!r} does not hold a run's predictions ({error}): delete it, and run the recipe again."
             ) from error
@@ -77,14 +82,29 @@ class Predictions:
         count = len(self.labels)
         if any(each.shape != (count,) for each in self.classes.values()):
             raise ValueError("models have seen different numbers of samples")
-        if self.shown.ndim != 1 or (len(self.shown) and int(self.shown.max()) >= count):
+        if not _within(self.labels) or not all(map(_within, self.classes.values())):
+            raise ValueError("a class is negative")
+        if self.shown.ndim != 1 or not _within(self.shown, count):
             raise ValueError("a sample that is not there is to be shown")
         if not set(self.compared) <= set(self.classes):
             raise ValueError("a model is to be compared that is not there")
         if self.images is not None:
             shape, dtype = self.images.shape, self.images.dtype
-            if len(shape) != 4 or shape[0] != len(self.shown) or shape[3] not in (1, 3) or dtype != np.uint8:
+            if (
+                len(shape) != 4
+                or shape[0] != len(self.shown)
+                or shape[3] not in (1, 3)
+                or 0 in shape[1:3]
+                or dtype != np.uint8
+            ):
                 raise ValueError(f"images are {dtype} {list(shape)}")
+
+    def check_of(self, *, classes: int, samples: int) -> None:
+        """Raises ValueError unless these can be predictions on a test split of so many classes and samples."""
+        if len(self.labels) != samples:
+            raise ValueError(f"they are of {len(self.labels):,} samples, and the run's test split has {samples:,}")
+        if not all(_within(each, classes) for each in (self.labels, *self.classes.values())):
+            raise ValueError(f"they name a class that is not among the run's {classes:,}")
 
 
 def chosen(classes: Sequence[Array], *, most: int = MOST_SHOWN) -> Array:
@@ -116,6 +136,25 @@ def _spread(positions: Array, most: int) -> Array:
     if len(positions) <= most:
         return positions
     return positions[np.arange(most) * len(positions) // max(most, 1)]
+
+
+def _integers(found: Mapping[str, Array], name: str) -> Array:
+    array = found[name]
+    if array.ndim != 1 or array.dtype.kind not in "iu":
+        raise ValueError(f"{name} is {array.dtype} {list(array.shape)}: expected integers of one dimension")
+    return array.astype(np.int64)
+
+
+def _texts(found: Mapping[str, Array], name: str) -> tuple[str, ...]:
+    array = found[name]
+    if array.ndim != 1 or array.dtype.kind != "U":
+        raise ValueError(f"{name} is {array.dtype} {list(array.shape)}: expected texts of one dimension")
+    return tuple(map(str, array))
+
+
+def _within(numbers: Array, end: int | None = None) -> bool:
+    """Returns whether all are from 0 to below `end`."""
+    return not len(numbers) or (int(numbers.min()) >= 0 and (end is None or int(numbers.max()) < end))
 
 
 def _small(classes: Array) -> Array:

@@ -33,16 +33,26 @@ class ReportedRun:
 def opened(summary: Summary, folder: Path) -> ReportedRun:
     """Returns a run, with the predictions that lie in its folder.
 
-    Where these are missing or damaged, the run says so and is shown without them.
+    Where these are missing, damaged, of another run, or not inside the folder, the run says so and is shown without
+    them.
     """
     if summary.predictions_path is None:
         reason = "This run kept no predictions: it was made by an earlier version, or nothing was verified."
         return ReportedRun(summary, summary.name, no_predictions=reason)
-    path = folder / summary.predictions_path
+    # A summary may come from anybody: it must not make a report of other files of this machine.
+    path = (folder / summary.predictions_path).resolve()
+    if not path.is_relative_to(folder.resolve()):
+        reason = f"{summary.predictions_path} is not inside the folder of the summary, and was not read."
+        return ReportedRun(summary, summary.name, no_predictions=reason)
     try:
         found = Predictions.read(path)
     except StorageError:
         reason = f"{summary.predictions_path} is not beside the summary, or is damaged: run the recipe again."
+        return ReportedRun(summary, summary.name, no_predictions=reason)
+    try:
+        found.check_of(classes=len(summary.data.class_names), samples=summary.data.test)
+    except ValueError as error:
+        reason = f"{summary.predictions_path} is not of this run ({error}): run the recipe again."
         return ReportedRun(summary, summary.name, no_predictions=reason)
     return ReportedRun(summary, summary.name, found)
 

@@ -68,8 +68,72 @@ def test_what_does_not_fit_together_is_refused(found, tmp_path, change):
         Predictions.read(tmp_path / "wrong.npz")
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"labels": np.array(3)},
+        {"labels": np.array(["one"] * 8)},
+        {"labels": LABELS - 1},
+        {"classes_1": LABELS - 4},
+        {"classes_1": LABELS.astype(np.float32)},
+        {"names": np.array("teacher")},
+        {"compared": np.array([1, 2])},
+        {"shown": np.array([-5, 0, 1, 2])},
+        {"images": np.zeros((4, 0, 5, 1), np.uint8)},
+    ],
+    ids=str,
+)
+def test_arrays_that_no_run_writes_are_refused(found, tmp_path, change):
+    path = tmp_path / "foreign.npz"
+    found.write(path)
+    with np.load(path) as written:
+        np.savez(path, **{**written, **change})
+    with pytest.raises(StorageError, match="does not hold a run's predictions"):
+        Predictions.read(path)
+
+
+def test_a_single_array_under_their_name_is_refused(tmp_path):
+    with (tmp_path / "renamed.npz").open("wb") as file:
+        np.save(file, LABELS)
+    with pytest.raises(StorageError, match="no complete"):
+        Predictions.read(tmp_path / "renamed.npz")
+
+
+def _of_eight(summary: Summary, path: str) -> Summary:
+    data = summary.data.model_copy(update={"test": len(LABELS)})
+    return summary.model_copy(update={"predictions_path": path, "data": data})
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"test": 9}, "of 8 samples, and the run&#39;s test split has 9"),
+        ({"class_names": ("T-shirt", "Trouser", "Pullover")}, "a class that is not among the run&#39;s 3"),
+    ],
+    ids=str,
+)
+def test_predictions_of_another_run_are_told_and_not_shown(summary, found, tmp_path, change, words):
+    told = _of_eight(summary, "predictions.npz")
+    found.write(tmp_path / "predictions.npz")
+    other = opened(told.model_copy(update={"data": told.data.model_copy(update=change)}), tmp_path)
+    assert other.predictions is None
+    assert words in html_report.render([other])
+
+
+def test_predictions_outside_the_folder_of_the_summary_are_not_read(summary, found, tmp_path):
+    folder = tmp_path / "mailed"
+    folder.mkdir()
+    secret = tmp_path / "secret.npz"
+    found.write(secret)
+    (folder / "link.npz").symlink_to(secret)
+    for path in (str(secret), "../secret.npz", "link.npz"):
+        outside = opened(_of_eight(summary, path), folder)
+        assert outside.predictions is None
+        assert "not inside the folder of the summary" in markdown.render([outside])
+
+
 def test_a_damaged_file_is_told_and_the_run_shown_without_it(summary, found, tmp_path):
-    told = summary.model_copy(update={"predictions_path": "verify/predictions.npz"})
+    told = _of_eight(summary, "verify/predictions.npz")
     path = tmp_path / "verify" / "predictions.npz"
     found.write(path)
     assert opened(told, tmp_path).predictions is not None
