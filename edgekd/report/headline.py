@@ -4,7 +4,7 @@ import dataclasses
 from typing import Literal
 
 from edgekd.records import Measurement, ModelRecord, Summary
-from edgekd.report import formatting, table
+from edgekd.report import formatting, methods, table
 from edgekd.report.formatting import NOT_MEASURED
 
 
@@ -48,7 +48,9 @@ def _accuracy(summary: Summary) -> Fact:
     for role, words in ((table.STUDENT_LABELS, "the student on labels"), (table.TEACHER, "the teacher")):
         other = summary.models.get(role)
         if student and other and student.accuracy is not None and other.accuracy is not None:
-            notes.append(_beside(student.accuracy - other.accuracy, words) + _inside(student, other.accuracy))
+            paired = summary.gains.get(table.STUDENT_DISTILLED) if role == table.STUDENT_LABELS else None
+            known = _inside(student, other.accuracy) if paired is None else f" ({methods.in_words(paired)})"
+            notes.append(_beside(student.accuracy - other.accuracy, words) + known)
     return Fact("Distilled student, accuracy", value, ", ".join(notes))
 
 
@@ -60,7 +62,7 @@ def _beside(difference: float, words: str) -> str:
 
 
 def _inside(student: ModelRecord, accuracy: float) -> str:
-    """Says so where a difference is no larger than the student's own uncertainty."""
+    """Returns a remark where a difference is no larger than the student's own uncertainty, and nothing is paired."""
     interval = student.accuracy_interval
     return " (inside its interval)" if interval and interval.low <= accuracy <= interval.high else ""
 

@@ -346,12 +346,20 @@ def test_the_verdict_is_that_of_the_gates(summary, gates, state, text):
     assert (found.state, found.text) == (state, text)
 
 
+def test_the_headline_words_a_gain_by_its_paired_interval_as_the_table_does(summary):
+    # 89.5 % lies inside the interval of 89.93 % in all three.
+    for words, low, high in (("better", 0.001, 0.008), ("worse", -0.008, -0.001), ("within noise", -0.001, 0.008)):
+        gains = {"student_distilled": Interval(value=(low + high) / 2, low=low, high=high)}
+        note = headline.facts(summary.model_copy(update={"gains": gains}))[0].note
+        assert f"above the student on labels ({words})," in note
+    alone = headline.facts(summary.model_copy(update={"gains": {}}))[0].note
+    assert "above the student on labels (inside its interval)," in alone
+
+
 def test_the_headline_says_where_a_gain_is_within_the_uncertainty(summary):
     accuracy = headline.facts(summary)[0]
     assert accuracy.value == "89.93 %"
-    assert accuracy.note == (
-        "0.43 points above the student on labels (inside its interval), 2.38 points below the teacher"
-    )
+    assert accuracy.note == ("0.43 points above the student on labels (within noise), 2.38 points below the teacher")
 
 
 def test_the_headline_names_the_smallest_and_the_fastest_file(summary):
