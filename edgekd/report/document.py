@@ -23,7 +23,10 @@ class RunReport(Record):
 
 
 class FrontPoint(Record):
-    """One file that no other file of the report beats in both accuracy and cost; `unit` is that of the cost."""
+    """One file that no other file of the report beats in both accuracy and cost; `unit` is that of the cost.
+
+    By the estimates: files whose intervals overlap with this one's may be as good.
+    """
 
     run: str
     artifact: str

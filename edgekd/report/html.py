@@ -255,6 +255,7 @@ def _template() -> jinja2.Template:
         notes_and_warnings=lambda each: (*latency.notes(each), *each.warnings),
     )
     environment.globals.update(
+        BY_ESTIMATES=tradeoff.BY_ESTIMATES,
         NOT_MEASURED=formatting.NOT_MEASURED,
         anatomy=anatomy,
         confusion=confusion,

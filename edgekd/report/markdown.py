@@ -103,7 +103,7 @@ def _fronts(runs: Sequence[ReportedRun]) -> str:
         kept = tradeoff.best(tradeoff.points(runs, cost))
         if kept:
             lines.append(f"- {cost.title}: {_text(tradeoff.in_words(runs, kept))}")
-    return "No other file is better in both:\n\n" + "\n".join(lines) if lines else ""
+    return f"No other file is better in both, {tradeoff.BY_ESTIMATES}:\n\n" + "\n".join(lines) if lines else ""
 
 
 def _methods(found: Sequence[methods.Method]) -> str:

@@ -10,6 +10,9 @@ from edgekd.report.figure import COLOURS, GREY, Figure
 from edgekd.report.front import front
 from edgekd.report.runs import ReportedRun
 
+BY_ESTIMATES = "by the estimates; files whose intervals overlap may be as good"
+"""What is to be said of a front, which knows nothing of intervals."""
+
 _SYMBOLS = {"tflite": "circle", "onnx": "diamond"}
 # Of networks that files are held to: how a line and how a point of each is drawn.
 _BASELINES = {

@@ -6,7 +6,8 @@ import random
 import pytest
 
 from edgekd.records import Summary
-from edgekd.report import document, tradeoff
+from edgekd.report import document, markdown, tradeoff
+from edgekd.report import html as html_report
 from edgekd.report.front import front
 from edgekd.report.runs import ReportedRun
 
@@ -54,6 +55,12 @@ def test_the_front_is_what_no_other_point_beats() -> None:
 def test_the_best_files_of_each_cost(summary, cost, names):
     assert [point.artifact.name for point in tradeoff.best(tradeoff.points(alone(summary), COSTS[cost]))] == names
     assert [point.artifact for point in document.document(alone(summary)).fronts[cost]] == names
+
+
+def test_it_is_said_that_a_front_knows_nothing_of_intervals(summary):
+    words = "by the estimates; files whose intervals overlap may be as good"
+    for text in (html_report.render(alone(summary)), markdown.render(alone(summary))):
+        assert words in text
 
 
 def test_points_lie_at_cost_and_accuracy_with_their_intervals(summary):
