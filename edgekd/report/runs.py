@@ -76,11 +76,16 @@ def read(paths: Sequence[Path]) -> tuple[ReportedRun, ...]:
 
 
 def _labels(summaries: Sequence[Summary], folders: Sequence[Path]) -> list[str]:
-    """Returns the shortest kind of name that tells all runs apart: of recipe, with seed, with folder."""
+    """Returns the shortest kind of name that tells all runs apart: of recipe, with seed, or the ends of their folders.
+
+    Whole paths would tell who receives the report what folders this machine has.
+    """
     names = [summary.name for summary in summaries]
     seeded = [f"{summary.name}, seed {summary.seed}" for summary in summaries]
-    kinds = (names, seeded, [folder.name for folder in folders], [f"{folder}" for folder in folders])
-    return next((list(kind) for kind in kinds if _distinct(kind)), list(kinds[-1]))
+    deepest = max((len(folder.parts) for folder in folders), default=1)
+    ends = [["/".join(folder.parts[-depth:]) for folder in folders] for depth in range(1, deepest + 1)]
+    kinds = (names, seeded, *ends)
+    return next((kind for kind in kinds if _distinct(kind)), kinds[-1])
 
 
 def _distinct(names: Iterable[str]) -> bool:

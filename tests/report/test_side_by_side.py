@@ -105,6 +105,9 @@ def test_runs_are_told_apart_by_the_shortest_name(summary, tmp_path):
         "ab": ["quick, seed 0", "quick, seed 1"],
         "acd": ["a", "c", "d"],
     }
+    for parent in ("x", "y"):
+        summary.write(tmp_path / parent / "run" / "summary.json")
+    assert [run.label for run in read([tmp_path / "x" / "run", tmp_path / "y" / "run"])] == ["x/run", "y/run"]
     with pytest.raises(StorageError, match="named twice"):
         read([tmp_path / "a", tmp_path / "a" / "summary.json"])
 
