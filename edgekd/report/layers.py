@@ -57,13 +57,14 @@ def _row(errors: LayerErrors, summary: Summary) -> tuple[str, ...]:
     excesses = [(row.excess, row) for row in errors.rows if row.excess is not None]
     last = errors.rows[-1]
     least = min(ratios, key=lambda each: each[0], default=None)
+    same = all(row.identical for row in errors.rows)
     most = max(excesses, key=lambda each: each[0], default=None)
     return (
         errors.candidate,
         table.title_of(errors.reference, summary),
         formatting.count(len(errors.rows)),
         _IDENTICAL if last.identical else NOT_MEASURED if last.sqnr_db is None else f"{last.sqnr_db:.1f}",
-        _IDENTICAL if least is None else f"{least[0]:.1f}, {_name(least[1])}",
+        f"{least[0]:.1f}, {_name(least[1])}" if least else _IDENTICAL if same else NOT_MEASURED,
         NOT_MEASURED if most is None else f"{formatting.number(most[0])}, {_name(most[1])}",
     )
 

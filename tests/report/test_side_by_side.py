@@ -10,6 +10,7 @@ from edgekd.errors import StorageError
 from edgekd.records import Interval, Summary
 from edgekd.report import html as html_report
 from edgekd.report import layers, markdown, methods, seeds, stages, tradeoff
+from edgekd.report.formatting import NOT_MEASURED
 from edgekd.report.runs import ReportedRun, read
 
 
@@ -198,6 +199,8 @@ def test_layers_show_where_the_error_comes_in(summary):
     assert layers.rows(changed)[0][3] == "identical"
     only = summary.model_copy(update={"layers": (equal.model_copy(update={"rows": (exact,)}),)})
     assert layers.graph(only) is None
+    unknown = equal.model_copy(update={"rows": (exact.model_copy(update={"identical": False}),)})
+    assert layers.rows(summary.model_copy(update={"layers": (unknown,)}))[0][3:5] == (NOT_MEASURED, NOT_MEASURED)
     assert layers.rows(only)[0][3:] == ("identical", "identical", "0.5, block2")
     for text in (html_report.render([renamed(summary, "one")]), markdown.render([renamed(summary, "one")])):
         assert "student-int8.onnx: it has a strange operator." in text
