@@ -5,13 +5,16 @@ import copy
 import dataclasses
 import functools
 import gc
+import importlib.util
 import json
 import logging
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import filelock
@@ -20,6 +23,7 @@ import pytest
 if TYPE_CHECKING:
     from edgekd.pipeline import RunResult
 
+_TOOLS = Path(__file__).parents[1] / "tools"
 # Debian's package dataset-fashion-mnist puts the four official files here.
 _FASHION_MNIST = Path(os.environ.get("EDGEKD_FASHION_MNIST_DIR", "/usr/share/datasets/fashion-mnist"))
 _SSHD = "/usr/sbin/sshd"
@@ -234,3 +238,24 @@ def edgekd_command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
         return CommandResult(int(exit_.value.code or 0), out, err)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def script() -> Callable[[str], ModuleType]:
+    """Returns a script of tools/ by its name, as a module that finds its neighbours, as when it is run."""
+
+    @functools.cache
+    def load(name: str) -> ModuleType:
+        spec = importlib.util.spec_from_file_location(name, _TOOLS / f"{name}.py")
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module  # dataclasses look their module up
+        sys.path.insert(0, str(_TOOLS))
+        try:
+            spec.loader.exec_module(module)
+        finally:
+            sys.path.remove(str(_TOOLS))
+        return module
+
+    return load

@@ -1,9 +1,7 @@
 """The page of results: it says what the records say, whatever that is."""
 
-import importlib.util
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -20,15 +18,8 @@ LABELS = (0.90, 0.91, 0.905)
 
 
 @pytest.fixture(scope="module")
-def tool():
-    sys.path.insert(0, str(TOOLS))  # as when it is run: it imports its neighbours
-    try:
-        spec = importlib.util.spec_from_file_location("write_results", TOOLS / "write_results.py")
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-    finally:
-        sys.path.remove(str(TOOLS))
-    return module
+def tool(script):
+    return script("write_results")
 
 
 def row(tool, name, accuracies):

@@ -1,6 +1,5 @@
 """The comparison of methods: what it trains, what it says, and that it goes on where it was stopped."""
 
-import importlib.util
 import json
 import re
 import sys
@@ -33,16 +32,8 @@ methods:
 
 
 @pytest.fixture(scope="module")
-def tool():
-    sys.path.insert(0, str(TOOLS))  # as when it is run: it imports its neighbour
-    try:
-        spec = importlib.util.spec_from_file_location("compare_methods", TOOLS / "compare_methods.py")
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[spec.name] = module  # dataclasses look their module up
-        spec.loader.exec_module(module)
-    finally:
-        sys.path.remove(str(TOOLS))
-    return module
+def tool(script):
+    return script("compare_methods")
 
 
 @pytest.fixture(scope="module")

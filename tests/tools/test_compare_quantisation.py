@@ -1,9 +1,7 @@
 """The comparison of schemes and quantisers: a tiny one for real, and what the page says of given numbers."""
 
 import functools
-import importlib.util
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,16 +14,8 @@ TOOLS = Path(__file__).parents[2] / "tools"
 
 
 @pytest.fixture(scope="module")
-def tool():
-    sys.path.insert(0, str(TOOLS))  # as when it is run: it imports its neighbour
-    try:
-        spec = importlib.util.spec_from_file_location("compare_quantisation", TOOLS / "compare_quantisation.py")
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[spec.name] = module  # dataclasses look their module up
-        spec.loader.exec_module(module)
-    finally:
-        sys.path.remove(str(TOOLS))
-    return module
+def tool(script):
+    return script("compare_quantisation")
 
 
 @pytest.mark.slow

@@ -2,7 +2,6 @@
 
 import csv
 import functools
-import importlib.util
 import io
 import re
 from pathlib import Path
@@ -19,15 +18,8 @@ TEACHER = TOOLS.parent / "models" / "fashion_mnist" / "teacher.keras"
 QUICK = {"processes": 3, "blocks": 1, "min_warmup_seconds": 0.0, "max_warmup_seconds": 0.1}
 
 
-def script(name):
-    spec = importlib.util.spec_from_file_location(name, TOOLS / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory):
+def exported(script, tmp_path_factory):
     """The folder of files, the exit status and what was printed."""
     out = tmp_path_factory.mktemp("exported")
     printed = io.StringIO()
@@ -62,7 +54,7 @@ def test_the_exit_status_is_that_of_the_worst_file(exported):
     assert re.search(r"student-float32.tflite: .*agreement 100.00%: passed", printed)
 
 
-def test_a_file_that_is_too_far_from_its_network_fails(monkeypatch, capsys):
+def test_a_file_that_is_too_far_from_its_network_fails(script, monkeypatch, capsys):
     road = script("train_and_export")
     monkeypatch.setattr(road, "MIN_AGREEMENT", 1.01)  # no file reaches it
     data = edgekd.load_data("embedded", test_limit=32)
@@ -71,7 +63,7 @@ def test_a_file_that_is_too_far_from_its_network_fails(monkeypatch, capsys):
     assert "teacher-int8.tflite: 7 bytes, accuracy" in capsys.readouterr().out
 
 
-def test_latencies_come_as_csv_and_are_held_to_a_limit(exported, tmp_path, monkeypatch, capsys):
+def test_latencies_come_as_csv_and_are_held_to_a_limit(script, exported, tmp_path, monkeypatch, capsys):
     bench = script("bench_on_device")
     measure = edgekd.bench_models
     monkeypatch.setattr(edgekd, "bench_models", lambda *paths, **named: measure(*paths, **{**named, **QUICK}))
@@ -119,13 +111,13 @@ WITHIN, UNCLEAR, BEYOND = measurement(1.0, 2.0), measurement(1.5, 2.5), measurem
         ([BEYOND, UNCLEAR], 1),
     ],
 )
-def test_the_exit_status_is_that_of_the_slowest_file(monkeypatch, capsys, measured, expected):
+def test_the_exit_status_is_that_of_the_slowest_file(script, monkeypatch, capsys, measured, expected):
     monkeypatch.setattr(edgekd, "bench_models", lambda *_, **__: measured)
     assert script("bench_on_device").main(["a.tflite", "--max-ms", "2"]) == expected
     assert len(capsys.readouterr().out.splitlines()) == 1 + len(measured)
 
 
-def test_a_target_that_cannot_be_measured_is_told_whatever_the_others_gave(monkeypatch, capsys):
+def test_a_target_that_cannot_be_measured_is_told_whatever_the_others_gave(script, monkeypatch, capsys):
     def measure(*_, target, **__):
         if target == "ssh://gone":
             raise edgekd.EdgekdError("not there")
@@ -140,7 +132,7 @@ def test_a_target_that_cannot_be_measured_is_told_whatever_the_others_gave(monke
         assert "local,a.tflite" in printed.out
 
 
-def test_what_cannot_be_done_is_told(tmp_path, capsys):
+def test_what_cannot_be_done_is_told(script, tmp_path, capsys):
     assert script("train_and_export").main(["--dataset", "embeded", "--out", str(tmp_path)]) == 2
     assert "Did you mean 'embedded'?" in capsys.readouterr().err
     assert script("bench_on_device").main([str(tmp_path / "none.tflite"), "--out", str(tmp_path)]) == 2
