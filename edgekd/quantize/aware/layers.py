@@ -64,6 +64,13 @@ class _InIntegers(keras.layers.Layer):
             return False
         return norm is None or norm.follows(self)
 
+    def rounds_as(self) -> FakeQuantize | None:
+        """Returns the layer in whose steps the outputs are in inference, None where they are real numbers."""
+        if not self.in_integers(training=False) or self.neighbours.norm is not None:
+            return None
+        output: FakeQuantize = self.neighbours.output
+        return output
+
 
 class _Wrapping(_InIntegers):
     """One that does this for a layer of Keras, its first argument."""
@@ -226,6 +233,14 @@ class FreezingBatchNorm(_Wrapping, Counting):
     def follows(self, kernel: Any) -> bool:
         """Returns whether a layer with a kernel is all that it follows."""
         return len(self.neighbours.before) == 1 and self.neighbours.before[0] is kernel
+
+    def rounds_as(self) -> FakeQuantize | None:
+        """Returns the layer in whose steps the outputs are in inference, also where the kernel before rounded them."""
+        if self.standalone or not self._done_before(training=False):
+            return super().rounds_as()
+        (kernel,) = self.neighbours.before
+        output: FakeQuantize = kernel.neighbours.output
+        return output
 
     def _done_before(self, training: Any) -> bool:
         """Whether the layer before it has normalised along already."""

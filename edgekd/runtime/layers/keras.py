@@ -78,6 +78,7 @@ _OWN: Mapping[type, str] = {
     FloatBoundary: MOVING,
     FreezingBatchNorm: "norm",
 }
+_IN_INTEGERS = (Affine, FreezingBatchNorm, QuantizedKernel, QuantizedMerge)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -183,8 +184,9 @@ class KerasLayers:
             for key in step.operator.outputs:
                 about = key.removeprefix(f"{number}")
                 specs.setdefault(key, TensorSpec(name=f"{call.name}{about}", shape=(), dtype="float32"))
-        if isinstance(layer, FakeQuantize):
-            specs[outputs[0]] = _rounded_spec(layer, call.name)
+        spec = _quantised_spec(layer, call.name)
+        if spec is not None:
+            specs[outputs[0]] = spec
         self._keys.update((id(value), key) for value, key in zip(call.outputs, outputs, strict=True))
 
     def _run(self, feeds: Mapping[str, Array], steps: Sequence[_Step], keys: Sequence[str]) -> dict[str, Array]:
@@ -293,7 +295,11 @@ def _relu(most: Any, slope: Any, threshold: Any) -> str:
     return "relu6" if float(most) == 6.0 and not threshold else "clip"
 
 
-def _rounded_spec(operation: FakeQuantize, name: str) -> TensorSpec:
-    scale = operation.scale()
-    zero_point = int(np.clip(np.rint(-128 - min(float(operation.minimum), 0.0) / scale), -128, 127))
-    return TensorSpec(name=name, shape=(), dtype="float32", scale=scale, zero_point=zero_point)
+def _quantised_spec(layer: Any, name: str) -> TensorSpec | None:
+    """Returns what a layer that gives whole steps gives: with a range where it clips to it, too; None for others."""
+    if isinstance(layer, FakeQuantize):
+        scale = layer.scale()
+        zero_point = int(np.clip(np.rint(-128 - min(float(layer.minimum), 0.0) / scale), -128, 127))
+        return TensorSpec(name=name, shape=(), dtype="float32", scale=scale, zero_point=zero_point)
+    rounding = layer.rounds_as() if isinstance(layer, _IN_INTEGERS) else None
+    return None if rounding is None else TensorSpec(name=name, shape=(), dtype="float32", scale=rounding.scale())

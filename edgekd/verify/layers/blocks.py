@@ -127,11 +127,11 @@ class _Building:
                     self._reshaped.add(number)
 
     def _round(self, operator: Operator) -> None:
-        """A rounding that alone reads a block's output becomes part of the block, unless that is rounded already."""
+        """A rounding that alone reads a block's output becomes part of the block, unless that has a range already."""
         number = self._roots[operator.inputs[0]]
         block = self._blocks[number]
         specs = self._graph.tensors
-        rounded = specs[block.output].scale is not None
+        rounded = specs[block.output].zero_point is not None
         if self._only_way(number, operator) and not rounded and number not in self._reshaped:
             last = block.points[-1]
             point = dataclasses.replace(last, key=operator.outputs[0])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 SCHEMES = ("float32.tflite", "int8.tflite", "float32.onnx", "int8.onnx")
-FURTHER = ("aware.keras", "aware.int8.tflite", "qdq.onnx", "qoperator.onnx")
+FURTHER = ("aware.keras", "aware.int8.tflite", "aware.int8.onnx", "qdq.onnx", "qoperator.onnx")
 
 
 @pytest.fixture(scope="session")
@@ -44,7 +44,7 @@ def network():
 def files(request, images, made_once):
     """Returns the folder with network.keras and a file for each of SCHEMES; and for each of FURTHER.
 
-    Those are the network fake-quantised and its int8 file, and what ONNX Runtime's own quantiser makes of float32.onnx.
+    Those are the network fake-quantised, its int8 files, and what ONNX Runtime's own quantiser makes of float32.onnx.
     """
     with made_once("healthy") as (folder, to_fill):
         if to_fill:
@@ -63,7 +63,8 @@ def _export(network, images, folder):
     save_model(aware, folder / "aware.keras")
     for source, name in ((network, each) for each in SCHEMES):
         _write(export_model, source, folder / name, images)
-    _write(export_model, aware, folder / "aware.int8.tflite", images)
+    for name in ("aware.int8.tflite", "aware.int8.onnx"):
+        _write(export_model, aware, folder / name, images)
     for name in ("qdq.onnx", "qoperator.onnx"):
         _quantise_by_onnxruntime(folder / "float32.onnx", folder / name, images)
 

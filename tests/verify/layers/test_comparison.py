@@ -6,6 +6,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgekd import flatbuffer
+from edgekd.architectures import load_model
 from edgekd.errors import ModelError, ShapeError
 from edgekd.runtime.layers._qoperators import written_out
 from edgekd.verify.layers import LayerComparison, compare_files
@@ -50,6 +51,17 @@ def test_fake_quantised_networks_and_other_quantisers_files_are_understood(compa
     assert len(found.rows) == 12, "the input and eleven operators with what belongs to them"
     assert all(row.local is not None for row in found.rows)
     assert {row.matched_by for row in found.rows[1:]} == {"structure"}
+
+
+def test_what_rounds_to_the_range_after_it_is_allowed_the_steps_of_that_range(compared, files):
+    found = compared("aware.keras", "aware.int8.onnx")
+    assert found.passed, [row.reason for row in found.rows if row.reason]
+    assert found.unmatched_reference == found.unmatched_candidate == ()
+    # The convolution's sums are rounded to the range after the ReLU, which is another operator of the ONNX file.
+    rounding = load_model(files / "aware.keras").get_layer("joined_range")
+    step = (float(rounding.maximum) - float(rounding.minimum)) / 255
+    (row,) = [row for row in found.rows if row.reference_tensor == "depthwise_kernel"]
+    assert 2 * step / np.sqrt(12) < row.limit < 1.2 * 2 * step / np.sqrt(12), "weights explain the rest"
 
 
 def test_a_fake_quantised_network_is_its_file_step_by_step(compared):
