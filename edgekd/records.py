@@ -652,6 +652,10 @@ class DatasetRecord(Record):
 class Summary(Record):
     """Everything a run found: what the report shows and what other programs read.
 
+    `recipe_sha256` is a hash of every setting, `experiment_sha256` one without the seed, the name, places on a machine,
+    gates and measuring: runs that share it, the data's fingerprint and the weights of given teachers are one
+    experiment, over seeds. It is None in records of earlier versions.
+
     `environment` is where the summary was made; `earlier_environments` has the stages that were done elsewhere or with
     other versions, and are kept. `taught` says in words how the student was taught. `gains` has the accuracy of each
     later student minus that of the student on labels, paired over the test samples. `stages` are networks and files,
@@ -663,6 +667,7 @@ class Summary(Record):
     name: str
     seed: int
     recipe_sha256: str
+    experiment_sha256: str | None = None
     environment: Environment
     earlier_environments: dict[str, Environment] = pydantic.Field(default_factory=dict)
     taught: str | None = None

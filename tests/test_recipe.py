@@ -633,6 +633,50 @@ def test_every_setting_counts_for_the_hash(load, override):
     assert load(MINIMAL, override).sha256 != load(MINIMAL).sha256
 
 
+CACHED = MINIMAL + "\ndistill: {cache: {}}\ndata: {dataset: 'tfds:mnist'}\n"
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "seed=1",
+        "name=other",
+        "data.data_dir=/somewhere",
+        "data.download=true",
+        "data.dataset=tfds:mnist:3.0.1",
+        "distill.cache.folder=/elsewhere",
+        "distill.cache.fill=false",
+        "verify.min_agreement=0.5",
+        "bench.processes=7",
+    ],
+)
+def test_seed_names_places_gates_and_measuring_do_not_make_another_experiment(load, override):
+    assert load(CACHED, override).experiment_sha256 == load(CACHED).experiment_sha256
+    assert load(CACHED, override).sha256 != load(CACHED).sha256
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "student.epochs=11",
+        "teacher.epochs=11",
+        "student.precision=mixed_bfloat16",
+        "data.augment.shift=1",
+        "data.batch_size=32",
+        "data.train_limit=100",
+        "data.dataset=npz:mnist.npz",
+        "distill.cache.views=3",
+        "distill.cache.dtype=float32",
+        "distill.labels_weight=0.2",
+        "quantize={}",
+        "calibration.samples=9",
+        "export=[{format: onnx}]",
+    ],
+)
+def test_every_other_setting_makes_another_experiment(load, override):
+    assert load(CACHED, override).experiment_sha256 != load(CACHED).experiment_sha256
+
+
 # The smoke form.
 
 

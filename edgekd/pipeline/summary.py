@@ -40,6 +40,7 @@ def summarise(folder: RunFolder, recipe: Recipe, data: Dataset, stages: tuple[st
         name=recipe.name,
         seed=recipe.seed,
         recipe_sha256=recipe.sha256,
+        experiment_sha256=recipe.experiment_sha256,
         environment=here,
         earlier_environments={
             name: record.environment for name, record in records.items() if record.environment != here

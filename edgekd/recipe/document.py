@@ -20,6 +20,9 @@ from edgekd.recipe.quantisation import Quantize
 from edgekd.recipe.section import FORMATS, Items, NonNegative, Section, invalid
 from edgekd.recipe.sparsity import Sparsify
 
+_PLACES_OF_DATA = ("data_dir", "download")
+_PLACES_OF_CACHE = ("folder", "fill")
+
 
 def _listed(received: Any) -> Any:
     if received is None:
@@ -150,11 +153,39 @@ class Recipe(Section):
         Of the path of a model only its last part counts: a recipe is the same one wherever it is installed.
         """
         document = self.model_dump(mode="json")
-        teachers = document["teacher"] if isinstance(document["teacher"], list) else [document["teacher"]]
-        for network in (document["student"], *(teacher for teacher in teachers if teacher)):
-            if network["model"] is not None:
-                network["model"] = Path(network["model"]).name
-        return hashlib.sha256(canonical_json(document).encode()).hexdigest()
+        _name_models(document)
+        return _hash(document)
+
+    def without_places(self) -> dict[str, Any]:
+        """Returns every setting but those that say where things lie on a machine, which decide no number.
+
+        These are `data_dir` and `download` of the data and of the unlabelled images, `distill.cache.folder`, and
+        `distill.cache.fill`, which says whether the cache has to be there already. Of a model's path the last part
+        stays. The recipe of what is returned has the defaults instead.
+        """
+        document = self.model_dump(mode="json")
+        _name_models(document)
+        cache = document["distill"]["cache"] or {}
+        for section, keys in (*((each, _PLACES_OF_DATA) for each in _sources(document)), (cache, _PLACES_OF_CACHE)):
+            for key in keys:
+                section.pop(key, None)
+        return document
+
+    @property
+    def experiment_sha256(self) -> str:
+        """A hash of what runs must share to be one experiment, repeated with several seeds.
+
+        Of `without_places` it leaves out `seed` and `name`; `verify` and `bench`, which judge and measure what was made
+        and decide no network and no file; and what stands behind the colon of a `dataset`, often a path: which data it
+        led to, the fingerprint in a run's record says. For the same reason a teacher that is given by its path counts
+        by its name here; records have the hash of its weights.
+        """
+        document = self.without_places()
+        for key in ("seed", "name", "verify", "bench"):
+            del document[key]
+        for section in _sources(document):
+            section["dataset"] = section["dataset"].partition(":")[0]
+        return _hash(document)
 
     def to_yaml(self) -> str:
         """Returns the recipe with every default visible: those of the plug-ins' own arguments too."""
@@ -169,3 +200,18 @@ class Recipe(Section):
 def canonical_json(document: Any) -> str:
     """Returns JSON with sorted keys and no spaces: equal documents give equal text."""
     return json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _name_models(document: dict[str, Any]) -> None:
+    teachers = document["teacher"] if isinstance(document["teacher"], list) else [document["teacher"]]
+    for network in (document["student"], *filter(None, teachers)):
+        if network["model"] is not None:
+            network["model"] = Path(network["model"]).name
+
+
+def _sources(document: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [document["data"], *filter(None, [document["data"]["unlabelled"]])]
+
+
+def _hash(document: Any) -> str:
+    return hashlib.sha256(canonical_json(document).encode()).hexdigest()

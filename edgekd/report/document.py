@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from edgekd.records import Record, Summary
-from edgekd.report import confusion, tradeoff
+from edgekd.report import confusion, seeds, tradeoff
 from edgekd.report.runs import ReportedRun
 
 SCHEMA_VERSION = 1
@@ -39,11 +39,15 @@ class Report(Record):
     """All runs of a report, and the files on the front of each cost: `latency`, `size`, `memory` and `peak_memory`.
 
     `memory` is that of the activations, reckoned from the file, `peak_memory` that of the process, measured.
+    `over_seeds` has the means of runs that differ by their seeds alone, three or more, and `not_in_means` the runs that
+    are in none though three seeds or more have their recipe's name and data.
     """
 
     schema_version: int = SCHEMA_VERSION
     runs: tuple[RunReport, ...]
     fronts: dict[str, tuple[FrontPoint, ...]]
+    over_seeds: tuple[seeds.OverSeeds, ...] = ()
+    not_in_means: tuple[seeds.LeftOut, ...] = ()
 
 
 def document(runs: Sequence[ReportedRun]) -> Report:
@@ -62,7 +66,12 @@ def document(runs: Sequence[ReportedRun]) -> Report:
                 )
                 for point in kept
             )
-    return Report(runs=tuple(_run(run) for run in runs), fronts=fronts)
+    return Report(
+        runs=tuple(_run(run) for run in runs),
+        fronts=fronts,
+        over_seeds=seeds.over_seeds(runs),
+        not_in_means=seeds.left_out(runs),
+    )
 
 
 def _run(run: ReportedRun) -> RunReport:

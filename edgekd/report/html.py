@@ -119,6 +119,7 @@ def _rendered(runs: Sequence[ReportedRun], *, details: bool) -> str:
         absent=_absent(shared),
         method_rows=methods.rows(found),
         seed_rows=seeds.rows(seeds.over_seeds(runs)),
+        seed_notes=seeds.notes(runs),
         figures=figures,
         terms=TERMS,
         style=(_FOLDER / "page.css").read_text(encoding="utf-8"),

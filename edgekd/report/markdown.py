@@ -112,7 +112,9 @@ def _methods(found: Sequence[methods.Method]) -> str:
 
 def _seeds(runs: Sequence[ReportedRun]) -> str:
     found = seeds.rows(seeds.over_seeds(runs))
-    return f"### Over seeds\n\n{_table(seeds.HEADERS, found)}" if found else ""
+    notes = "\n".join(f"- {_text(note)}" for note in seeds.notes(runs))
+    parts = ["### Over seeds", _table(seeds.HEADERS, found) if found else "", notes]
+    return "\n\n".join(filter(None, parts)) if found or notes else ""
 
 
 def _predictions(run: ReportedRun) -> str:

@@ -1,13 +1,13 @@
 """What each method gives over several seeds of one recipe: means whose intervals know of chance in training."""
 
 import collections
-import dataclasses
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 
-from edgekd.records import Interval
+from edgekd.records import Interval, Record, Summary
 from edgekd.report import formatting, methods, table
 from edgekd.report.runs import ReportedRun
 
@@ -16,46 +16,100 @@ LEAST = 3
 """Of how many seeds a mean is told: two say next to nothing of how far others may be."""
 
 _NO_GAIN = "–"
+_OLD = (
+    "these count as one recipe where the name, the data, the losses and the architecture, parameters, MACs and epochs "
+    "of every network are the same, whatever else differs."
+)
 
 
-@dataclasses.dataclass(frozen=True)
-class OverSeeds:
-    """One network of one recipe.
+class OverSeeds(Record):
+    """One network of one experiment: the same recipe, data and given teachers, with several seeds.
 
-    Attributes:
-      recipe: its name.
-      role: of the network.
-      seeds: how many.
-      accuracy: mean over the seeds, with its interval.
-      gain: mean of the accuracy minus that of the student on labels of the same seed; None for other networks.
+    `runs` are those that the means are of, one for each of `seeds` seeds. `accuracy` is the mean over them with its
+    t-interval; `gain` that of the accuracy minus the accuracy of the student on labels of the same seed, None for other
+    networks.
     """
 
     recipe: str
     role: str
     seeds: int
+    runs: tuple[str, ...]
     accuracy: Interval
     gain: Interval | None
 
 
+class LeftOut(Record):
+    """A run that is in no mean over seeds, though a reader might think it is.
+
+    Its `reason` is that fewer than three seeds have its settings (`other_settings`), that an earlier run of the report
+    has its settings and seed (`repeated_seed`), or that it has no accuracies (`not_verified`).
+    """
+
+    run: str
+    reason: Literal["other_settings", "repeated_seed", "not_verified"]
+
+
+_Key = tuple[object, ...]
+
+
 def over_seeds(runs: Sequence[ReportedRun]) -> tuple[OverSeeds, ...]:
-    """Returns the networks of one recipe, data and architecture that runs with LEAST different seeds or more have.
+    """Returns the networks of each experiment that runs with LEAST different seeds or more have.
 
     Of runs with one seed the first counts. Networks that are the same whatever the seed, such as a teacher from a file,
     are left out.
     """
-    groups: dict[tuple[str, ...], dict[int, ReportedRun]] = collections.defaultdict(dict)
+    found = []
+    for experiment in _experiments(runs).values():
+        for role in dict.fromkeys(role for run in experiment.values() for role in table.roles(run.summary)):
+            having = [run for run in experiment.values() if _accuracy(run, role) is not None]
+            weights = {run.summary.models[role].weights_sha256 for run in having}
+            if len(having) >= LEAST and len(weights) > 1:
+                found.append(_over_seeds(role, having))
+    return tuple(found)
+
+
+def left_out(runs: Sequence[ReportedRun]) -> tuple[LeftOut, ...]:
+    """Returns the runs that are in no mean, though LEAST seeds or more have their recipe's name and data, and why."""
+    experiments = _experiments(runs)
+    named = collections.defaultdict(set)
     for run in runs:
-        for role in table.roles(run.summary):
-            if run.summary.models[role].accuracy is not None:
-                summary = run.summary
-                architecture = summary.models[role].architecture
-                key = (summary.name, summary.data.fingerprint, summary.taught or "", role, architecture)
-                groups[key].setdefault(summary.seed, run)
-    return tuple(
-        _over_seeds(key[0], key[3], list(found.values()))
-        for key, found in groups.items()
-        if len(found) >= LEAST and len({run.summary.models[key[3]].weights_sha256 for run in found.values()}) > 1
-    )
+        named[_name(run.summary)].add(run.summary.seed)
+    found = []
+    for run in runs:
+        key = _key(run.summary)
+        reason: Literal["other_settings", "repeated_seed", "not_verified"]
+        if not _verified(run):
+            reason = "not_verified"
+        elif len(experiments[key]) < LEAST:
+            reason = "other_settings"
+        elif experiments[key][run.summary.seed] is not run:
+            reason = "repeated_seed"
+        else:
+            continue
+        if reason == "repeated_seed" or len(named[_name(run.summary)]) >= LEAST:
+            found.append(LeftOut(run=run.label, reason=reason))
+    return tuple(found)
+
+
+def notes(runs: Sequence[ReportedRun]) -> tuple[str, ...]:
+    """Returns in sentences which runs are in no mean and why, and which ones had to be told apart by little."""
+    missing = left_out(runs)
+    sentences = []
+    for reason, why in (
+        ("other_settings", f"fewer than {LEAST} seeds have the same settings and teacher"),
+        ("repeated_seed", "of runs with the same settings and seed the first counts"),
+        ("not_verified", "there are no accuracies"),
+    ):
+        labels = [each.run for each in missing if each.reason == reason]
+        if labels:
+            told = f"In no mean over seeds ({formatting.counted(len(labels), 'run')}), since {why}"
+            sentences.append(f"{told}: {formatting.listed(labels)}.")
+    concerned = {each.run for each in missing} | {label for each in over_seeds(runs) for label in each.runs}
+    old = [run.label for run in runs if run.label in concerned and run.summary.experiment_sha256 is None]
+    if old:
+        told = f"Made by a version that kept no hash of the settings ({formatting.counted(len(old), 'run')})"
+        sentences.append(f"{told}: {_OLD}")
+    return tuple(sentences)
 
 
 def rows(found: Sequence[OverSeeds]) -> list[tuple[str, ...]]:
@@ -90,7 +144,35 @@ def mean_interval(values: Sequence[float], *, confidence: float = 0.95) -> Inter
     return Interval(value=mean, low=mean - half, high=mean + half, confidence=confidence)
 
 
-def _over_seeds(recipe: str, role: str, runs: Sequence[ReportedRun]) -> OverSeeds:
+def _experiments(runs: Sequence[ReportedRun]) -> dict[_Key, dict[int, ReportedRun]]:
+    """Returns the runs that have accuracies by experiment and seed; of one seed the first."""
+    found: dict[_Key, dict[int, ReportedRun]] = collections.defaultdict(dict)
+    for run in runs:
+        if _verified(run):
+            found[_key(run.summary)].setdefault(run.summary.seed, run)
+    return found
+
+
+def _key(summary: Summary) -> _Key:
+    """Returns what runs have in common if they differ by their seeds alone."""
+    networks = sorted(summary.models.items())
+    teachers = [(role, model) for role, model in networks if role == table.TEACHER or role.startswith("teacher_")]
+    given = tuple((role, model.weights_sha256) for role, model in teachers if model.epochs is None)
+    if summary.experiment_sha256 is not None:
+        return (summary.experiment_sha256, summary.data.fingerprint, given)
+    made = tuple((role, model.architecture, model.parameters, model.macs, model.epochs) for role, model in networks)
+    return (*_name(summary), summary.taught, made, given)
+
+
+def _name(summary: Summary) -> tuple[str, str]:
+    return summary.name, summary.data.fingerprint
+
+
+def _verified(run: ReportedRun) -> bool:
+    return any(model.accuracy is not None for model in run.summary.models.values())
+
+
+def _over_seeds(role: str, runs: Sequence[ReportedRun]) -> OverSeeds:
     accuracies = [_accuracy(run, role) for run in runs]
     baselines = [_accuracy(run, table.STUDENT_LABELS) for run in runs]
     gains = [
@@ -100,9 +182,10 @@ def _over_seeds(recipe: str, role: str, runs: Sequence[ReportedRun]) -> OverSeed
     ]
     told = role.startswith("student") and role != table.STUDENT_LABELS and len(gains) == len(runs)
     return OverSeeds(
-        recipe=recipe,
+        recipe=runs[0].summary.name,
         role=role,
         seeds=len(runs),
+        runs=tuple(run.label for run in runs),
         accuracy=mean_interval([accuracy for accuracy in accuracies if accuracy is not None]),
         gain=mean_interval(gains) if told else None,
     )

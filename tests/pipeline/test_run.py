@@ -479,6 +479,7 @@ def test_a_damaged_record_is_named(finished_copy: Path, tiny_recipe: dict[str, A
 def test_provenance_is_recorded(finished: RunResult, tiny_recipe: dict[str, Any]) -> None:
     summary = finished.summary
     assert summary.recipe_sha256 == made(tiny_recipe).sha256
+    assert summary.experiment_sha256 == made(tiny_recipe).experiment_sha256
     assert summary.seed == 3
     assert summary.environment.packages["tensorflow"] == __import__("tensorflow").__version__
     assert summary.data.fingerprint == api.load_data(**tiny_recipe["data"]).fingerprint

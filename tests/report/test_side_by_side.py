@@ -8,8 +8,8 @@ import pytest
 
 from edgekd.errors import StorageError
 from edgekd.records import Interval, Summary
+from edgekd.report import document, layers, markdown, methods, seeds, stages, tradeoff
 from edgekd.report import html as html_report
-from edgekd.report import layers, markdown, methods, seeds, stages, tradeoff
 from edgekd.report.formatting import NOT_MEASURED
 from edgekd.report.runs import ReportedRun, read
 
@@ -166,6 +166,60 @@ def test_too_few_seeds_or_a_teacher_that_is_the_same_have_no_mean(summary):
     again = dataclasses.replace(runs[2], summary=runs[2].summary.model_copy(update={"seed": 0}))
     assert seeds.over_seeds([*runs[:2], again]) == ()
     assert "Means over seeds" not in html_report.render(runs[:2])
+
+
+def with_label(run: ReportedRun, label: str, **changes) -> ReportedRun:
+    return dataclasses.replace(run, label=label, summary=run.summary.model_copy(update=changes))
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["settings known", "of an earlier version"])
+def test_a_run_of_other_settings_makes_no_mean_of_three_and_is_named(summary, known):
+    base = seeded(summary, {"student_labels": (0.88, 0.9, 0.91), "student_distilled": (0.89, 0.9, 0.92)})
+    same = [with_label(run, f"run {seed}", experiment_sha256="aa" if known else None) for seed, run in enumerate(base)]
+    assert [each.runs for each in seeds.over_seeds(same)] == [("run 0", "run 1", "run 2")] * 2
+    assert document.document(same).over_seeds == seeds.over_seeds(same)
+    longer = {role: model.model_copy(update={"epochs": 20}) for role, model in same[1].summary.models.items()}
+    other = with_label(same[1], "run 1", models=longer, experiment_sha256="bb" if known else None)
+    runs = [same[0], other, same[2]]
+    assert seeds.over_seeds(runs) == ()
+    told = (
+        "In no mean over seeds (3 runs), since fewer than 3 seeds have the same settings and teacher: run 0, run 1 and "
+    )
+    source, text = html_report.render(runs), markdown.render(runs)
+    assert "Means over seeds" not in source
+    for page in (source, text):
+        assert told in page
+        assert ("kept no hash of the settings (3 runs)" in page) is not known
+    assert {each.reason for each in document.document(runs).not_in_means} == {"other_settings"}
+    # One more run makes a mean again; what is left out of it is still named.
+    more = [*runs, with_label(same[1], "run 1 as the others")]
+    assert [each.runs for each in seeds.over_seeds(more)] == [("run 0", "run 2", "run 1 as the others")] * 2
+    assert [each.run for each in document.document(more).not_in_means] == ["run 1"]
+
+
+def test_of_a_seed_the_first_run_counts_and_the_others_are_named(summary):
+    runs = seeded(summary, {"student_distilled": (0.89, 0.9, 0.92)})
+    runs = [with_label(run, f"run {seed}", experiment_sha256="aa") for seed, run in enumerate(runs)]
+    again = with_label(runs[2], "again", seed=0)
+    (mean,) = seeds.over_seeds([*runs, again])
+    assert mean.runs == ("run 0", "run 1", "run 2")
+    assert "(1 run), since of runs with the same settings and seed the first counts: again." in markdown.render(
+        [*runs, again]
+    )
+    models = {role: model.model_copy(update={"accuracy": None}) for role, model in runs[2].summary.models.items()}
+    unverified = with_label(runs[2], "stopped", seed=4, models=models)
+    assert [each.reason for each in seeds.left_out([*runs, unverified])] == ["not_verified"]
+
+
+def test_a_given_teacher_of_other_weights_makes_another_experiment(summary):
+    runs = seeded(summary, {"teacher": (0.9, 0.9, 0.9), "student_distilled": (0.89, 0.9, 0.92)})
+
+    def given(run: ReportedRun, weights: str) -> ReportedRun:
+        teacher = run.summary.models["teacher"].model_copy(update={"epochs": None, "weights_sha256": weights})
+        return with_label(run, run.label, experiment_sha256="aa", models={**run.summary.models, "teacher": teacher})
+
+    assert [each.role for each in seeds.over_seeds([given(run, "cc") for run in runs])] == ["student_distilled"]
+    assert seeds.over_seeds([given(run, weights) for run, weights in zip(runs, ("cc", "cc", "dd"), strict=True)]) == ()
 
 
 def test_dots_lie_at_accuracies_with_their_intervals(summary):
