@@ -53,10 +53,10 @@ def graph(run: ReportedRun) -> Figure | None:
     found = matrices(run) if count <= MOST_CLASSES else {}
     if not found:
         return None
-    classes = [figures.text(name) for name in run.summary.data.class_names]
-    traces = [_trace(counts, classes, visible=number == 0) for number, counts in enumerate(found.values())]
+    traces = [_trace(counts, visible=number == 0) for number, counts in enumerate(found.values())]
     drawn = figures.figure(traces, x="named as", y="class")
     labels = _ticks(run.summary.data.class_names)
+    drawn["layout"]["meta"] = {"classes": [figures.text(name) for name in run.summary.data.class_names]}
     drawn["layout"]["xaxis"] |= {**labels, "tickangle": -45, "rangemode": "normal", "constrain": "domain"}
     drawn["layout"]["yaxis"] |= {**labels, "autorange": "reversed", "showgrid": False}
     return drawn
@@ -85,23 +85,16 @@ def _most_frequent(counts: Array) -> list[tuple[int, int]]:
     return [(int(row), int(column)) for row, column in places if wrong[row, column]]
 
 
-def _trace(counts: Array, classes: Sequence[str], *, visible: bool) -> Figure:
-    samples = counts.sum(axis=1, keepdims=True)
-    shares = np.divide(counts, samples, out=np.zeros(counts.shape), where=samples > 0)
-    written: Mapping[str, Any] = {"texttemplate": "%{text}"} if len(classes) <= _WRITTEN else {}
-    told = [
-        [f"{int(number):,} of {int(total[0]):,} ({100 * share:.1f} %)" for number, share in zip(row, part, strict=True)]
-        for row, part, total in zip(counts, shares, samples, strict=True)
-    ]
+def _trace(counts: Array, *, visible: bool) -> Figure:
+    """Returns a matrix as its counts alone: page.js makes of them the colours, and what a cell says."""
+    count = len(counts)
+    written: Mapping[str, Any] = {"texttemplate": "%{text}"} if count <= _WRITTEN else {}
     return {
         "type": "heatmap",
         "visible": visible,
-        # The root lets few confusions be seen beside the many samples that were named right.
-        "z": np.sqrt(shares).round(3).tolist(),
-        "text": [[str(int(number)) if number else "" for number in row] for row in counts],
-        "customdata": told,
-        "x": list(range(len(classes))),
-        "y": list(range(len(classes))),
+        "z": counts.tolist(),
+        "x": list(range(count)),
+        "y": list(range(count)),
         "zmin": 0,
         "zmax": 1,
         "colorscale": _SCALE,

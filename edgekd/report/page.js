@@ -5,6 +5,7 @@ const figures = JSON.parse(document.getElementById("figures").textContent);
 const options = { displayModeBar: false };
 const PAPER_WIDTH = 640;
 const NARROW = 400; // pixels, in which a legend has one column
+const LONG = 24; // characters of two names that have no room in one line with a count
 
 // What a width changes of a figure's layout: on a narrow page names are smaller, and a long legend makes room for itself.
 function sized(element, width) {
@@ -18,6 +19,30 @@ function sized(element, width) {
     element.style.height = `${changes.height}px`;
   }
   return changes;
+}
+
+// A confusion matrix comes as counts. Returns it with colours, and with what each cell says, of which classes it is:
+// ticks are shortened, and left out where there are many.
+function readable(trace, classes) {
+  const totals = trace.z.map((row) => row.reduce((sum, count) => sum + count, 0));
+  const shares = trace.z.map((row, at) => row.map((count) => (totals[at] ? count / totals[at] : 0)));
+  const whole = (count) => count.toLocaleString("en");
+  const told = (at, to) => {
+    const gap = classes[at].length + classes[to].length > LONG ? "<br>" : " ";
+    const share = `(${(100 * shares[at][to]).toFixed(1)} %)`;
+    return `${classes[at]} named as${gap}${classes[to]}:${gap}${whole(trace.z[at][to])} of ${whole(totals[at])} ${share}`;
+  };
+  return {
+    ...trace,
+    z: shares.map((row) => row.map(Math.sqrt)), // so that few confusions are seen beside the many that were named right
+    text: trace.z.map((row) => row.map((count) => (count ? whole(count) : ""))),
+    customdata: trace.z.map((row, at) => row.map((_, to) => told(at, to))),
+  };
+}
+
+for (const figure of Object.values(figures)) {
+  const classes = figure.layout.meta?.classes;
+  if (classes) figure.data = figure.data.map((trace) => readable(trace, classes));
 }
 
 const observer = new ResizeObserver((entries) => {

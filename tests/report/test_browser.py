@@ -11,6 +11,7 @@ import pytest
 
 from edgekd import report
 from edgekd.pipeline import RunResult
+from edgekd.predictions import Predictions
 from edgekd.records import Summary
 from edgekd.report import html
 from edgekd.report.runs import ReportedRun, read
@@ -23,6 +24,7 @@ pytestmark = [pytest.mark.chromium, pytest.mark.slow]
 
 WIDTHS = (1280, 390)  # a desktop and a phone
 LOOKS = ("light", "dark")
+MANY = tuple(f"<b>{number}</b> & a name that is long" for number in range(30))
 
 # Where anything reaches out of the window, but for what scrolls by itself or is for screen readers only.
 OUTSIDE = """() => {
@@ -177,13 +179,13 @@ def test_it_is_whole_at_every_width_and_in_every_light(which: str, request: pyte
     assert opened.page.url.startswith("file:")
 
 
-def point_at(page: "Page", selector: str) -> str:
-    """Returns what a graph says of the mark that the mouse is put on."""
+def point_at(page: "Page", selector: str, across: float = 0.5, down: float = 0.5) -> str:
+    """Returns what a graph says of the mark that the mouse is put on, so far across it and down."""
     mark = page.locator(selector).first
     mark.scroll_into_view_if_needed()
     box = mark.bounding_box()
     assert box is not None
-    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.move(box["x"] + across * box["width"], box["y"] + down * box["height"])
     label = page.locator(".hoverlayer .hovertext").first
     label.wait_for()
     return label.text_content() or ""
@@ -202,7 +204,11 @@ def test_graphs_say_the_values_that_are_pointed_at(alone: Opened, finished: RunR
     assert f"{100 * (summary.models['teacher'].accuracy or 0):.2f} %" in said
     # The middle of the matrix is the middle one of three classes.
     said = point_at(page, "#plot-confusion .heatmaplayer image")
-    assert said.count(" of ") == 1
+    (run,) = read([finished.folder])
+    assert run.predictions is not None
+    named = run.predictions.classes[run.predictions.compared[-1]][run.predictions.labels == 1]
+    name, count = summary.data.class_names[1], np.count_nonzero(named == 1)
+    assert said == f"{name} named as {name}: {count} of {len(named)} ({100 * count / len(named):.1f} %)"
 
 
 def test_a_confusion_matrix_can_be_chosen_with_the_keyboard(alone: Opened) -> None:
@@ -257,10 +263,30 @@ def test_it_prints(alone: Opened, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def made_up(browser: "Browser", summary: Summary, tmp_path_factory: pytest.TempPathFactory) -> Opened:
-    """The page of a run with six files of different worth, and a profile."""
+    """The page of a run with six files of different worth, a profile, and more classes than have names on an axis.
+
+    One of the four samples of class 7 is named 8.
+    """
+    labels = np.repeat(np.arange(len(MANY)), 4)
+    named = labels + (np.arange(len(labels)) == 4 * 7)
+    data = summary.data.model_copy(update={"class_names": MANY, "test": len(labels)})
+    run = ReportedRun(
+        summary.model_copy(update={"profiles": (THREE,), "data": data}),
+        "a run",
+        Predictions(labels, {"student_distilled": labels, "student-int8.onnx": named}, ("student-int8.onnx",)),
+    )
     path = tmp_path_factory.mktemp("made-up") / "report.html"
-    path.write_text(html.render([ReportedRun(summary.model_copy(update={"profiles": (THREE,)}), "a run")]))
+    path.write_text(html.render([run]))
     return open_page(browser, path)
+
+
+def test_a_cell_says_its_classes_by_name_though_the_axes_have_no_room_for_them(made_up: Opened) -> None:
+    count = len(MANY)
+    said = point_at(made_up.page, "#plot-confusion .heatmaplayer image", 8.5 / count, 7.5 / count)
+    assert said == f"{MANY[7]} named as{MANY[8]}:1 of 4 (25.0 %)"  # in three lines
+    ticks = made_up.page.locator("#plot-confusion .ytick text").all_text_contents()
+    assert not any(tick.startswith("<b>7</b>") for tick in ticks)
+    assert made_up.complaints == []
 
 
 def assert_front(page: "Page", plot: str, costs: dict[str, float], accuracies: dict[str, float]) -> set[str]:

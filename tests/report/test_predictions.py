@@ -170,10 +170,12 @@ def test_the_document_holds_the_matrices(run):
 
 
 def test_a_graph_holds_each_matrix_and_shows_the_first(run):
-    data = confusion.graph(run)["data"]
-    assert [trace["visible"] for trace in data] == [True, False, False]
-    assert data[0]["text"][0][:3] == ["1", "1", ""]
-    assert data[0]["customdata"][0][1] == "1 of 2 (50.0 %)"
+    hostile = run.summary.data.model_copy(update={"class_names": ("<b>Shirt</b>", *"Coat Bag Boot".split())})
+    drawn = confusion.graph(dataclasses.replace(run, summary=run.summary.model_copy(update={"data": hostile})))
+    assert [trace["visible"] for trace in drawn["data"]] == [True, False, False]
+    assert drawn["data"][0]["z"] == MATRIX
+    # Of which page.js tells each cell; tests/report/test_browser.py reads it there.
+    assert drawn["layout"]["meta"]["classes"] == ["&lt;b&gt;Shirt&lt;/b&gt;", "Coat", "Bag", "Boot"]
 
 
 def test_the_table_names_the_most_frequent_confusions(run):
