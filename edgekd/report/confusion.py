@@ -12,7 +12,7 @@ from edgekd.report.figure import Figure
 from edgekd.report.runs import ReportedRun
 
 MOST_CLASSES = 100
-"""Of which a matrix is drawn: more could not be told apart, and would make the page large."""
+"""Of which a matrix is drawn: more could not be told apart."""
 
 _MOST_ROWS = 10
 _WRITTEN = 15  # classes whose counts have room in the cells
@@ -47,13 +47,13 @@ def names(found: Predictions) -> tuple[str, ...]:
     return (*first, *(name for name in found.classes if name not in first))
 
 
-def graph(run: ReportedRun) -> Figure | None:
-    """Returns the matrices, one of which is seen, or None without predictions or with too many classes."""
+def graph(run: ReportedRun, *, most: int | None = None) -> Figure | None:
+    """Returns the first `most` matrices, or all, one of which is seen; None without predictions or of many classes."""
     count = len(run.summary.data.class_names)
-    found = matrices(run) if count <= MOST_CLASSES else {}
+    found = list(matrices(run).values()) if count <= MOST_CLASSES else []
     if not found:
         return None
-    traces = [_trace(counts, visible=number == 0) for number, counts in enumerate(found.values())]
+    traces = [_trace(counts, visible=number == 0) for number, counts in enumerate(found[:most])]
     drawn = figures.figure(traces, x="named as", y="class")
     labels = _ticks(run.summary.data.class_names)
     drawn["layout"]["meta"] = {"classes": [figures.text(name) for name in run.summary.data.class_names]}

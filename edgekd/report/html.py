@@ -40,7 +40,7 @@ MOST_DETAILED = 6
 """Of how many runs the details are shown."""
 
 MOST_BYTES = 6_000_000
-"""How large a page may become with the details of its runs: otherwise they are left out."""
+"""How large a page may become: beyond it, confusion matrices but the first are left out, then details of runs."""
 
 _MOST_IMAGES = 36  # of all runs together, but four of each
 _FOLDER = Path(__file__).parent
@@ -77,6 +77,13 @@ class _View:
         return self.run.label
 
     @property
+    def matrices(self) -> tuple[str, ...]:
+        """Returns whose confusion matrices are drawn."""
+        found = self.run.predictions
+        drawn = self.figures.get(f"{self.prefix}plot-confusion")
+        return () if found is None or drawn is None else confusion.names(found)[: len(drawn["data"])]
+
+    @property
     def loss_roles(self) -> list[str]:
         return [role for role, curve in self.summary.curves.items() if curve]
 
@@ -91,15 +98,25 @@ class _View:
 
 def render(runs: Sequence[ReportedRun]) -> str:
     """Returns the page of one run, or of several side by side; the same runs give the same bytes."""
-    if 1 < len(runs) <= MOST_DETAILED:
-        page = _rendered(runs, details=True)
-        return page if len(page.encode()) <= MOST_BYTES else _rendered(runs, details=False)
-    return _rendered(runs, details=len(runs) == 1)
+    if len(runs) > MOST_DETAILED:
+        return _rendered(runs, details=False)
+    page = _rendered(runs, details=True)
+    if _too_large(page):
+        page = _rendered(runs, details=True, matrices=1)
+    if _too_large(page) and len(runs) > 1:
+        page = _rendered(runs, details=False)
+    return page
 
 
-def _rendered(runs: Sequence[ReportedRun], *, details: bool) -> str:
+def _too_large(page: str) -> bool:
+    return len(page.encode()) > MOST_BYTES
+
+
+def _rendered(runs: Sequence[ReportedRun], *, details: bool, matrices: int | None = None) -> str:
     several = len(runs) > 1
-    views = [_view(run, f"run-{number}-" if several else "", len(runs)) for number, run in enumerate(runs, start=1)]
+    views = [
+        _view(run, f"run-{number}-" if several else "", len(runs), matrices) for number, run in enumerate(runs, start=1)
+    ]
     detailed = views if details else []
     found = methods.methods(runs)
     shared = _shared_figures(runs, found)
@@ -128,9 +145,9 @@ def _rendered(runs: Sequence[ReportedRun], *, details: bool) -> str:
     )
 
 
-def _view(run: ReportedRun, prefix: str, number_of_runs: int) -> _View:
+def _view(run: ReportedRun, prefix: str, number_of_runs: int, matrices: int | None) -> _View:
     most = max(4, _MOST_IMAGES // number_of_runs)
-    return _View(run, prefix, _figures(run, prefix), disagreements.disagreements(run, most=most))
+    return _View(run, prefix, _figures(run, prefix, matrices), disagreements.disagreements(run, most=most))
 
 
 def _shared_figures(runs: Sequence[ReportedRun], found: Sequence[methods.Method]) -> dict[str, Figure]:
@@ -139,11 +156,11 @@ def _shared_figures(runs: Sequence[ReportedRun], found: Sequence[methods.Method]
     return _known({**graphs, "plot-methods": methods.graph(found)})
 
 
-def _figures(run: ReportedRun, prefix: str) -> dict[str, Figure]:
+def _figures(run: ReportedRun, prefix: str, matrices: int | None) -> dict[str, Figure]:
     """Returns the figures of one run's details by the id of the element that each is drawn into."""
     summary = run.summary
     found = {
-        "plot-confusion": confusion.graph(run),
+        "plot-confusion": confusion.graph(run, most=matrices),
         "plot-stages": stages.graph(summary),
         "plot-layers": layers.graph(summary),
         "plot-size-by-operator": plots.size_by_operator(summary),
@@ -257,6 +274,7 @@ def _template() -> jinja2.Template:
     )
     environment.globals.update(
         BY_ESTIMATES=tradeoff.BY_ESTIMATES,
+        MOST_MEGABYTES=MOST_BYTES // 1_000_000,
         NOT_MEASURED=formatting.NOT_MEASURED,
         anatomy=anatomy,
         confusion=confusion,

@@ -10,12 +10,14 @@ import PIL.Image
 import pytest
 
 from edgekd import predictions as kept
+from edgekd import report
 from edgekd.errors import StorageError
 from edgekd.predictions import Predictions
 from edgekd.records import Summary
 from edgekd.report import confusion, disagreements, document, markdown
 from edgekd.report import html as html_report
 from edgekd.report.runs import ReportedRun, opened
+from tests.report.test_pages import figures_of
 
 LABELS = np.array([0, 1, 2, 1, 0, 2, 3, 3])
 CLASSES = {
@@ -170,7 +172,7 @@ def test_the_document_holds_the_matrices(run):
 
 
 def test_a_graph_holds_each_matrix_and_shows_the_first(run):
-    hostile = run.summary.data.model_copy(update={"class_names": ("<b>Shirt</b>", *"Coat Bag Boot".split())})
+    hostile = run.summary.data.model_copy(update={"class_names": ("<b>Shirt</b>", "Coat", "Bag", "Boot")})
     drawn = confusion.graph(dataclasses.replace(run, summary=run.summary.model_copy(update={"data": hostile})))
     assert [trace["visible"] for trace in drawn["data"]] == [True, False, False]
     assert drawn["data"][0]["z"] == MATRIX
@@ -234,6 +236,44 @@ def test_samples_that_are_no_images_are_named_only(run, found):
     page = html_report.render([bare])
     assert not Images(page).found
     assert "The samples of this run are no images" in page
+
+
+@pytest.fixture(scope="module")
+def hundred(summary: Summary) -> ReportedRun:
+    """A run of 100 classes with ten networks and files of 60 operators, and of images that no PNG makes smaller."""
+    draw = np.random.default_rng(0)
+    labels = np.repeat(np.arange(100), 100)
+    artifacts = tuple(
+        each.model_copy(update={"name": f"{number}-{each.name}", "operators": each.operators * 20})
+        for number, each in enumerate((*summary.artifacts, summary.artifacts[0]))
+    )
+    names = (*summary.models, *(each.name for each in artifacts))
+    assert len(names) == 10
+    classes = {name: np.where(draw.random(10_000) < 0.6, labels, draw.integers(100, size=10_000)) for name in names}
+    data = summary.data.model_copy(update={"class_names": tuple(f"a class of {at}" for at in range(100))})
+    images = draw.integers(256, size=(kept.MOST_SHOWN, 64, 64, 3), dtype=np.uint8)
+    found = Predictions(labels, classes, names[-3:], np.arange(kept.MOST_SHOWN), images)
+    return ReportedRun(summary.model_copy(update={"data": data, "artifacts": artifacts}), "hundred", found)
+
+
+def test_a_page_of_a_hundred_classes_and_ten_models_has_all_matrices_and_stays_below_6_megabytes(hundred, tmp_path):
+    (path,) = report.write([hundred], tmp_path, formats=["html"])
+    assert path.stat().st_size < 6_000_000
+    page = path.read_text(encoding="utf-8")
+    drawn = figures_of(page)["plot-confusion"]["data"]
+    assert [np.sum(trace["z"]) for trace in drawn] == [10_000] * 10
+    assert page.count('<option value="') == 10
+    assert len(Images(page).found) == kept.MOST_SHOWN
+
+
+def test_a_page_that_would_be_too_large_draws_one_matrix_and_says_so(hundred, monkeypatch):
+    monkeypatch.setattr(html_report, "MOST_BYTES", len(html_report.render([hundred]).encode()) - 1)
+    page = html_report.render([hundred])
+    assert len(page.encode()) <= html_report.MOST_BYTES
+    assert len(figures_of(page)["plot-confusion"]["data"]) == 1
+    assert f"Only the matrix of {hundred.predictions.compared[-1]} is drawn: with all 10 this page would be" in page
+    assert "<select" not in page.partition("<script")[0]
+    assert "<figcaption>Rows are the classes" in page  # its other details stay
 
 
 def test_of_very_many_classes_no_matrix_is_drawn(run, summary):
