@@ -131,7 +131,7 @@ def _rendered(runs: Sequence[ReportedRun], *, details: bool, matrices: int | Non
         sections=_sections(views[0]),
         choices=_choices(runs),
         costs=tradeoff.COSTS,
-        captions={key: f"{caption} {_OF_SEVERAL}" if several else caption for key, caption in _CAPTIONS.items()},
+        captions=_captions(runs),
         fronts=_fronts(runs),
         absent=_absent(shared),
         method_rows=methods.rows(found),
@@ -174,6 +174,12 @@ def _figures(run: ReportedRun, prefix: str, matrices: int | None) -> dict[str, F
 
 def _known(figures: dict[str, Figure | None]) -> dict[str, Figure]:
     return {key: figure for key, figure in figures.items() if figure is not None}
+
+
+def _captions(runs: Sequence[ReportedRun]) -> dict[str, str]:
+    """Returns what stands below the graph of each cost."""
+    further = [_OF_SEVERAL if len(runs) > 1 else "", tradeoff.repeats(runs)]
+    return {key: " ".join(filter(None, [caption, *further])) for key, caption in _CAPTIONS.items()}
 
 
 def _absent(figures: dict[str, Figure]) -> str:

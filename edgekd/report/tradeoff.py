@@ -14,6 +14,9 @@ BY_ESTIMATES = "by the estimates; files whose intervals overlap may be as good"
 """What is to be said of a front, which knows nothing of intervals."""
 
 _SYMBOLS = {"tflite": "circle", "onnx": "diamond"}
+# What is drawn on points where colours begin anew, as Plotly and as a reader calls it.
+_SIGNS = {"": "nothing", "-cross": "a cross", "-x": "an x", "-dot": "a dot"}
+_INK = "#0f172a"  # on points of middle tones, light and dark alike
 # Of networks that files are held to: how a line and how a point of each is drawn.
 _BASELINES = {
     table.TEACHER: ("dash", "star-open"),
@@ -145,12 +148,9 @@ def graph(runs: Sequence[ReportedRun], cost: Cost) -> Figure | None:
         return None
     several = len(runs) > 1
     networks = _networks(runs, cost, max(point.interval.high if point.interval else point.cost for point in found))
-    files = []
-    for position, point in enumerate(found):
-        first = position == 0 or found[position - 1].run != point.run
-        legend = {"showlegend": first} if several else {}
-        files.append(_file(runs, point, cost, several=several) | legend)
-    drawn = figures.figure([*networks, _front(best(found)), *files], x=_axis(runs, cost), y="accuracy, %")
+    files = [_file(runs, point, cost, several=several) for point in found]
+    entries = [_entry(runs, run) for run in dict.fromkeys(point.run for point in found)] if several else []
+    drawn = figures.figure([*networks, _front(best(found)), *entries, *files], x=_axis(runs, cost), y="accuracy, %")
     drawn["layout"]["height"] = 440
     # An entry of the legend stands for a whole run: the page's filter hides that, a click could not.
     drawn["layout"]["legend"] |= {"itemclick": False, "itemdoubleclick": False} if several else {}
@@ -159,6 +159,15 @@ def graph(runs: Sequence[ReportedRun], cost: Cost) -> Figure | None:
     if min(costs) > 0 and max(costs) > 10 * min(costs):
         drawn["layout"]["xaxis"] |= {"type": "log", "dtick": "D2", "tickformat": ",~g", "rangemode": "normal"}
     return drawn
+
+
+def repeats(runs: Sequence[ReportedRun]) -> str:
+    """Returns what tells points of one colour apart, of runs or of one run's files; empty where none is repeated."""
+    number = len(runs) if len(runs) > 1 else len(runs[0].summary.artifacts)
+    if number <= len(COLOURS):
+        return ""
+    signs = formatting.listed(list(_SIGNS.values())[1:])
+    return f"Colours repeat after {len(COLOURS)}; points are then marked with {signs}, in this order."
 
 
 def _axis(runs: Sequence[ReportedRun], cost: Cost) -> str:
@@ -172,7 +181,7 @@ def _axis(runs: Sequence[ReportedRun], cost: Cost) -> str:
 def _file(runs: Sequence[ReportedRun], point: Point, cost: Cost, *, several: bool) -> Figure:
     artifact, run = point.artifact, runs[point.run]
     place = point.run if several else run.summary.artifacts.index(artifact)
-    colour = COLOURS[place % len(COLOURS)]
+    colour = _colour(place)
     name = figures.text(f"{run.label}: {artifact.name}" if several else artifact.name)
     kinds = [table.kind_of_file(each) for each in run.summary.artifacts]
     kind = table.kind_of_file(artifact)
@@ -189,10 +198,35 @@ def _file(runs: Sequence[ReportedRun], point: Point, cost: Cost, *, several: boo
         "y": [100 * point.accuracy],
         "error_x": figures.error_bars(point.interval, point.cost, 1.0, colour),
         "error_y": figures.error_bars(accuracy, accuracy.value if accuracy else 0.0, 100.0, colour),
-        "marker": {"color": colour, "size": 11, "symbol": _SYMBOLS.get(artifact.format, "square")},
+        "marker": _marker(place, _SYMBOLS.get(artifact.format, "square")),
         "meta": _meta(str(point.run), artifact.format, artifact.scheme) | {"file": in_words(runs, [point])},
         "hovertemplate": f"%{{x:.4g}} {cost.unit}, %{{y:.2f}} %<extra>{name}</extra>",
+        "showlegend": not several,
     }
+
+
+def _entry(runs: Sequence[ReportedRun], run: int) -> Figure:
+    """Returns a run's entry in the legend, without a point: it stays as long as the run itself is not filtered out."""
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": figures.text(runs[run].label),
+        "x": [None],
+        "y": [None],
+        "marker": _marker(run, "circle"),
+        "meta": _meta(str(run), "", ""),
+    }
+
+
+def _colour(place: int) -> str:
+    return COLOURS[place % len(COLOURS)]
+
+
+def _marker(place: int, symbol: str) -> Figure:
+    """Returns how the points of a file, or of a run, are drawn: by colour, and by a sign on it from the ninth on."""
+    suffix = list(_SIGNS)[place // len(COLOURS) % len(_SIGNS)]
+    sign = {"size": 13, "line": {"color": _INK, "width": 1.2}} if suffix else {"size": 11}
+    return {"color": _colour(place), "symbol": f"{symbol}{suffix}", **sign}
 
 
 def _meta(run: str, form: str, scheme: str) -> dict[str, str]:
@@ -226,7 +260,7 @@ def _networks(runs: Sequence[ReportedRun], cost: Cost, most: float) -> list[Figu
                 continue
             seen.add(key)
             name = table.title(role) if len(runs) == 1 else f"{table.title(role)} of {run.label}"
-            colour = GREY if len(runs) == 1 else COLOURS[number % len(COLOURS)]
+            colour = GREY if len(runs) == 1 else _colour(number)
             trace = _network(model, figures.text(name), cost.of_network(model), most, colour)
             shared = sum(model.weights_sha256 in _weights_of(each) for each in runs) > 1
             meta = _meta("" if shared else str(number), "keras", "")

@@ -3,6 +3,7 @@
 import itertools
 import random
 
+import plotly.graph_objects
 import pytest
 
 from edgekd.records import Summary
@@ -103,3 +104,38 @@ def test_what_was_not_measured_has_no_graph(summary, unmeasured):
     without = summary.model_copy(update={"measurements": ()})
     assert tradeoff.graph(alone(without), COSTS["latency"]) is None
     assert tradeoff.graph(alone(without), COSTS["size"]) is not None
+
+
+def looks(runs: list[ReportedRun]) -> dict[tuple[str, str], set[str]]:
+    """Returns the runs that have points of each colour and symbol."""
+    drawn = tradeoff.graph(runs, COSTS["size"])
+    plotly.graph_objects.Figure(drawn)  # which checks every symbol
+    found: dict[tuple[str, str], set[str]] = {}
+    for trace in drawn["data"]:
+        if "file" in trace.get("meta", {}):
+            found.setdefault((trace["marker"]["color"], trace["marker"]["symbol"]), set()).add(trace["meta"]["run"])
+    return found
+
+
+def test_runs_and_files_of_one_colour_have_other_symbols(summary):
+    runs = [ReportedRun(summary, f"run {number}") for number in range(20)]
+    of_runs = looks(runs)
+    assert len(of_runs) == 2 * 20  # TFLite and ONNX
+    assert all(len(each) == 1 for each in of_runs.values())
+    assert len({colour for colour, _ in of_runs}) == 8
+    files = tuple(summary.artifacts[0].model_copy(update={"name": f"file {number}"}) for number in range(9))
+    many = summary.model_copy(update={"artifacts": files})
+    assert len(looks(alone(many))) == 9
+    words = "Colours repeat after 8; points are then marked with a cross, an x and a dot, in this order."
+    for told in (runs, alone(many)):
+        assert words in html_report.render(told)
+    assert "Colours repeat" not in html_report.render(runs[:8])
+
+
+def test_each_run_has_an_entry_in_the_legend_that_no_format_hides(summary):
+    data = tradeoff.graph([ReportedRun(summary, name) for name in ("one", "two")], COSTS["size"])["data"]
+    entries = [trace for trace in data if trace.get("showlegend", True) and "front" not in trace["meta"]]
+    assert [(trace["name"], trace["meta"]) for trace in entries] == [
+        ("one", {"run": "0", "format": "", "scheme": ""}),
+        ("two", {"run": "1", "format": "", "scheme": ""}),
+    ]
