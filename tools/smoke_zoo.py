@@ -1,7 +1,7 @@
 """Runs the smoke form of every recipe of the zoo, on a few embedded images, in one process.
 
     python tools/smoke_zoo.py
-    python tools/smoke_zoo.py tutorials/resnet32 fashion_mnist/resnet8
+    python tools/smoke_zoo.py tutorials/resnet32/logits fashion_mnist/resnet8
 
 It shows that each recipe gets through all of its stages: networks, taps, losses, adapters, quantisation, files, and
 whether the int8 file is the network. Other files are left out: the tests smoke `quickstart`, which has them all.
