@@ -4,15 +4,20 @@
     python tools/make_cards.py fashion_mnist/resnet8
 
 tools/ship_runs.py keeps these records, and writes the card for the first time. Every number is the run's own; settings
-that were changed for it stand in the card's command. A part written by hand stays: all of an existing card from the
-line `## Notes` on.
+that were changed for it stand in the card's command, which is tried: a card is refused where its command would not give
+the run's settings. A part written by hand stays: all of an existing card from the line `## Notes` on.
 """
 
 import argparse
+import io
+import itertools
+import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import ruamel.yaml
 
 from edgekd import recipe, storage
 from edgekd.errors import EdgekdError, RecipeError, StorageError, unknown_name
@@ -30,28 +35,27 @@ MAX_BYTES = 1_000_000
 """Of a file that lies beside its recipe."""
 NOTES = "## Notes"
 _MADE = "<!-- Written by tools/make_cards.py, but for what stands below Notes: make it again instead of editing. -->"
-# Where things lie on a machine is nobody else's business, and decides no number.
-_PLACES = ("data.data_dir", "data.download", "distill.cache.folder")
 _PROVENANCE = ("Seed", "Recipe, SHA-256", "Data, fingerprint", "Processor", "Memory", "System", "Versions")
-_UNKNOWN = object()
 
 
-def card(summary: Summary, run: Recipe, zoo: Recipe, *, name: str, title: str) -> str:
+def card(summary: Summary, run: Recipe, path: Path, *, name: str) -> str:
     """Returns a card as Markdown, without what is written by hand.
 
     Args:
       summary: of the finished run.
       run: the recipe that it was made by.
-      zoo: the recipe of the zoo as it stands.
+      path: of the zoo's recipe as it stands.
       name: the recipe's, as `edgekd run` takes it.
-      title: what the recipe says it is.
+
+    Raises:
+      RecipeError: no command on the zoo's recipe gives the run's settings.
     """
     parts = (
         _MADE,
         f"# {name}",
-        title,
+        recipe.summary(path),
         _table(("", ""), _facts(summary, run)),
-        f"```sh\n{command(run, zoo, name=name)}\n```",
+        f"```sh\n{command(run, path, name=name)}\n```",
         "## Measured",
         f"{headline.verdict(summary).text}. {_gain(summary)}".strip(),
         _table(table.HEADERS, [table.cells(row) for row in table.rows(summary)]),
@@ -65,33 +69,60 @@ def card(summary: Summary, run: Recipe, zoo: Recipe, *, name: str, title: str) -
     return "\n\n".join(parts) + "\n"
 
 
-def command(run: Recipe, zoo: Recipe, *, name: str) -> str:
-    """Returns the command that repeats a run, with the settings in which it differs from the zoo's recipe."""
-    changed = list(_differences(zoo.model_dump(mode="json"), run.model_dump(mode="json")))
-    return " ".join(["edgekd run", name, *(f"--set '{key}={_in_yaml(value)}'" for key, value in changed)])
+def command(run: Recipe, path: Path, *, name: str) -> str:
+    """Returns the command that repeats a run, with the settings in which it differs from the zoo's recipe.
+
+    Settings that say where things lie on a machine are left out: see `Recipe.without_places`.
+
+    Args:
+      run: the recipe that the run was made by.
+      path: of the zoo's recipe.
+      name: the recipe's, as `edgekd run` takes it.
+
+    Raises:
+      RecipeError: the command was tried, and does not give the run's settings.
+    """
+    wanted = run.without_places()
+    changed = _differences(recipe.load(str(path)).without_places(), wanted)
+    settings = [shlex.quote(f"{key}={_in_yaml(value)}") for key, value in changed]
+    found = " ".join(["edgekd run", name, *(f"--set {each}" for each in settings)])
+    overrides = [text for option, text in itertools.pairwise(shlex.split(found)) if option == "--set"]
+    try:
+        given = recipe.load(str(path), overrides=overrides).without_places()
+    except RecipeError as error:
+        raise RecipeError(f"no command repeats the run of {name}: {found} is refused ({error}).") from error
+    if given != wanted:
+        missed = ", ".join(key for key, _ in _differences(given, wanted))
+        raise RecipeError(f"no command repeats the run of {name}: {found} gives another {missed}.")
+    return found
 
 
 def _differences(ours: Any, theirs: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    """Yields keys and the second document's values where the two differ; a list that differs counts as one value."""
-    if key in _PLACES or ours == theirs:
+    """Yields keys and the second document's values where the two differ.
+
+    A list counts as one value, and so does a section in which a key is gone: setting the others would leave that one.
+    """
+    if ours == theirs:
         return
-    if key.endswith("model") and ours and theirs and Path(ours).name == Path(theirs).name:
-        return  # where it lies makes no difference; which weights it has stands in the provenance
-    if not (isinstance(ours, Mapping) and isinstance(theirs, Mapping)):
+    sections = isinstance(ours, Mapping) and isinstance(theirs, Mapping)
+    if not sections or not ours.keys() <= theirs.keys() or any("." in each for each in theirs):
         yield key, theirs
         return
     for each in theirs:
-        yield from _differences(ours.get(each, _UNKNOWN), theirs[each], f"{key}.{each}" if key else each)
+        if each not in ours:
+            yield f"{key}.{each}" if key else each, theirs[each]
+        else:
+            yield from _differences(ours[each], theirs[each], f"{key}.{each}" if key else each)
 
 
 def _in_yaml(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{key}: {_in_yaml(each)}" for key, each in value.items()) + "}"
-    if isinstance(value, list):
-        return "[" + ", ".join(map(_in_yaml, value)) + "]"
-    if isinstance(value, bool):
-        return str(value).lower()
-    return "null" if value is None else str(value)
+    stream = io.StringIO()
+    writer = ruamel.yaml.YAML(typ="safe", pure=True)
+    writer.default_flow_style = True
+    writer.width = sys.maxsize
+    writer.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+    writer.dump(value, stream)
+    return stream.getvalue().removesuffix("\n").removesuffix("\n...")
 
 
 def _facts(summary: Summary, run: Recipe) -> Iterator[tuple[str, str]]:
@@ -233,14 +264,13 @@ def whole_card(name: str, zoo: Path) -> str:
     """Returns the card that a recipe's records and the notes of its present card come to.
 
     Raises:
-      RecipeError: there is no such recipe.
+      RecipeError: there is no such recipe, or its command would not repeat the run.
       StorageError: no run of it is kept, or another hand wrote the card.
     """
     folder = folder_of(name, zoo)
     summary = Summary.read(storage.require_file(folder / SUMMARY_FILE, "record of a run"))
     made_by = recipe.load(str(storage.require_file(folder / SETTINGS_FILE, "settings of a run")))
-    path = folder / recipe.RECIPE_FILE
-    made = card(summary, made_by, recipe.load(str(path)), name=name, title=recipe.summary(path))
+    made = card(summary, made_by, folder / recipe.RECIPE_FILE, name=name)
     return made + by_hand(folder / CARD_FILE)
 
 

@@ -3,11 +3,14 @@
 import importlib
 import json
 import re
+import shlex
 import shutil
 from pathlib import Path
 
 import pytest
 
+from edgekd import recipe
+from edgekd.errors import RecipeError
 from edgekd.golden import comparing, recording
 from edgekd.golden.probe import fingerprints
 from edgekd.golden.records import Golden
@@ -186,11 +189,59 @@ def test_another_run_replaces_all_of_an_earlier_one_and_says_what_was_changed(sh
     assert ship(finished_copy, "--zoo", shipped) == 0
     now = contents(shipped)
     assert now.keys() == before.keys() | {"tiny/results/notes.json"}
-    assert "edgekd run tiny --set 'seed=5'\n" in now["tiny/card.md"].decode()
+    assert "edgekd run tiny --set seed=5\n" in now["tiny/card.md"].decode()
     assert "somewhere" not in "".join(now[f"tiny/{name}"].decode() for name in ("card.md", "results/settings.json"))
     assert ship(finished.folder, "--zoo", shipped) == 0
     (folder / "results" / "notes.json").unlink()
     assert contents(shipped) == before
+
+
+ZOO_RECIPE = """
+data: {dataset: synthetic}
+teacher: {architecture: resnet, epochs: 2}
+student: {architecture: resnet, width: 8}
+distill: {losses: [{loss: soft_logits}]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ([], ""),
+        (["seed=5", "student.weight_decay=1.0e-3"], "seed=5 --set student.weight_decay=0.001"),
+        (["data={dataset: 'npz:my data.npz'}"], "npz:my data.npz"),
+        (["student={architecture: lab_cnn}"], "'student={"),
+        (["distill.losses=[{loss: soft_logits, temperature: {schedule: linear, from: 1, to: 4, end_epoch: 2}}]"], "[{"),
+        (["data={dataset: 'idx:mine', class_names: ['null', '1e-3', \"it's: # odd\", '']}"], "it"),
+        (["distill.cache={views: 2, folder: /somewhere, fill: false}"], "'distill.cache={views: 2, dtype: float16}'"),
+    ],
+    ids=["nothing", "numbers", "spaces", "another network", "a schedule", "odd texts", "places"],
+)
+def test_the_command_of_a_card_gives_the_settings_of_its_run(tools, tmp_path, settings, told):
+    path = tmp_path / "recipe.yaml"
+    path.write_text(ZOO_RECIPE)
+    run = recipe.load(str(path), overrides=settings)
+    command = tools[1].command(run, path, name="mine")
+    assert told in command
+    (_, _, name, *options) = shlex.split(command)
+    assert (name, set(options[::2])) == ("mine", {"--set"} if settings else set())
+    again = recipe.load(str(path), overrides=options[1::2])
+    assert again.experiment_sha256 == run.experiment_sha256
+    assert (again.seed, again.verify, again.bench) == (run.seed, run.verify, run.bench)
+    assert "somewhere" not in command
+
+
+def test_a_command_that_would_not_repeat_its_run_is_refused(tools, tmp_path, monkeypatch):
+    path = tmp_path / "recipe.yaml"
+    path.write_text(ZOO_RECIPE)
+    run = recipe.load(str(path), overrides=["student.epochs=3"])
+    monkeypatch.setattr(tools[1], "_in_yaml", lambda value: str(value + 1))
+    with pytest.raises(RecipeError, match=r"no command repeats the run of mine: .* gives another student\.epochs"):
+        tools[1].command(run, path, name="mine")
+    path.write_text(ZOO_RECIPE.replace("{architecture: resnet, epochs: 2}", "[{architecture: resnet, epochs: 2}]"))
+    monkeypatch.undo()
+    with pytest.raises(RecipeError, match=r"no command repeats the run of mine: .* is refused"):
+        tools[1].command(recipe.load(str(path), overrides=["teacher.0.epochs=3"]), path, name="mine")
 
 
 def test_a_file_that_is_too_large_or_failed_a_gate_is_left_out_in_words(tools, ship, zoo, finished_copy, monkeypatch):
