@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import ruamel.yaml
+import shipped_records
 
 from edgekd import recipe, storage
 from edgekd.errors import EdgekdError, RecipeError, StorageError, unknown_name
@@ -265,13 +266,25 @@ def whole_card(name: str, zoo: Path) -> str:
 
     Raises:
       RecipeError: there is no such recipe, or its command would not repeat the run.
-      StorageError: no run of it is kept, or another hand wrote the card.
+      StorageError: no run of it is kept, another hand wrote the card, or it names a place on a machine.
     """
     folder = folder_of(name, zoo)
     summary = Summary.read(storage.require_file(folder / SUMMARY_FILE, "record of a run"))
     made_by = recipe.load(str(storage.require_file(folder / SETTINGS_FILE, "settings of a run")))
-    made = card(summary, made_by, folder / recipe.RECIPE_FILE, name=name)
-    return made + by_hand(folder / CARD_FILE)
+    return made_of(summary, made_by, name, zoo)
+
+
+def made_of(summary: Summary, run: Recipe, name: str, zoo: Path) -> str:
+    """Returns the card of a run that need not be kept yet, with the notes of the present card; see `whole_card`."""
+    folder = folder_of(name, zoo)
+    made = card(summary, run, folder / recipe.RECIPE_FILE, name=name) + by_hand(folder / CARD_FILE)
+    found = shipped_records.places(made)
+    if found:
+        raise StorageError(
+            f"the card of {name} would name places of a machine, which are nobody's business: {', '.join(found)}. Take "
+            f"them out of the recipe's first line or of the card's section {NOTES!r}."
+        )
+    return made
 
 
 def write_card(name: str, zoo: Path) -> Path:

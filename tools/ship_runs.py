@@ -6,7 +6,8 @@
 The run's name says which recipe it is of. Beside the recipe then lie
 
 - its int8 files whose gates held, of at most 1 MB; in `results/` a golden record of each (docs/ci.md);
-- `results/summary.json`: all that the run found, but for costs by operator, which the files tell, and where things lay;
+- `results/summary.json`: all that the run found, but for costs by operator, which the files tell, where things lay, and
+  the build of the kernel;
 - `results/settings.json`: the settings of the run;
 - `card.md`, which tools/make_cards.py makes from these two.
 
@@ -17,12 +18,13 @@ status is 1 where one is not what it was.
 import argparse
 import json
 import os
-import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import make_cards
+import shipped_records
 
 from edgekd import recipe, storage
 from edgekd.errors import EdgekdError, RecipeError, StorageError
@@ -33,7 +35,6 @@ from edgekd.report import table
 
 RUNTIMES = {".tflite": "litert_builtin", ".onnx": "onnxruntime_unoptimised"}
 """What golden outputs are of, by a file's suffix: kernels that no instructions of a processor are chosen for."""
-_ABSOLUTE = re.compile(r"(?<![\w.~-])/[^\s\"':,;()\[\]{}|]+")
 _LOCATED = ("idx", "image_folder", "npz")
 
 
@@ -43,16 +44,16 @@ def ship(run: Path, zoo: Path) -> Iterator[Path]:
     Raises:
       StorageError: there is no finished run, its files were changed since, its records name folders of this machine, or
         another hand wrote the card.
-      RecipeError: the run is of no recipe of this zoo, a smoke run, or not verified.
+      RecipeError: the run is of no recipe of this zoo, a smoke run, or not verified, or no command repeats it.
     """
     summary = Summary.read(storage.require_file(run / "summary.json", "summary"))
     made_by = recipe.load(str(storage.require_file(run / recipe.RECIPE_FILE, "the run's recipe")))
     name = _recipe_of(summary, run, zoo)
     folder = make_cards.folder_of(name, zoo)
-    make_cards.by_hand(folder / make_cards.CARD_FILE)  # raises before anything is written
     kept, settings = _kept(summary), _settings(made_by, recipe.load(str(folder / recipe.RECIPE_FILE)), folder)
-    _require_no_places(kept.model_dump_json(), run)
+    _require_no_places(kept.model_dump(mode="json"), run)
     _require_no_places(settings, run)
+    make_cards.made_of(kept, recipe.from_document(settings), name, zoo)  # raises before anything is written
     files = make_cards.shipped(summary)
     for artifact in files:
         _require_same(run / artifact.path, artifact)
@@ -64,7 +65,7 @@ def ship(run: Path, zoo: Path) -> Iterator[Path]:
         yield from (path, golden)
     kept.write(folder / make_cards.SUMMARY_FILE)
     yield folder / make_cards.SUMMARY_FILE
-    storage.write_text(folder / make_cards.SETTINGS_FILE, settings)
+    storage.write_text(folder / make_cards.SETTINGS_FILE, json.dumps(settings, indent=1) + "\n")
     yield folder / make_cards.SETTINGS_FILE
     yield make_cards.write_card(name, zoo)
 
@@ -108,12 +109,12 @@ def _recipe_of(summary: Summary, run: Path, zoo: Path) -> str:
 
 
 def _kept(summary: Summary) -> Summary:
-    """Returns a summary without what the files say themselves, and without places of files that are not kept."""
+    """Returns a summary without what the files say themselves, places of files that are not kept, and kernel builds."""
     models = {
         role: model.model_copy(update={"path": Path(model.path).name}) if Path(model.path).is_absolute() else model
         for role, model in summary.models.items()
     }
-    return summary.model_copy(
+    kept = summary.model_copy(
         update={
             "models": models,
             "artifacts": tuple(each.model_copy(update={"operators": (), "tensors": ()}) for each in summary.artifacts),
@@ -121,10 +122,11 @@ def _kept(summary: Summary) -> Summary:
             "predictions_path": None,
         }
     )
+    return Summary.model_validate_json(json.dumps(shipped_records.without_builds(kept.model_dump(mode="json"))))
 
 
-def _settings(made_by: Recipe, zoo: Recipe, folder: Path) -> str:
-    """Returns the settings of a run as JSON, which is YAML, without the folders of a machine.
+def _settings(made_by: Recipe, zoo: Recipe, folder: Path) -> dict[str, Any]:
+    """Returns the settings of a run without the folders of a machine.
 
     Models are those of the zoo where they have their names, found from the settings' folder on.
     """
@@ -141,11 +143,11 @@ def _settings(made_by: Recipe, zoo: Recipe, folder: Path) -> str:
         source, colon, place = section["dataset"].partition(":")
         if source in _LOCATED:
             section["dataset"] = f"{source}{colon}{Path(place).name}"
-    return json.dumps(document, indent=1) + "\n"
+    return document
 
 
-def _require_no_places(text: str, run: Path) -> None:
-    found = sorted(set(_ABSOLUTE.findall(text)))
+def _require_no_places(document: Any, run: Path) -> None:
+    found = shipped_records.places_in(document)
     if found:
         raise StorageError(
             f"the records of {str(run)!r} name places of a machine, which are nobody's business: "

@@ -26,6 +26,10 @@ MODELS = ROOT / "models"
 RESULTS = sorted(path.parent for path in MODELS.rglob("results/summary.json"))
 FILES = sorted(golden for folder in RESULTS for kind in ("tflite", "onnx") for golden in folder.glob(f"*.{kind}.json"))
 
+CARD_MADE = (
+    "<!-- Written by tools/make_cards.py, but for what stands below Notes: make it again instead of editing. -->\n"
+)
+
 
 @pytest.fixture(scope="module")
 def tools():
@@ -114,8 +118,6 @@ def test_a_card_of_the_zoo_is_what_its_record_comes_to(results, tools):
     folder = results.parent
     text = (folder / "card.md").read_text()
     assert tools[1].whole_card(folder.relative_to(MODELS).as_posix(), MODELS) == text
-    for path in (folder / "card.md", results / "summary.json", results / "settings.json"):
-        assert not re.search(r"/(home|root|tmp|mnt|Users)/", path.read_text()), path
     names = {each.name for each in tools[1].shipped(Summary.read(results / "summary.json"))}
     assert names == {golden.stem for golden in FILES if golden.parent == results}
 
@@ -183,6 +185,8 @@ def test_another_run_replaces_all_of_an_earlier_one_and_says_what_was_changed(sh
     text = settings.read_text().replace("seed: 3", "seed: 5", 1).replace("folder: null", "folder: /somewhere")
     assert "/somewhere" in text
     settings.write_text(text)
+    here = finished.summary.environment.model_copy(update={"platform": "Linux-1.2.3-somewhere-x", "machine": "x"})
+    renamed(finished_copy, environment=here, earlier_environments={"teacher": here})
     folder = shipped / "tiny"
     for name in ("student-int8.onnx", "results/student-int8.onnx.json", "results/notes.json"):
         (folder / name).write_text("of an earlier run")
@@ -190,7 +194,9 @@ def test_another_run_replaces_all_of_an_earlier_one_and_says_what_was_changed(sh
     now = contents(shipped)
     assert now.keys() == before.keys() | {"tiny/results/notes.json"}
     assert "edgekd run tiny --set seed=5\n" in now["tiny/card.md"].decode()
-    assert "somewhere" not in "".join(now[f"tiny/{name}"].decode() for name in ("card.md", "results/settings.json"))
+    told = "".join(text.decode() for name, text in now.items() if name.endswith((".md", ".json")))
+    assert "somewhere" not in told
+    assert told.count("Linux-1.2.3-x") == 4
     assert ship(finished.folder, "--zoo", shipped) == 0
     (folder / "results" / "notes.json").unlink()
     assert contents(shipped) == before
@@ -299,17 +305,22 @@ def renamed(folder, **change):
     Summary.read(path).model_copy(update=change).write(path)
 
 
+def noted(zoo, text):
+    (zoo / "tiny" / "card.md").write_text(f"{CARD_MADE}\n## Notes\n{text}\n")
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         (lambda run, _: renamed(run, name="tiny-smoke"), "is no recipe of"),
         (lambda run, _: renamed(run, artifacts=()), "has no verified files"),
-        (lambda run, zoo: renamed(run, taught=f"by {zoo}"), "name places of a machine"),
+        (lambda run, _: renamed(run, taught="by /no/such/folder"), "name places of a machine"),
+        (lambda _, zoo: noted(zoo, "See ~/notes."), "would name places of a machine"),
         (lambda run, _: (run / "export" / "student-int8.tflite").write_bytes(b"other"), "was changed since"),
         (lambda run, _: (run / "summary.json").unlink(), "summary"),
         (lambda _, zoo: (zoo / "tiny" / "card.md").write_text("# Mine\n"), "was not written by this tool"),
     ],
-    ids=["smoke", "unfinished", "places", "changed", "missing", "other hand"],
+    ids=["smoke", "unfinished", "places", "notes", "changed", "missing", "other hand"],
 )
 def test_what_cannot_be_shipped_is_refused_before_anything_is_written(
     ship, zoo, finished_copy, capsys, change, message
