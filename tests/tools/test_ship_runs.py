@@ -103,6 +103,13 @@ def findings(path, golden, tools):
     return comparing.compare(golden, now, limits=Limits(expect="same"), max_size_growth=0.0)
 
 
+def test_runs_are_shipped_with_files_and_cards():
+    resnet8 = MODELS / "fashion_mnist" / "resnet8"
+    assert resnet8 / "results" in RESULTS
+    assert {path.stem for path in FILES if path.parents[1] == resnet8} == {"student-int8.tflite", "student-int8.onnx"}
+    assert [results for results in RESULTS if not (results.parent / "card.md").is_file()] == []
+
+
 @pytest.mark.parametrize("record", FILES, ids=lambda path: path.relative_to(MODELS).as_posix())
 def test_a_file_of_the_zoo_is_what_its_golden_record_and_its_run_say(record, tools):
     path = record.parents[1] / record.stem
