@@ -28,7 +28,11 @@ def test_what_works_comes_before_what_sleeps_and_children_count(tmp_path: Path) 
     command = [sys.executable, "-m", "pytest", *plugins, "--rootdir", str(tmp_path), str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    (first, second) = re.findall(r"^ +(\d+\.\d) s  (\S+)$", done.stdout, re.MULTILINE)
+    worked, waited = done.stdout.split(" waiting ")
+    (first, second) = re.findall(r"^ +(\d+\.\d) s  (\S+)$", worked, re.MULTILINE)
     assert (first[1], second[1]) == ("test_busy.py", "test_idle.py")
     assert float(first[0]) >= 0.4
     assert float(second[0]) < 0.4
+    waits = {file: float(seconds) for seconds, file in re.findall(r"^ +(\d+\.\d) s  (\S+)$", waited, re.MULTILINE)}
+    assert waits["test_idle.py"] >= 0.5
+    assert re.search(r"^ +\d+\.\d s  after the start: gw0 is done$", waited, re.MULTILINE)
