@@ -14,6 +14,10 @@ from edgekd.report.runs import ReportedRun
 MOST_CLASSES = 100
 """Of which a matrix is drawn: more could not be told apart."""
 
+CLASS_HEADERS = ("Is", "Named right", "Named otherwise, the most frequent first")
+MOST_TABLED = 25
+"""Up to how many classes there is a table of every matrix: of more, ten tables would take more room than the graphs."""
+
 _MOST_ROWS = 10
 _WRITTEN = 15  # classes whose counts have room in the cells
 _SCALE = [[0.0, "rgba(59,130,246,0)"], [1.0, "rgba(59,130,246,0.75)"]]
@@ -76,6 +80,22 @@ def table_of(run: ReportedRun) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
         for row, column in pairs
     ]
     return ("Is", "Named", *(table.title_of(name, run.summary) for name in shown)), rows
+
+
+def classes_of(run: ReportedRun, counts: Array) -> list[tuple[str, ...]]:
+    """Returns one row of texts for each class of a matrix, in the order of CLASS_HEADERS: every cell that is not 0.
+
+    Args:
+      run: the run.
+      counts: [classes, classes], one of its `matrices`.
+    """
+    class_names = run.summary.data.class_names
+    found: list[tuple[str, ...]] = []
+    for place, row in enumerate(counts):
+        others = [int(at) for at in np.argsort(-row, kind="stable") if row[at] and at != place]
+        told = ", ".join(f"{class_names[at]}: {row[at]:,}" for at in others)
+        found.append((class_names[place], f"{row[place]:,} of {row.sum():,}", told or "–"))
+    return found
 
 
 def _most_frequent(counts: Array) -> list[tuple[int, int]]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -77,11 +78,16 @@ class _View:
         return self.run.label
 
     @property
-    def matrices(self) -> tuple[str, ...]:
-        """Returns whose confusion matrices are drawn."""
-        found = self.run.predictions
-        drawn = self.figures.get(f"{self.prefix}plot-confusion")
-        return () if found is None or drawn is None else confusion.names(found)[: len(drawn["data"])]
+    def matrices(self) -> dict[str, confusion.Array]:
+        """Returns the confusion matrices that are drawn, by the network or file that each is of."""
+        drawn = self.figures.get(f"{self.prefix}plot-confusion", {"data": ()})
+        return dict(itertools.islice(confusion.matrices(self.run).items(), len(drawn["data"])))
+
+    @property
+    def tabled(self) -> dict[str, confusion.Array]:
+        """Returns those of the matrices of which there are tables, too: of many classes only the first."""
+        many = len(self.summary.data.class_names) > confusion.MOST_TABLED
+        return dict(itertools.islice(self.matrices.items(), 1 if many else None))
 
     @property
     def loss_roles(self) -> list[str]:

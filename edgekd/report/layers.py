@@ -7,12 +7,28 @@ from edgekd.report.figure import COLOURS, Figure
 from edgekd.report.formatting import NOT_MEASURED
 
 HEADERS = ("File", "Against", "Operators", "SQNR at the end, dB", "Least SQNR, dB", "Local error / limit")
+OPERATOR_HEADERS = ("Operator", "Tensor", "SQNR, dB", "Alone, dB", "Local error / limit")
 _IDENTICAL = "identical"
+_NO_NAME = "–"
 
 
 def rows(summary: Summary) -> tuple[tuple[str, ...], ...]:
     """Returns one row of texts for each file that was compared, in the order of HEADERS."""
     return tuple(_row(each, summary) for each in summary.layers if each.rows)
+
+
+def operators(errors: LayerErrors) -> tuple[tuple[str, ...], ...]:
+    """Returns one row of texts for each operator of a file in the network's order, in the order of OPERATOR_HEADERS."""
+    return tuple(
+        (
+            f"{number} {row.operator}",
+            row.tensor or _NO_NAME,
+            _IDENTICAL if row.identical else _decibels(row.sqnr_db),
+            _IDENTICAL if row.local_sqnr_db is None and row.excess == 0 else _decibels(row.local_sqnr_db),
+            formatting.number(row.excess),
+        )
+        for number, row in enumerate(errors.rows, start=1)
+    )
 
 
 def notes(summary: Summary) -> tuple[str, ...]:
@@ -63,10 +79,14 @@ def _row(errors: LayerErrors, summary: Summary) -> tuple[str, ...]:
         errors.candidate,
         table.title_of(errors.reference, summary),
         formatting.count(len(errors.rows)),
-        _IDENTICAL if last.identical else NOT_MEASURED if last.sqnr_db is None else f"{last.sqnr_db:.1f}",
+        _IDENTICAL if last.identical else _decibels(last.sqnr_db),
         f"{least[0]:.1f}, {_name(least[1])}" if least else _IDENTICAL if same else NOT_MEASURED,
         NOT_MEASURED if most is None else f"{formatting.number(most[0])}, {_name(most[1])}",
     )
+
+
+def _decibels(ratio: float | None) -> str:
+    return NOT_MEASURED if ratio is None else f"{ratio:.1f}"
 
 
 def _name(row: OperatorError) -> str:

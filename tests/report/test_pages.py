@@ -288,6 +288,15 @@ def test_the_table_of_size_and_memory_holds_the_same_numbers(summary, page):
     assert row[:5] == ("student-int8.onnx", "3", "28.2 KiB", "18.8 KiB, FULLY_CONNECTED", "9.39 KiB")
     assert row[5:] == ("12.2 KiB", "CONV_2D")
     assert "18.8 KiB, FULLY_CONNECTED" in page.text
+    # Operator by operator, as the graphs of size and of memory have it.
+    assert anatomy.operators(summary.artifacts[5]) == (
+        ("1 QUANTIZE", "–", "0 bytes", "784 bytes"),
+        ("2 CONV_2D", "stem", "9.38 KiB", "12.2 KiB"),
+        ("3 FULLY_CONNECTED", "logits", "18.8 KiB", "320 bytes"),
+        ("Structure and metadata", "–", "9.39 KiB", "–"),
+    )
+    assert page.text.count("2 CONV_2D stem") == len(summary.artifacts)
+    assert "2 CONV_2D stem 9.38 KiB 12.2 KiB" in page.text
     assert "| student-int8.onnx | 3 | 28.2 KiB |" in markdown.render(alone(summary))
 
 

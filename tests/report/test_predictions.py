@@ -17,7 +17,7 @@ from edgekd.records import Summary
 from edgekd.report import confusion, disagreements, document, markdown
 from edgekd.report import html as html_report
 from edgekd.report.runs import ReportedRun, opened
-from tests.report.test_pages import figures_of
+from tests.report.test_pages import Page, figures_of
 
 LABELS = np.array([0, 1, 2, 1, 0, 2, 3, 3])
 CLASSES = {
@@ -191,6 +191,21 @@ def test_the_table_names_the_most_frequent_confusions(run):
     assert "| Dress | Trouser | 1 | 2 | 1 |" in markdown.render([run])
 
 
+def test_each_cell_of_a_matrix_is_in_a_table(run, summary):
+    # MATRIX row by row, by hand.
+    assert confusion.classes_of(run, np.array(MATRIX))[:4] == [
+        ("T-shirt", "1 of 2", "Trouser: 1"),
+        ("Trouser", "1 of 2", "Pullover: 1"),
+        ("Pullover", "2 of 2", "–"),
+        ("Dress", "1 of 2", "Trouser: 1"),
+    ]
+    assert confusion.classes_of(run, np.array([[5, 1, 0, 2_000]]))[0][1:] == ("5 of 2,006", "Dress: 2,000, Trouser: 1")
+    page = Page(html_report.render([run])).text
+    for title in ("student-int8.tflite", "Teacher", "Distilled student"):
+        assert f"{title}: what test samples were named" in page
+    assert "Dress 1 of 2 Trouser: 1" in page
+
+
 def test_samples_show_what_each_model_says(run):
     shown = disagreements.disagreements(run)
     assert shown.counts == (
@@ -263,6 +278,10 @@ def test_a_page_of_a_hundred_classes_and_ten_models_has_all_matrices_and_stays_b
     drawn = figures_of(page)["plot-confusion"]["data"]
     assert [np.sum(trace["z"]) for trace in drawn] == [10_000] * 10
     assert page.count('<option value="') == 10
+    assert page.count("what test samples were named</caption>") == 1
+    last = hundred.predictions.compared[-1]
+    assert f"Those of {last} are in the table below." in page
+    assert "Of more than 25 classes there is this table only." in page
     assert len(Images(page).found) == kept.MOST_SHOWN
 
 
@@ -272,6 +291,7 @@ def test_a_page_that_would_be_too_large_draws_one_matrix_and_says_so(hundred, mo
     assert len(page.encode()) <= html_report.MOST_BYTES
     assert len(figures_of(page)["plot-confusion"]["data"]) == 1
     assert f"Only the matrix of {hundred.predictions.compared[-1]} is drawn: with all 10 this page would be" in page
+    assert page.count("what test samples were named</caption>") == 1
     assert "<select" not in page.partition("<script")[0]
     assert "<figcaption>Rows are the classes" in page  # its other details stay
 

@@ -12,6 +12,7 @@ from edgekd.report import document, layers, markdown, methods, seeds, stages, tr
 from edgekd.report import html as html_report
 from edgekd.report.formatting import NOT_MEASURED
 from edgekd.report.runs import ReportedRun, read
+from tests.report.test_pages import Page
 
 
 def renamed(summary: Summary, name: str, **changes) -> ReportedRun:
@@ -246,11 +247,17 @@ def test_layers_show_where_the_error_comes_in(summary):
     assert trace["y"] == [41.2, 30.5, 31.0]
     (row,) = layers.rows(summary)
     assert row == (*("student-int8.tflite", "Distilled student", "3", "31.0", "30.5, block2", "0.75, block3"),)
+    assert layers.operators(summary.layers[0])[1] == ("2 CONV_2D", "block2", "30.5", "35.5", "0.5")
+    assert "2 CONV_2D block2 30.5 35.5 0.5" in Page(html_report.render([renamed(summary, "one")])).text
     exact = summary.layers[0].rows[1].model_copy(update={"sqnr_db": None, "identical": True})
     equal = summary.layers[0].model_copy(update={"rows": (*summary.layers[0].rows, exact)})
     changed = summary.model_copy(update={"layers": (equal,)})
     assert layers.graph(changed)["data"][0]["y"] == [41.2, 30.5, 31.0, None]
     assert layers.rows(changed)[0][3] == "identical"
+    assert layers.operators(equal)[3][2] == "identical"
+    for excess, told in ((0.0, "identical"), (None, NOT_MEASURED), (0.5, NOT_MEASURED)):
+        alone = exact.model_copy(update={"local_sqnr_db": None, "excess": excess})
+        assert layers.operators(equal.model_copy(update={"rows": (alone,)}))[0][3] == told
     only = summary.model_copy(update={"layers": (equal.model_copy(update={"rows": (exact,)}),)})
     assert layers.graph(only) is None
     unknown = equal.model_copy(update={"rows": (exact.model_copy(update={"identical": False}),)})
