@@ -5,10 +5,12 @@
 
 tools/ship_runs.py keeps these records, and writes the card for the first time. Every number is the run's own; settings
 that were changed for it stand in the card's command, which is tried: a card is refused where its command would not give
-the run's settings. A part written by hand stays: all of an existing card from the line `## Notes` on.
+the run's settings, or where a teacher's file has other weights than it had in the run. A part written by hand stays:
+all of an existing card from the line `## Notes` on.
 """
 
 import argparse
+import functools
 import io
 import itertools
 import shlex
@@ -22,9 +24,12 @@ import shipped_records
 
 from edgekd import recipe, storage
 from edgekd.errors import EdgekdError, RecipeError, StorageError, unknown_name
+from edgekd.pipeline import networks
+from edgekd.pipeline.stage import teacher_names
 from edgekd.recipe import Recipe
 from edgekd.records import Artifact, Interval, Summary
 from edgekd.report import formatting, headline, provenance, table
+from edgekd.runtime.native_output import captured_stderr
 
 ZOO = Path("models")
 CARD_FILE = "card.md"
@@ -96,6 +101,43 @@ def command(run: Recipe, path: Path, *, name: str) -> str:
         missed = ", ".join(key for key, _ in _differences(given, wanted))
         raise RecipeError(f"no command repeats the run of {name}: {found} gives another {missed}.")
     return found
+
+
+def require_models(summary: Summary, run: Recipe, zoo: Recipe, *, name: str) -> None:
+    """Raises where a model that the recipe names is not known to have the weights that it had in the run.
+
+    Args:
+      summary: of the finished run.
+      run: the recipe that it was made by, whose models may have lain elsewhere.
+      zoo: the recipe of the zoo.
+      name: the recipe's.
+
+    Raises:
+      RecipeError: the recipe names another model, or one of other weights; or no record tells which weights there were.
+      StorageError: the zoo has not got the model that its recipe names.
+      ModelError: it cannot be loaded.
+    """
+    ours = dict(zip(teacher_names(zoo), zoo.teacher, strict=True))
+    for role, section in (("student", run.student), *zip(teacher_names(run), run.teacher, strict=True)):
+        if section.model is None:
+            continue
+        begins = f"no command repeats the run of {name}: its {role} is {section.model!r}"
+        if role not in ours or not networks.is_keras_file(section):
+            raise RecipeError(f"{begins}, and no record tells which weights a student or a foreign model began with.")
+        given = ours[role].model
+        if given is None or Path(given).name != Path(section.model).name:
+            raise RecipeError(f"{begins}, which the recipe does not name: put it beside the recipe, and name it there.")
+        content = storage.sha256_file(storage.require_file(Path(given), "model"))
+        if _weights_of(given, content) != summary.models[role].weights_sha256:
+            raise RecipeError(f"{begins}, and {given!r} has other weights than that had: run the recipe with this one.")
+
+
+@functools.cache
+def _weights_of(path: str, content: str) -> str:  # noqa: ARG001 - a file that was changed is another one
+    with captured_stderr():
+        from edgekd.architectures import load_model, weights_sha256
+
+        return weights_sha256(load_model(path))
 
 
 def _differences(ours: Any, theirs: Any, key: str = "") -> Iterator[tuple[str, Any]]:
@@ -265,7 +307,7 @@ def whole_card(name: str, zoo: Path) -> str:
     """Returns the card that a recipe's records and the notes of its present card come to.
 
     Raises:
-      RecipeError: there is no such recipe, or its command would not repeat the run.
+      RecipeError: there is no such recipe, or its command would not repeat the run; see `command`, `require_models`.
       StorageError: no run of it is kept, another hand wrote the card, or it names a place on a machine.
     """
     folder = folder_of(name, zoo)
@@ -278,6 +320,7 @@ def made_of(summary: Summary, run: Recipe, name: str, zoo: Path) -> str:
     """Returns the card of a run that need not be kept yet, with the notes of the present card; see `whole_card`."""
     folder = folder_of(name, zoo)
     made = card(summary, run, folder / recipe.RECIPE_FILE, name=name) + by_hand(folder / CARD_FILE)
+    require_models(summary, run, recipe.load(str(folder / recipe.RECIPE_FILE)), name=name)
     found = shipped_records.places(made)
     if found:
         raise StorageError(

@@ -137,9 +137,9 @@ def _settings(made_by: Recipe, zoo: Recipe, folder: Path) -> dict[str, Any]:
         if network["model"] and Path(network["model"]).is_absolute():
             name = Path(network["model"]).name
             network["model"] = os.path.relpath(known[name], folder / "results") if name in known else name
-    document["data"] |= {"data_dir": None} if "data_dir" in document["data"] else {}
     document["distill"]["cache"] = document["distill"]["cache"] and {**document["distill"]["cache"], "folder": None}
     for section in filter(None, (document["data"], document["data"]["unlabelled"])):
+        section.update({"data_dir": None} if "data_dir" in section else {})
         source, colon, place = section["dataset"].partition(":")
         if source in _LOCATED:
             section["dataset"] = f"{source}{colon}{Path(place).name}"

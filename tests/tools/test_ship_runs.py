@@ -257,6 +257,28 @@ def test_a_command_that_would_not_repeat_its_run_is_refused(tools, tmp_path, mon
         tools[1].command(recipe.load(str(path), overrides=["teacher.0.epochs=3"]), path, name="mine")
 
 
+def test_a_command_that_would_lead_to_another_teacher_is_refused(tools, tmp_path, finished):
+    path = tmp_path / "recipe.yaml"
+    path.write_text(ZOO_RECIPE.replace("{architecture: resnet, epochs: 2}", "{model: mine.keras}"))
+    networks = finished.folder / "teacher" / "model.keras", finished.folder / "student_labels" / "model.keras"
+
+    def require(teacher, *, saved, **more):
+        shutil.copy(saved, tmp_path / "mine.keras")
+        run = recipe.load(str(path), overrides=[f"teacher={teacher}", *more.values()])
+        tools[1].require_models(finished.summary, run, recipe.load(str(path)), name="mine")
+
+    require("{model: /elsewhere/mine.keras}", saved=networks[0])
+    require("{architecture: lab_cnn}", saved=networks[1])
+    for teacher, said in (
+        ("{model: other.keras}", "which the recipe does not name"),
+        ("{model: mine.tflite}", "no record tells which weights"),
+    ):
+        with pytest.raises(RecipeError, match=f"no command repeats the run of mine: its teacher is .* {said}"):
+            require(teacher, saved=networks[1])
+    with pytest.raises(RecipeError, match=r"its student is '.*mine\.keras', and no record tells which weights"):
+        require("{architecture: lab_cnn}", saved=networks[0], student="student={model: mine.keras}")
+
+
 def test_a_file_that_is_too_large_or_failed_a_gate_is_left_out_in_words(tools, ship, zoo, finished_copy, monkeypatch):
     monkeypatch.setattr(tools[1], "MAX_BYTES", 1000)
     assert ship(finished_copy, "--zoo", zoo) == 0
@@ -316,6 +338,14 @@ def noted(zoo, text):
     (zoo / "tiny" / "card.md").write_text(f"{CARD_MADE}\n## Notes\n{text}\n")
 
 
+def taught_by_another(run, zoo):
+    shutil.copy(run / "student_labels" / "model.keras", zoo / "tiny" / "teacher.keras")
+    settings = recipe.load(str(run / "recipe.yaml")).model_dump(mode="json")
+    for folder, model in ((run, "/elsewhere/teacher.keras"), (zoo / "tiny", "teacher.keras")):
+        text = json.dumps(settings | {"teacher": {"model": model}})
+        (folder / "recipe.yaml").write_text(f"# A tiny student.\n{text}\n")
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -323,11 +353,12 @@ def noted(zoo, text):
         (lambda run, _: renamed(run, artifacts=()), "has no verified files"),
         (lambda run, _: renamed(run, taught="by /no/such/folder"), "name places of a machine"),
         (lambda _, zoo: noted(zoo, "See ~/notes."), "would name places of a machine"),
+        (taught_by_another, "has other weights than that had"),
         (lambda run, _: (run / "export" / "student-int8.tflite").write_bytes(b"other"), "was changed since"),
         (lambda run, _: (run / "summary.json").unlink(), "summary"),
         (lambda _, zoo: (zoo / "tiny" / "card.md").write_text("# Mine\n"), "was not written by this tool"),
     ],
-    ids=["smoke", "unfinished", "places", "notes", "changed", "missing", "other hand"],
+    ids=["smoke", "unfinished", "places", "notes", "another teacher", "changed", "missing", "other hand"],
 )
 def test_what_cannot_be_shipped_is_refused_before_anything_is_written(
     ship, zoo, finished_copy, capsys, change, message
