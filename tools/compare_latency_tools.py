@@ -22,11 +22,11 @@ from pathlib import Path
 
 import numpy as np
 from conv_stacks import Stack, export
-from scipy import stats as scipy_stats
 
 from edgekd.bench.plan import make_plan
 from edgekd.bench.stats import process_medians_ms
 from edgekd.bench.targets import local
+from edgekd.report.intervals import mean_interval
 
 CALL = Stack("call", 1, 1, 1)  # next to no work: what remains is the call of the runtime from Python
 STACKS = (
@@ -103,8 +103,8 @@ def ratio_without_call(pairs: list[tuple[float, float]], call_ms: float) -> tupl
     """
     ours, theirs = np.array(pairs).T
     logs = np.log(ours / (theirs + call_ms))
-    half = float(scipy_stats.t.ppf(0.975, len(logs) - 1)) * float(logs.std(ddof=1)) / math.sqrt(len(logs))
-    return math.exp(logs.mean()), math.exp(logs.mean() - half), math.exp(logs.mean() + half)
+    found = mean_interval(logs.tolist())
+    return math.exp(found.value), math.exp(found.low), math.exp(found.high)
 
 
 def verdict(ratio: float, low: float, high: float) -> str:

@@ -27,8 +27,8 @@ from edgekd.errors import EdgekdError, RecipeError, StorageError, unknown_name
 from edgekd.pipeline import networks
 from edgekd.pipeline.stage import teacher_names
 from edgekd.recipe import Recipe
-from edgekd.records import Artifact, Interval, Summary
-from edgekd.report import formatting, headline, provenance, table
+from edgekd.records import Artifact, Summary
+from edgekd.report import formatting, headline, intervals, markdown_table, provenance, table
 from edgekd.runtime.native_output import captured_stderr
 
 ZOO = Path("models")
@@ -39,6 +39,7 @@ SETTINGS_FILE = Path("results", "settings.json")
 """The settings of that run, with every default."""
 MAX_BYTES = 1_000_000
 """Of a file that lies beside its recipe."""
+_FACTS = ("What", "Value")
 NOTES = "## Notes"
 _MADE = "<!-- Written by tools/make_cards.py, but for what stands below Notes: make it again instead of editing. -->"
 _PROVENANCE = ("Seed", "Recipe, SHA-256", "Data, fingerprint", "Processor", "Memory", "System", "Versions")
@@ -60,17 +61,17 @@ def card(summary: Summary, run: Recipe, path: Path, *, name: str) -> str:
         _MADE,
         f"# {name}",
         recipe.summary(path),
-        _table(("", ""), _facts(summary, run)),
+        markdown_table.table(_FACTS, _facts(summary, run)),
         f"```sh\n{command(run, path, name=name)}\n```",
         "## Measured",
         f"{headline.verdict(summary).text}. {_gain(summary)}".strip(),
-        _table(table.HEADERS, [table.cells(row) for row in table.rows(summary)]),
+        markdown_table.table(table.HEADERS, [table.cells(row) for row in table.rows(summary)]),
         "## Files",
         *_files(summary, name),
         "## Limits",
         "\n".join(f"- {limit}" for limit in _limits(summary)),
         "## Provenance",
-        _table(("", ""), [entry for entry in provenance.entries(summary) if _is_provenance(entry[0])]),
+        markdown_table.table(_FACTS, [entry for entry in provenance.entries(summary) if _is_provenance(entry[0])]),
     )
     return "\n\n".join(parts) + "\n"
 
@@ -223,7 +224,7 @@ def _files(summary: Summary, name: str) -> Iterator[str]:
     files = shipped(summary)
     if files:
         rows = [(f"[{each.name}]({each.name})", f"{each.size_bytes:,} bytes", each.sha256) for each in files]
-        yield _table(("file", "size", "SHA-256"), rows)
+        yield markdown_table.of_markdown(("file", "size", "SHA-256"), rows)
     missing = [(each.name, why_not_shipped(each, summary)) for each in int8_files(summary)]
     left_out = [f"{file} does not lie here: {why}." for file, why in missing if why is not None]
     yield " ".join([*left_out, "Others are made by the command above."])
@@ -237,7 +238,7 @@ def _limits(summary: Summary) -> Iterator[str]:
     assert student is not None  # noqa: S101 - the run was verified
     yield (
         f"One run of seed {summary.seed}. Intervals are 95 % and of {summary.data.test:,} test samples "
-        f"(± {100 * _half(student):.2f} points for the student); what other seeds would give is not in them."
+        f"(± {100 * intervals.half(student):.2f} points for the student); what other seeds would give is not in them."
     )
     if summary.measurements:
         noisy = sum(bool(each.warnings) for each in summary.measurements)
@@ -250,17 +251,8 @@ def _limits(summary: Summary) -> Iterator[str]:
     yield f"Only samples like those of {summary.data.name} mean something to it, and it answers one of their classes."
 
 
-def _half(interval: Interval) -> float:
-    return max(interval.high - interval.value, interval.value - interval.low)
-
-
 def _is_provenance(name: str) -> bool:
     return name in _PROVENANCE or name.endswith("weights SHA-256") or name.startswith("Stage ")
-
-
-def _table(headers: Sequence[str], rows: Any) -> str:
-    lines = [headers, ["---"] * len(headers), *rows]
-    return "\n".join("| " + " | ".join(text.replace("|", "\\|") for text in line) + " |" for line in lines)
 
 
 def by_hand(path: Path) -> str:

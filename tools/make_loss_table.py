@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from edgekd import registry, storage
+from edgekd.report import markdown_table
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "losses.md"
@@ -51,13 +52,14 @@ def page() -> str:
     parts = (
         _HEAD,
         f"## {len(losses)} losses\n",
-        _table(columns, (_loss_row(*each) for each in losses.values())),
+        markdown_table.of_markdown(columns, (_loss_row(*each) for each in losses.values())) + "\n",
         f"Of a teacher's array at a tap the cache stores the whole; for {_summarised(losses)} a summary that is\n"
         "enough, where the term has no adapter.\n",
         f"## {len(adapters)} adapters\n",
         "They are built from the shapes at the taps, trained with the student, kept in checkpoints, and dropped when\n"
         "training ends: the saved student does not have them.\n",
-        _table(helpers, (_adapter_row(*each, users[name]) for name, each in adapters.items())),
+        markdown_table.of_markdown(helpers, (_adapter_row(*each, users[name]) for name, each in adapters.items()))
+        + "\n",
         "## Formulas\n",
         *(f"### {name}\n\n```text\n{_formula(LOSSES, name, name)}\n```\n" for name in losses),
         "## Papers\n",
@@ -169,11 +171,6 @@ def _arxiv(number: str) -> str:
 
 def _doi(name: str) -> str:
     return f"https://doi.org/{name}"
-
-
-def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [columns, ["---"] * len(columns), *rows]
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
 
 if __name__ == "__main__":

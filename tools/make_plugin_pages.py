@@ -13,11 +13,12 @@ import importlib.util
 import inspect
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from edgekd import annotation, quantize, recipe, registry, storage
+from edgekd.report import markdown_table
 
 FOLDER = Path(__file__).parents[1] / "docs" / "reference"
 COMMAND = ".venv/bin/python tools/make_plugin_pages.py"
@@ -179,14 +180,14 @@ def _options(described: registry.Plugin, own: Iterable[str], meanings: Mapping[s
     shown = [key for key in described.parameters if key in set(own)]
     if not shown:
         return ""
-    rows = [("option", "type", "default", "meaning"), ("---",) * 4]
+    rows = []
     for key in shown:
         if key not in meanings:
             raise SystemExit(f"{described.name}: {key} is not in the Args of its docstring.")
         written = described.annotations.get(key)
         kind = _NOT_KNOWN if written is None else annotation.in_words(written)
         rows.append((f"`{key}`", kind, _default(described.parameters[key]), meanings[key]))
-    return _table(rows)
+    return markdown_table.of_markdown(("option", "type", "default", "meaning"), rows) + "\n"
 
 
 _NOT_KNOWN = "–"
@@ -200,10 +201,6 @@ def _default(value: Any) -> str:
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
     return f"`{list(value) if isinstance(value, tuple) else value}`"
-
-
-def _table(rows: Sequence[Sequence[str]]) -> str:
-    return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |\n" for row in rows)
 
 
 def _meanings(function: ast.FunctionDef) -> dict[str, str]:

@@ -19,6 +19,7 @@ import pydantic
 from pydantic_core import PydanticUndefined
 
 from edgekd import recipe, storage
+from edgekd.report import markdown_table
 
 PAGE = Path(__file__).parents[1] / "docs" / "reference" / "recipe.md"
 COMMAND = ".venv/bin/python tools/make_recipe_page.py"
@@ -104,13 +105,13 @@ def _section(kind: type[recipe.Section], place: str) -> str:
 def _table(kind: type[recipe.Section]) -> str:
     properties = kind.model_json_schema()["properties"]
     meanings = _meanings(kind)
-    rows = [("key", "type", "default", "meaning"), ("---",) * 4]
+    rows = []
     for key in kind.__annotations__:
         if key in kind.model_fields:
             if key not in meanings:
                 raise SystemExit(f"{kind.__name__}.{key} has no text below it: say what the key means.")
             rows.append((f"`{key}`", _in_words(properties[key]), _default(kind, key), meanings[key]))
-    return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |\n" for row in rows)
+    return markdown_table.of_markdown(("key", "type", "default", "meaning"), rows) + "\n"
 
 
 def _meanings(kind: type[recipe.Section]) -> dict[str, str]:

@@ -9,6 +9,7 @@ import pydantic
 from scipy import stats
 
 from edgekd.records import Environment, Interval, Record
+from edgekd.report import formatting, intervals
 
 BASELINE = "labels_only"
 CONFIDENCE = 0.95
@@ -72,13 +73,8 @@ class Table(Record):
 
 
 def mean_interval(values: Sequence[float]) -> Interval | None:
-    """Returns the mean with its t-interval, mean ± t(n − 1) · sd / √n, or None for fewer than two values."""
-    if len(values) < 2:
-        return None
-    array = np.asarray(values, np.float64)
-    mean = float(array.mean())
-    half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, len(array) - 1) * array.std(ddof=1) / math.sqrt(len(array)))
-    return Interval(value=mean, low=mean - half, high=mean + half, confidence=CONFIDENCE)
+    """Returns the mean with its t-interval, or None for fewer than two values."""
+    return intervals.mean_interval(values, confidence=CONFIDENCE) if len(values) > 1 else None
 
 
 def row_of(
@@ -162,11 +158,11 @@ def _introduction(table: Table) -> str:
     return (
         f"What each way to teach gains a small student, on {where} "
         f"({table.samples['train']:,} training, {table.samples['validation']:,} validation and "
-        f"{table.samples['test']:,} test images), over {_count(len(table.seeds), 'seed')}.\n\n"
+        f"{table.samples['test']:,} test images), over {formatting.counted(len(table.seeds), 'seed')}.\n\n"
         f"For each seed every method has the same student, initial weights, order and augmented views (a born-again "
-        f"network has its own), the same {_count(student['epochs'], 'epoch')}, optimizer and batches; only what is "
-        "minimised differs. The epoch is selected on the validation split; the test split is read once for each "
-        "trained network, after that. Hyper-parameters are the papers' usual ones except where a note below says "
+        f"network has its own), the same {formatting.counted(student['epochs'], 'epoch')}, optimizer and batches; only "
+        "what is minimised differs. The epoch is selected on the validation split; the test split is read once for "
+        "each trained network, after that. Hyper-parameters are the papers' usual ones except where a note below says "
         "otherwise. Beyond that nothing was tuned: this says how methods do as they come, not how well each can do.\n\n"
         + (
             "Teachers are trained once for each seed, from seeds of their own, and are shared by all methods: "
@@ -200,7 +196,7 @@ def _accuracy_lines(table: Table) -> Iterator[str]:
     for row in table.rows:
         difference = "–" if row.mean_difference is None else percent(row.mean_difference, row.difference, sign="+")
         if row.pairs is not None and row.pairs < len(table.seeds):
-            difference += f" (of {_count(row.pairs, 'seed')})"
+            difference += f" (of {formatting.counted(row.pairs, 'seed')})"
         seconds = "–" if row.seconds is None else f"{row.seconds:.0f}"
         parameters = "–" if row.parameters is None else f"{row.parameters:,}"
         yield (
@@ -222,15 +218,16 @@ def _conclusion(table: Table) -> str:
     worse = [title for title, interval in differences.items() if interval.high < 0]
     noise = [title for title in differences if title not in (*better, *worse)]
     half_widths = [100 * (interval.high - interval.low) / 2 for interval in differences.values()]
-    seeds = _count(len(table.seeds), "seed")
+    seeds = formatting.counted(len(table.seeds), "seed")
     sentences = [
         f"**What is within noise.** With {seeds} the interval of the difference to labels only leaves out zero for "
-        f"{_listed(better)} (better) and {_listed(worse)} (worse).",
-        f"Within noise are {_listed(noise)}.",
+        f"{formatting.listed(better) or 'none'} (better), and for {formatting.listed(worse) or 'none'} (worse).",
+        f"Within noise are {formatting.listed(noise) or 'none'}.",
         f"The intervals' half-widths have a median of {np.median(half_widths):.1f} points: smaller effects than that "
         "cannot be seen here.",
-        f"If nothing had an effect, about {len(rows) * (1 - CONFIDENCE):.1g} of {_count(len(rows), 'comparison')} "
-        "would leave out zero by chance: a single finding is a hint and no proof.",
+        f"If nothing had an effect, about {len(rows) * (1 - CONFIDENCE):.1g} of "
+        f"{formatting.counted(len(rows), 'comparison')} would leave out zero by chance: a single finding is a hint and "
+        "no proof.",
     ]
     baseline = next((row for row in table.rows if row.name == BASELINE), None)
     if baseline is not None and baseline.mean_accuracy is not None:
@@ -280,15 +277,7 @@ def percent(mean: float | None, interval: Interval | None, *, sign: str = "") ->
         return "–"
     if interval is None:
         return f"{100 * mean:{sign}.2f}"
-    return f"{100 * mean:{sign}.2f} ± {100 * (interval.high - interval.low) / 2:.2f}"
-
-
-def _listed(titles: Sequence[str]) -> str:
-    return ", ".join(titles) or "none"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+    return f"{100 * mean:{sign}.2f} ± {100 * intervals.half(interval):.2f}"
 
 
 def _mapping(section: Mapping[str, Any]) -> str:

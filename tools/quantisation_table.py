@@ -6,6 +6,7 @@ import numpy as np
 from method_table import percent
 
 from edgekd.records import Environment, Interval, Latency, Record
+from edgekd.report import formatting
 
 REFERENCE = "float32"
 LABELS = "labels_float32"
@@ -102,8 +103,8 @@ def _page_lines(results: Results) -> Iterator[str]:
 
 
 def _family_lines(family: Family) -> Iterator[str]:
-    seeds = f"{len(family.seeds)} seed{'s' * (len(family.seeds) > 1)}"
-    yield f"## {family.architecture}, {family.parameters:,} parameters, {family.epochs} epochs, {seeds}\n"
+    trained = f"{formatting.counted(family.epochs, 'epoch')}, {formatting.counted(len(family.seeds), 'seed')}"
+    yield f"## {family.architecture}, {family.parameters:,} parameters, {trained}\n"
     yield "| file | test accuracy, % | drop, points | bytes | p50, ms | ratio |"
     yield "|---|---|---|---|---|---|"
     rows = {row.name: row for row in family.rows}

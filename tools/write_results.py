@@ -21,6 +21,7 @@ import quantisation_table
 from edgekd import storage
 from edgekd.errors import EdgekdError
 from edgekd.records import Artifact, Interval, Summary
+from edgekd.report import formatting
 from edgekd.report import table as report_table
 
 ZOO = Path("models")
@@ -97,9 +98,10 @@ def _goals(
     yield "| goal, on the test images | found | |"
     yield "|---|---|---|"
     teacher = quantised.teacher_accuracy
-    yield f"| teacher: at least {_percent(TEACHER_GOAL)} | {_percent(teacher)} | {_met(teacher >= TEACHER_GOAL)} |"
+    percent = formatting.percent
+    yield f"| teacher: at least {percent(TEACHER_GOAL)} | {percent(teacher)} | {_met(teacher >= TEACHER_GOAL)} |"
     wanted = (
-        f"a student of at most {STUDENT_BYTES // 1000} kB in int8: {_percent(STUDENT_GOAL)}, or within "
+        f"a student of at most {STUDENT_BYTES // 1000} kB in int8: {percent(STUDENT_GOAL)}, or within "
         f"{100 * BELOW_TEACHER:.1f} points of its teacher"
     )
     file = _int8_file(runs[STUDENT]) if STUDENT in runs else None
@@ -109,7 +111,7 @@ def _goals(
         enough = min(STUDENT_GOAL, teacher - BELOW_TEACHER)
         met = _met(file.accuracy >= enough and file.size_bytes <= STUDENT_BYTES)
         yield (
-            f"| {wanted} | {_percent(file.accuracy)}, {file.size_bytes / 1000:.1f} kB (`{STUDENT}`, one seed) | {met} |"
+            f"| {wanted} | {percent(file.accuracy)}, {file.size_bytes / 1000:.1f} kB (`{STUDENT}`, one seed) | {met} |"
         )
     chosen = next((row for row in methods.rows if row.name == METHOD), None)
     if chosen is not None and chosen.difference is not None:
@@ -165,7 +167,7 @@ def _order(compared: Sequence[method_table.Row]) -> Iterator[str]:
         if row is not best and (behind is None or behind.low <= 0):
             near.append(row.title)
     yield f"The largest mean gain is that of {best.title}; " + (
-        f"paired by seed, its lead on {_and(near)} includes zero, so the order of these is not shown."
+        f"paired by seed, its lead on {formatting.listed(near)} includes zero, so the order of these is not shown."
         if near
         else "paired by seed, its lead on every other leaves out zero."
     )
@@ -186,7 +188,7 @@ def _quantised_words(family: quantisation_table.Family) -> Iterator[str]:
     yield f"Calibrated int8 took {times} times as long as float32 on this processor."
     small = [row for row in family.rows if row.name.endswith("int4") and row.drop is not None and row.drop.value > 0.01]
     if small:
-        drops = _and([f"{row.title} {100 * row.drop.value:.1f}" for row in small if row.drop is not None])
+        drops = formatting.listed([f"{row.title} {100 * row.drop.value:.1f}" for row in small if row.drop is not None])
         yield f"Four bits without training cost points, by the mean: {drops}."
 
 
@@ -199,11 +201,7 @@ def _found(words: str, rows: Sequence[method_table.Row]) -> str:
         return f"{words}: none."
     ordered = sorted(rows, key=lambda row: -(row.mean_difference or 0.0))
     named = [f"{row.title} ({method_table.percent(row.mean_difference, row.difference, sign='+')})" for row in ordered]
-    return f"{words}: {_and(named)}."
-
-
-def _and(texts: Sequence[str]) -> str:
-    return texts[0] if len(texts) == 1 else f"{', '.join(texts[:-1])} and {texts[-1]}"
+    return f"{words}: {formatting.listed(named)}."
 
 
 def _row(family: quantisation_table.Family, name: str) -> quantisation_table.Row:
@@ -211,8 +209,8 @@ def _row(family: quantisation_table.Family, name: str) -> quantisation_table.Row
 
 
 def _family(family: quantisation_table.Family) -> Iterator[str]:
-    seeds = f"{len(family.seeds)} seed{'s' * (len(family.seeds) > 1)}"
-    yield f"### {family.architecture}, {family.parameters:,} parameters, {family.epochs} epochs, {seeds}\n"
+    trained = f"{formatting.counted(family.epochs, 'epoch')}, {formatting.counted(len(family.seeds), 'seed')}"
+    yield f"### {family.architecture}, {family.parameters:,} parameters, {trained}\n"
     yield "| file | test accuracy, % | drop, points | kB | accuracy per kB, points | latency, ratio |"
     yield "|---|---|---|---|---|---|"
     reference = _row(family, quantisation_table.REFERENCE)
@@ -252,10 +250,6 @@ def _int8_file(summary: Summary) -> Artifact | None:
 def _accuracy(summary: Summary, role: str) -> str:
     model = summary.models.get(role)
     return "–" if model is None or model.accuracy is None else f"{100 * model.accuracy:.2f}"
-
-
-def _percent(fraction: float) -> str:
-    return f"{100 * fraction:.2f} %"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,6 +1,6 @@
 """The report as GitHub-flavoured Markdown, for a repository, a pull request or a terminal."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from edgekd.records import Summary
 from edgekd.report import (
@@ -24,27 +24,12 @@ from edgekd.report import (
     tensors,
     tradeoff,
 )
-from edgekd.report.formatting import NOT_MEASURED
+from edgekd.report.markdown_table import of_markdown, text
+from edgekd.report.markdown_table import table as table_of
 from edgekd.report.runs import ReportedRun
 from edgekd.report.terms import TERMS
 
 _TENSORS = 5  # of each file
-
-_ESCAPED = str.maketrans(
-    {
-        "&": "&amp;",
-        "<": "&lt;",
-        ">": "&gt;",
-        "|": "\\|",
-        "\\": "\\\\",
-        "`": "\\`",
-        "*": "\\*",
-        "[": "\\[",
-        "]": "\\]",
-        "\n": " ",
-        "\r": " ",
-    }
-)
 
 
 def render(runs: Sequence[ReportedRun]) -> str:
@@ -83,16 +68,16 @@ def _details(run: ReportedRun) -> list[str]:
 def _head(run: ReportedRun) -> str:
     summary = run.summary
     facts = [
-        f"- {fact.name}: **{_text(fact.value)}**" + (f" ({_text(fact.note)})" if fact.note else "")
+        f"- {fact.name}: **{text(fact.value)}**" + (f" ({text(fact.note)})" if fact.note else "")
         for fact in headline.facts(summary)
     ]
-    return "\n".join([f"# {_text(run.label)}", "", f"**{headline.verdict(summary).text}.**", "", *facts])
+    return "\n".join([f"# {text(run.label)}", "", f"**{headline.verdict(summary).text}.**", "", *facts])
 
 
 def _together(runs: Sequence[ReportedRun]) -> str:
     verdict = headline.verdict(*(run.summary for run in runs))
     body = [(run.label, *table.cells(row)) for run in runs for row in table.rows(run.summary)]
-    results = f"## Results\n\n{_table(('Run', *table.HEADERS), body)}"
+    results = f"## Results\n\n{table_of(('Run', *table.HEADERS), body)}"
     return f"# {len(runs)} runs side by side\n\n**{verdict.text}.**\n\n{results}"
 
 
@@ -102,18 +87,18 @@ def _fronts(runs: Sequence[ReportedRun]) -> str:
     for cost in tradeoff.COSTS:
         kept = tradeoff.best(tradeoff.points(runs, cost))
         if kept:
-            lines.append(f"- {cost.title}: {_text(tradeoff.in_words(runs, kept))}")
+            lines.append(f"- {cost.title}: {text(tradeoff.in_words(runs, kept))}")
     return f"No other file is better in both, {tradeoff.BY_ESTIMATES}:\n\n" + "\n".join(lines) if lines else ""
 
 
 def _methods(found: Sequence[methods.Method]) -> str:
-    return f"## Accuracy by method\n\n{_table(methods.HEADERS, methods.rows(found))}" if found else ""
+    return f"## Accuracy by method\n\n{table_of(methods.HEADERS, methods.rows(found))}" if found else ""
 
 
 def _seeds(runs: Sequence[ReportedRun]) -> str:
     found = seeds.rows(seeds.over_seeds(runs))
-    notes = "\n".join(f"- {_text(note)}" for note in seeds.notes(runs))
-    parts = ["### Over seeds", _table(seeds.HEADERS, found) if found else "", notes]
+    notes = "\n".join(f"- {text(note)}" for note in seeds.notes(runs))
+    parts = ["### Over seeds", table_of(seeds.HEADERS, found) if found else "", notes]
     return "\n\n".join(filter(None, parts)) if found or notes else ""
 
 
@@ -122,36 +107,36 @@ def _predictions(run: ReportedRun) -> str:
     predicted = disagreements.disagreements(run)
     parts = ["## Predictions"]
     if run.predictions is None:
-        parts.append(_text(run.no_predictions))
+        parts.append(text(run.no_predictions))
     if rows:
-        parts.append(f"The most frequent confusions, in test samples:\n\n{_table(headers, rows)}")
+        parts.append(f"The most frequent confusions, in test samples:\n\n{table_of(headers, rows)}")
     if predicted is not None:
-        parts.append(_text(predicted.counts))
+        parts.append(text(predicted.counts))
     return "\n\n".join(parts)
 
 
 def _stages(summary: Summary) -> str:
     found = stages.rows(summary)
-    return f"## Accuracy stage by stage\n\n{_table(stages.HEADERS, found)}" if found else ""
+    return f"## Accuracy stage by stage\n\n{table_of(stages.HEADERS, found)}" if found else ""
 
 
 def _layers(summary: Summary) -> str:
     found, notes = layers.rows(summary), layers.notes(summary)
     if not summary.layers:
         return ""
-    parts = [_table(layers.HEADERS, found)] if found else []
-    parts += [_text(note) for note in notes]
+    parts = [table_of(layers.HEADERS, found)] if found else []
+    parts += [text(note) for note in notes]
     return "## Error layer by layer\n\n" + "\n\n".join(parts)
 
 
 def _results(summary: Summary) -> str:
     body = [table.cells(row) for row in table.rows(summary)]
-    return f"## Results\n\n{_table(table.HEADERS, body)}"
+    return f"## Results\n\n{table_of(table.HEADERS, body)}"
 
 
 def _sparsity(summary: Summary) -> str:
     found = sparsity.rows(summary)
-    return f"## Sparsity\n\n{_table(sparsity.HEADERS, found)}" if found else ""
+    return f"## Sparsity\n\n{table_of(sparsity.HEADERS, found)}" if found else ""
 
 
 def _gates(summary: Summary) -> str:
@@ -160,14 +145,14 @@ def _gates(summary: Summary) -> str:
     body = [
         (
             "held" if gate.passed else "**failed**",
-            _text(gate.subject),
-            _text(gate.name),
+            text(gate.subject),
+            text(gate.name),
             formatting.number(gate.observed),
             f"{'≤' if gate.relation == '<=' else '≥'} {formatting.number(gate.limit)}",
         )
         for gate in summary.gates
     ]
-    return f"## Gates\n\n{_table(('Result', 'Subject', 'Gate', 'Observed', 'Limit'), body, escape=False)}"
+    return f"## Gates\n\n{of_markdown(('Result', 'Subject', 'Gate', 'Observed', 'Limit'), body)}"
 
 
 def _training(summary: Summary) -> str:
@@ -187,34 +172,34 @@ def _training(summary: Summary) -> str:
                 )
                 for row in curve
             ]
-            parts.append(f"### {_text(table.title(role))}\n\n{_table(headers, body)}")
+            parts.append(f"### {text(table.title(role))}\n\n{table_of(headers, body)}")
     return "## Training\n\n" + "\n\n".join(parts) if parts else ""
 
 
 def _latency(summary: Summary) -> str:
     if not summary.measurements:
         return ""
-    text = f"## Latency\n\n{_table(latency.HEADERS, [latency.cells(found) for found in summary.measurements])}"
+    section = f"## Latency\n\n{table_of(latency.HEADERS, [latency.cells(found) for found in summary.measurements])}"
     sentences = [
-        f"- {_text(found.artifact)}, {formatting.counted(found.num_threads, 'thread')}: {_text(sentence)}"
+        f"- {text(found.artifact)}, {formatting.counted(found.num_threads, 'thread')}: {text(sentence)}"
         for found in summary.measurements
         for sentence in (*latency.notes(found), *found.warnings)
     ]
-    return text + ("\n\nWarnings of the measurements:\n\n" + "\n".join(sentences) if sentences else "")
+    return section + ("\n\nWarnings of the measurements:\n\n" + "\n".join(sentences) if sentences else "")
 
 
 def _estimates(summary: Summary) -> str:
     if not summary.estimates:
         return ""
-    sentences = "\n".join(f"- {_text(note)}" for note in estimates.notes(summary.estimates))
-    body = _table(*estimates.table(summary.estimates))
+    sentences = "\n".join(f"- {text(note)}" for note in estimates.notes(summary.estimates))
+    body = table_of(*estimates.table(summary.estimates))
     return f"## {estimates.TITLE}\n\n{estimates.EXPLANATION}\n\n{body}\n\n{sentences}"
 
 
 def _profiles(summary: Summary) -> str:
     parts = [
-        f"### {_text(profiles.title(each))}\n\n{_table(profiles.HEADERS, profiles.rows(each))}\n\n"
-        f"{_text(profiles.total(each))}."
+        f"### {text(profiles.title(each))}\n\n{table_of(profiles.HEADERS, profiles.rows(each))}\n\n"
+        f"{text(profiles.total(each))}."
         for each in summary.profiles
     ]
     return "## Time by operator\n\n" + "\n\n".join(parts) if parts else ""
@@ -223,21 +208,21 @@ def _profiles(summary: Summary) -> str:
 def _parities(summary: Summary) -> str:
     if not summary.parities:
         return ""
-    sentences = "\n".join(f"- {_text(note)}" for note in parities.notes(summary.parities))
-    body = _table(parities.HEADERS, parities.rows(summary.parities))
+    sentences = "\n".join(f"- {text(note)}" for note in parities.notes(summary.parities))
+    body = table_of(parities.HEADERS, parities.rows(summary.parities))
     return f"## {parities.TITLE}\n\n{parities.EXPLANATION}\n\n{body}\n\n{sentences}"
 
 
 def _exactness(summary: Summary) -> str:
     if not summary.comparisons:
         return ""
-    return f"## Exactness of the files\n\n{_table(exactness.HEADERS, exactness.rows(summary))}"
+    return f"## Exactness of the files\n\n{table_of(exactness.HEADERS, exactness.rows(summary))}"
 
 
 def _anatomy(summary: Summary) -> str:
     found, sizes = anatomy.rows(summary), tensors.rows(summary, most=_TENSORS)
-    parts = [f"## Size and memory of the files\n\n{_table(anatomy.HEADERS, found)}"] if found else []
-    parts += [f"### Size by tensor\n\n{_table(tensors.HEADERS, sizes)}"] if sizes else []
+    parts = [f"## Size and memory of the files\n\n{table_of(anatomy.HEADERS, found)}"] if found else []
+    parts += [f"### Size by tensor\n\n{table_of(tensors.HEADERS, sizes)}"] if sizes else []
     return "\n\n".join(parts)
 
 
@@ -246,7 +231,7 @@ def _seconds(summary: Summary) -> str:
         return ""
     body = [(stage, formatting.duration(seconds)) for stage, seconds in summary.seconds.items()]
     body.append(("together", formatting.duration(sum(summary.seconds.values()))))
-    return f"## Time\n\n{_table(('Stage', 'Wall time'), body)}"
+    return f"## Time\n\n{table_of(('Stage', 'Wall time'), body)}"
 
 
 def _files(summary: Summary) -> str:
@@ -256,25 +241,12 @@ def _files(summary: Summary) -> str:
         (artifact.path, table.kind_of_file(artifact), f"{artifact.size_bytes:,}", artifact.sha256)
         for artifact in summary.artifacts
     ]
-    return f"## Files\n\n{_table(('Path', 'Kind', 'Bytes', 'SHA-256'), body)}"
+    return f"## Files\n\n{table_of(('Path', 'Kind', 'Bytes', 'SHA-256'), body)}"
 
 
 def _provenance(summary: Summary) -> str:
-    return f"## Provenance\n\n{_table(('What', 'Value'), provenance.entries(summary))}"
+    return f"## Provenance\n\n{table_of(('What', 'Value'), provenance.entries(summary))}"
 
 
 def _terms() -> str:
-    return "## Terms\n\n" + "\n".join(f"- **{name}**: {_text(text)}" for name, text in TERMS)
-
-
-def _table(headers: Sequence[str], body: Iterable[Sequence[str]], *, escape: bool = True) -> str:
-    lines = [_line(headers), _line(["---"] * len(headers), escape=False)]
-    return "\n".join([*lines, *(_line(row, escape=escape) for row in body)])
-
-
-def _line(texts: Sequence[str], *, escape: bool = True) -> str:
-    return "| " + " | ".join(_text(text) if escape else text for text in texts) + " |"
-
-
-def _text(text: str) -> str:
-    return text.translate(_ESCAPED) or NOT_MEASURED
+    return "## Terms\n\n" + "\n".join(f"- **{name}**: {text(meaning)}" for name, meaning in TERMS)

@@ -1,14 +1,11 @@
 """What each method gives over several seeds of one recipe: means whose intervals know of chance in training."""
 
 import collections
-import math
 from collections.abc import Sequence
 from typing import Literal
 
-import numpy as np
-
 from edgekd.records import Interval, Record, Summary
-from edgekd.report import formatting, methods, table
+from edgekd.report import formatting, intervals, methods, table
 from edgekd.report.runs import ReportedRun
 
 HEADERS = ("Network", "Seeds", "Mean accuracy", "Mean gain over labels alone, points", "In words")
@@ -129,21 +126,6 @@ def rows(found: Sequence[OverSeeds]) -> list[tuple[str, ...]]:
     ]
 
 
-def mean_interval(values: Sequence[float], *, confidence: float = 0.95) -> Interval:
-    """Returns the mean of some values with Student's t-interval.
-
-    Args:
-      values: two or more.
-      confidence: between 0 and 1.
-    """
-    import scipy.stats
-
-    count = len(values)
-    mean = float(np.mean(values))
-    half = float(scipy.stats.t.ppf(0.5 + confidence / 2, count - 1) * np.std(values, ddof=1)) / math.sqrt(count)
-    return Interval(value=mean, low=mean - half, high=mean + half, confidence=confidence)
-
-
 def _experiments(runs: Sequence[ReportedRun]) -> dict[_Key, dict[int, ReportedRun]]:
     """Returns the runs that have accuracies by experiment and seed; of one seed the first."""
     found: dict[_Key, dict[int, ReportedRun]] = collections.defaultdict(dict)
@@ -186,8 +168,8 @@ def _over_seeds(role: str, runs: Sequence[ReportedRun]) -> OverSeeds:
         role=role,
         seeds=len(runs),
         runs=tuple(run.label for run in runs),
-        accuracy=mean_interval([accuracy for accuracy in accuracies if accuracy is not None]),
-        gain=mean_interval(gains) if told else None,
+        accuracy=intervals.mean_interval([accuracy for accuracy in accuracies if accuracy is not None]),
+        gain=intervals.mean_interval(gains) if told else None,
     )
 
 

@@ -7,6 +7,7 @@ from typing import IO, TYPE_CHECKING, Literal
 from edgekd.records import Artifact, Comparison, Interval, Latency, Measurement, ModelRecord, Summary
 from edgekd.report import formatting
 from edgekd.report.formatting import NOT_MEASURED
+from edgekd.report.intervals import half
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -253,19 +254,15 @@ def _terminal_cells(row: Row, *, intervals: bool) -> tuple[str, ...]:
     """Returns a row's texts with short intervals or none, so that no cell has to be broken."""
     texts = list(cells(dataclasses.replace(row, accuracy_interval=None, latency=_without_interval(row.latency))))
     if intervals and row.accuracy_interval is not None:
-        texts[1] = f"{texts[1].removesuffix(' %')} ± {100 * _half(row.accuracy_interval):.2f} %"
+        texts[1] = f"{texts[1].removesuffix(' %')} ± {100 * half(row.accuracy_interval):.2f} %"
     if intervals and row.latency is not None and row.latency.interval is not None:
         decimals = len(texts[7].partition(".")[2])
-        texts[7] = f"{texts[7]} ± {_half(row.latency.interval):.{decimals}f}"
+        texts[7] = f"{texts[7]} ± {half(row.latency.interval):.{decimals}f}"
     return tuple(texts)
 
 
 def _without_interval(latency: Latency | None) -> Latency | None:
     return None if latency is None else latency.model_copy(update={"interval": None})
-
-
-def _half(interval: Interval) -> float:
-    return max(interval.high - interval.value, interval.value - interval.low)
 
 
 def _with(text: str, interval: Interval | None, words: Callable[[Interval], str]) -> str:

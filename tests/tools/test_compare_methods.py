@@ -158,7 +158,7 @@ def test_what_leaves_out_zero_is_named_and_all_else_is_within_noise(method_table
         environments=(),
     )
     text = "".join(method_table.body(table))
-    assert "leaves out zero for good (better) and bad (worse)" in text
+    assert "leaves out zero for good (better), and for bad (worse)" in text
     assert "Within noise are unclear." in text
     # 1.96 · √(0.81 · 0.19 / 2000) = 1.72 points
     assert "± 1.7 points" in text

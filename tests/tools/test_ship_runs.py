@@ -165,7 +165,7 @@ def test_a_card_tells_what_was_measured_and_how_to_do_it_again(shipped, finished
     for role, title in (("teacher", "Teacher"), ("student_labels", "Student on labels")):
         model = summary["models"][role]
         low, high = (100 * model["accuracy_interval"][end] for end in ("low", "high"))
-        assert f"| {title} | {100 * model['accuracy']:.2f} % [{low:.1f} to {high:.1f} %] |" in text
+        assert rf"| {title} | {100 * model['accuracy']:.2f} % \[{low:.1f} to {high:.1f} %\] |" in text
         assert f"| {title}, weights SHA-256 | {model['weights_sha256']} |" in text
     assert len(summary["artifacts"]) == 3
     for artifact in summary["artifacts"]:
