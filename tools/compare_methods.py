@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pydantic
 import ruamel.yaml
+import shipped_records
 from method_table import BASELINE, GivenTeacher, Table, Trained, page, row_of
 
 from edgekd import pipeline, recipe, storage
@@ -250,7 +251,7 @@ class Sweep:
     ) -> Trained:
         result = pipeline.run(made, out=folder, until=(stage,), stop=self.stop)
         summary = result.summary
-        here = summary.earlier_environments.get(stage, summary.environment)
+        here = shipped_records.told(summary.earlier_environments.get(stage, summary.environment))
         environments[here.model_dump_json()] = here
         model = summary.models[stage]
         tested = _tested(model, folder, stage, data)

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import other_quantisers
+import shipped_records
 from method_table import mean_interval
 from quantisation_table import LABELS, REFERENCE, TAUGHT, Family, Results, Row, Tool, page
 
@@ -452,7 +453,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             teacher_accuracy=teacher,
             samples={name: len(split) for name, split in sweep.data.splits.items()},
             families=(*(each for each in kept if each.architecture not in options.architectures), *families),
-            environment=environment.describe(),
+            environment=shipped_records.told(environment.describe()),
         )
         results.write(_results_file(options))
         written = page(results)

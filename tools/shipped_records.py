@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from edgekd import storage
+from edgekd.records import Environment
 
 ZOO = Path("models")
 # What a path may not go on from: "T-shirt/top" and "../teacher.keras" are none. "/255" is a division.
@@ -71,6 +72,12 @@ def without_build(system: str, *, machine: str) -> str:
     architecture = f"-{machine}" if found["between"] == "-" else ""
     library = _LIBRARY.search(system)
     return f"{found.group()}{architecture}{library.group() if library else ''}"
+
+
+def told(environment: Environment) -> Environment:
+    """Returns an environment as a record tells it that is to be shipped."""
+    system = without_build(environment.platform, machine=environment.machine)
+    return environment.model_copy(update={"platform": system})
 
 
 def shipped(zoo: Path) -> tuple[Path, ...]:

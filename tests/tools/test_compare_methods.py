@@ -104,6 +104,8 @@ def test_the_page_shows_the_same_numbers_in_percent(sweep, accuracies):
     assert row is not None
     assert [float(number) for number in row.groups()] == pytest.approx([mean, half, gain], abs=0.006)
     assert str(sweep[0]) not in page
+    (here,) = table_of(sweep[0])["environments"]
+    assert re.fullmatch(rf"[A-Za-z]+-\d+(\.\d+){{0,2}}-{here['machine']}(-with-[a-z]+[\d.]+)?", here["platform"])
 
 
 def test_teachers_are_not_the_student_seeds_networks_and_differ_by_seed(sweep):
