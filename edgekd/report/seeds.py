@@ -100,7 +100,7 @@ def notes(runs: Sequence[ReportedRun]) -> tuple[str, ...]:
         labels = [each.run for each in missing if each.reason == reason]
         if labels:
             told = f"In no mean over seeds ({formatting.counted(len(labels), 'run')}), since {why}"
-            sentences.append(f"{told}: {formatting.listed(labels)}.")
+            sentences.append(f"{told}: {'; '.join(labels)}.")  # which have commas
     concerned = {each.run for each in missing} | {label for each in over_seeds(runs) for label in each.runs}
     old = [run.label for run in runs if run.label in concerned and run.summary.experiment_sha256 is None]
     if old:
