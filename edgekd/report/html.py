@@ -32,6 +32,7 @@ from edgekd.report import (
     table,
     tensors,
     tradeoff,
+    training,
 )
 from edgekd.report.figure import Figure
 from edgekd.report.runs import ReportedRun
@@ -303,6 +304,7 @@ def _template() -> jinja2.Template:
         stages=stages,
         table=table,
         tensors=tensors,
+        training=training,
     )
     return environment.get_template("page.html.j2")
 

@@ -23,6 +23,7 @@ from edgekd.report import (
     table,
     tensors,
     tradeoff,
+    training,
 )
 from edgekd.report.markdown_table import of_markdown, text
 from edgekd.report.markdown_table import table as table_of
@@ -173,7 +174,8 @@ def _training(summary: Summary) -> str:
                 for row in curve
             ]
             parts.append(f"### {text(table.title(role))}\n\n{table_of(headers, body)}")
-    return "## Training\n\n" + "\n\n".join(parts) if parts else ""
+    told = text(" ".join(training.sentences(summary)))
+    return "\n\n".join(["## Training", told, *parts]) if parts else ""
 
 
 def _latency(summary: Summary) -> str:

@@ -14,6 +14,7 @@ from edgekd.errors import EdgekdError, ModelError, RecipeError, ShapeError, Stor
 from edgekd.pipeline import RunResult, load_data, run
 from edgekd.pipeline.results import TrainingResult
 from edgekd.pipeline.stage import RECORD_FILE, STUDENT_DISTILLED
+from edgekd.report.training import sentences
 
 LOGITS = {"loss": "soft_logits", "temperature": 2.0}
 
@@ -81,6 +82,7 @@ def test_peers_of_other_architectures_are_saved_beside_the_student(
     assert set(ended.summary.models) == {"student_labels", "student_distilled", "peer_1", "peer_2"}
     assert (tmp_path / "run" / ended.summary.models["peer_1"].path).is_file()
     assert ended.summary.models["peer_1"].architecture == "light_cnn"
+    assert "taught by 2 peers, while it teaches them" in sentences(ended.summary)[-1]
     assert all(model.accuracy is not None for model in ended.summary.models.values())
     # The same architecture, but not the same network.
     assert ended.summary.models["peer_2"].weights_sha256 != ended.summary.models["student_distilled"].weights_sha256
@@ -94,7 +96,9 @@ def test_exits_are_dropped_from_the_saved_network(tmp_path: Path, short_recipe: 
         "labels_weight": 0.7,
         "losses": [LOGITS, {"loss": "feature_mse", "weight": 0.1, "taps": [["features", "features"]]}],
     }
-    models = distilled(short_recipe, tmp_path / "run").summary.models
+    ended = distilled(short_recipe, tmp_path / "run").summary
+    assert sentences(ended)[-1].endswith("taught by its own logits, at early exits.")
+    models = ended.models
     labels = run(recipe.from_document(short_recipe), out=tmp_path / "run", until=("student_labels",)).summary.models
     assert models["student_distilled"].parameters == labels["student_labels"].parameters
     assert "relu1/soft_logits" in result(tmp_path / "run").curve[0].terms
@@ -106,6 +110,7 @@ def test_generations_are_taught_by_the_one_before(tmp_path: Path, short_recipe: 
     ended = distilled(short_recipe, tmp_path / "run")
     assert set(ended.summary.models) == {"student_labels", "student_distilled", "generation_1"}
     assert len({model.weights_sha256 for model in ended.summary.models.values()}) == 3
+    assert "taught in 2 generations, the first by that one" in " ".join(sentences(ended.summary))
     folder = tmp_path / "run" / STUDENT_DISTILLED
     assert (folder / "curve_generation_1.csv").is_file()
     # By hand: a network with the second generation's seed, taught by the first.

@@ -14,7 +14,7 @@ import pytest
 from edgekd import report
 from edgekd.errors import StorageError
 from edgekd.records import Gate, Interval, KernelValues, Summary
-from edgekd.report import anatomy, headline, markdown, plots, tensors
+from edgekd.report import anatomy, headline, markdown, plots, tensors, training
 from edgekd.report import html as html_report
 from edgekd.report.runs import ReportedRun
 
@@ -252,6 +252,70 @@ def test_links_of_the_page_lead_to_its_sections(page):
 def test_plotly_accepts_every_figure(summary):
     for figure in figures_of(html_report.render(alone(summary))).values():
         plotly.graph_objects.Figure(figure)
+
+
+LABELS_ALONE = "on labels alone, the baseline that distillation must beat"
+
+
+@pytest.mark.parametrize(
+    ("roles", "way", "told"),
+    [
+        (("teacher",), "offline", "The teacher is trained on labels."),
+        (("teacher", "student_labels"), "offline", f"The student is trained {LABELS_ALONE}."),
+        (
+            ("teacher", "teacher_2", "student_labels", "student_distilled"),
+            "offline",
+            "2 teachers are trained on labels. "
+            f"The student is trained twice: {LABELS_ALONE}, and taught by 2 teachers.",
+        ),
+        (
+            ("student_labels", "student_distilled"),
+            "born again",
+            f"The student is trained twice: {LABELS_ALONE}, and taught by that one, from other weights.",
+        ),
+        (
+            ("student_labels", "student_distilled", "generation_1"),
+            "born again",
+            f"The student is trained 3 times: {LABELS_ALONE}, and taught in 2 generations, the first by that one and "
+            "each further one by the one before. Its curves are those of the last generation.",
+        ),
+        (
+            ("student_distilled", "peer_1", "peer_2"),
+            "online",
+            "The student is taught by 2 peers, while it teaches them.",
+        ),
+        (
+            ("student_labels", "student_distilled"),
+            "self",
+            f"The student is trained twice: {LABELS_ALONE}, and taught by its own logits, at early exits.",
+        ),
+        (
+            ("student_distilled", "student_sparse", "student_quantized"),
+            "offline",
+            "The student is taught. The sparse student is the distilled student, trained on as it becomes sparse. "
+            "The int8 student is the sparse student, trained on with rounding.",
+        ),
+    ],
+)
+def test_how_a_run_taught_is_told_as_it_was(summary, roles, way, told):
+    trained = [role for role in roles if not role.startswith(("peer_", "generation_"))]
+    curves = dict.fromkeys(trained, summary.curves["teacher"])
+    models = {role: summary.models["teacher"].model_copy(update={"role": role}) for role in roles}
+    run = summary.model_copy(update={"taught": f"{way}: 1.0 × labels", "models": models, "curves": curves})
+    assert " ".join(training.sentences(run)).endswith(told)
+    page = Page(html_report.render(alone(run))).text
+    assert told in page
+    assert told in markdown.render(alone(run))
+    assert ("A student distilled on" in page) is ("student_distilled" in roles)
+    assert "exported to 6 files" in page
+
+
+def test_a_teacher_of_elsewhere_was_not_trained(summary):
+    given = summary.model_copy(update={"curves": {**summary.curves, "teacher": ()}, "artifacts": ()})
+    assert training.sentences(given)[0] == "The teacher is given."
+    page = Page(html_report.render(alone(given))).text
+    assert "exported to" not in page
+    assert "The exported files are compared" not in page
 
 
 def test_the_curves_hold_every_epoch_and_every_term(summary):
