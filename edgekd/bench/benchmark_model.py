@@ -132,7 +132,7 @@ def read(output: str, *, subject: str) -> Findings:
     times = {name: float(runs[name] or runs["last"]) / 1e3 for name in ("avg", "min", "max", "p5", "median", "p95")}
     if not times["median"] > 0:
         raise ModelError(
-            f"an inference of {subject} takes less than 1 us, and benchmark_model counts whole microseconds: it cannot "
+            f"an inference of {subject} takes less than 1 µs, and benchmark_model counts whole microseconds: it cannot "
             "be measured so."
         )
     peaks = _matched(_PEAK, lines)

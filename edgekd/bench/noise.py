@@ -224,7 +224,7 @@ def _timer(timed: _Timed) -> str | None:
     if share <= MAX_TIMER:
         return None
     looped = loop_ms(timed.processes)
-    instead = "" if looped is None else f" In a loop without the clock one takes {looped * 1e3:.3g} us."
+    instead = "" if looped is None else f" In a loop without the clock one takes {looped * 1e3:.3g} µs."
     return (
         f"Reading the clock takes {share:.0%} of one inference (limit {MAX_TIMER:.0%}): the model is too short to time "
         f"run by run.{instead}"
@@ -237,7 +237,7 @@ def _resolution(processes: Sequence[ProcessSummary]) -> str | None:
     if share <= MAX_TIMER:
         return None
     return (
-        f"The program that measured counts time in steps of {step * 1e3:g} us, {share:.0%} of one inference (limit "
+        f"The program that measured counts time in steps of {step * 1e3:g} µs, {share:.0%} of one inference (limit "
         f"{MAX_TIMER:.0%}): the model is too short for it. Intervals narrower than a step mean nothing."
     )
 

@@ -33,10 +33,10 @@ class Sample:
 
 @dataclasses.dataclass(frozen=True)
 class Disagreements:
-    """What is shown, and how much of what there is: `counts` says in words how often which models disagree."""
+    """What is shown, and how much of what there is: `told` says in words how often which models disagree."""
 
     samples: tuple[Sample, ...]
-    counts: str
+    told: str
 
 
 def disagreements(run: ReportedRun, *, most: int | None = None) -> Disagreements | None:
@@ -63,21 +63,24 @@ def disagreements(run: ReportedRun, *, most: int | None = None) -> Disagreements
         samples.append(
             Sample(position, class_names[label], opinions, None if pixels is None else _png(pixels), **picture)
         )
-    return Disagreements(tuple(samples), _counts(run))
+    shown = f"; {formatting.counted(len(samples), 'sample is', 'samples are')} shown" if samples else ""
+    return Disagreements(tuple(samples), f"{counts(run)}{shown}.")
 
 
-def _counts(run: ReportedRun) -> str:
+def counts(run: ReportedRun) -> str:
+    """Returns how often which models disagree, without a full stop; empty where there is nothing to compare."""
     found = run.predictions
-    assert found is not None  # noqa: S101 - its caller has looked
+    if found is None or len(found.compared) < 2:
+        return ""
     total = len(found.labels)
     titles = [table.title_of(name, run.summary) for name in found.compared]
-    parts = []
+    parts: list[str] = []
     for first in range(len(titles)):
         for second in range(first + 1, len(titles)):
             pair = found.compared[first], found.compared[second]
             count = int(np.count_nonzero(found.classes[pair[0]] != found.classes[pair[1]]))
-            parts.append(f"{titles[first]} and {titles[second]} on {count:,}")
-    return f"Of {formatting.counted(total, 'test sample')}, {', '.join(parts)}."
+            parts.append(f"{titles[first]} and {titles[second]}{'' if parts else ' disagree'} on {count:,}")
+    return f"Of {formatting.counted(total, 'test sample')}, {', '.join(parts)}"
 
 
 def _png(pixels: np.ndarray) -> str:

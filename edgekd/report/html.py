@@ -121,21 +121,21 @@ def _too_large(page: str) -> bool:
 
 def _rendered(runs: Sequence[ReportedRun], *, details: bool, matrices: int | None = None) -> str:
     several = len(runs) > 1
-    views = [
-        _view(run, f"run-{number}-" if several else "", len(runs), matrices) for number, run in enumerate(runs, start=1)
+    detailed = [
+        _view(run, f"run-{number}-" if several else "", len(runs), matrices)
+        for number, run in enumerate(runs if details else (), start=1)
     ]
-    detailed = views if details else []
     found = methods.methods(runs)
     shared = _shared_figures(runs, found)
     figures = shared | {key: figure for view in detailed for key, figure in view.figures.items()}
     return _template().render(
         title=f"{len(runs)} runs side by side" if several else runs[0].summary.name,
         several=several,
-        runs=views,
+        runs=runs,
         detailed=detailed,
         verdict=headline.verdict(*(run.summary for run in runs)),
         notes=_notes(runs),
-        sections=_sections(views[0]),
+        sections=_sections(runs[0].summary),
         choices=_choices(runs),
         costs=tradeoff.COSTS,
         captions=_captions(runs),
@@ -216,8 +216,7 @@ def _notes(runs: Sequence[ReportedRun]) -> list[str]:
     return found
 
 
-def _sections(view: _View) -> list[tuple[str, str]]:
-    summary = view.summary
+def _sections(summary: Summary) -> list[tuple[str, str]]:
     found = [
         ("sparsity", "Sparsity", bool(sparsity.rows(summary))),
         ("gates", "Gates", True),

@@ -105,14 +105,14 @@ def _seeds(runs: Sequence[ReportedRun]) -> str:
 
 def _predictions(run: ReportedRun) -> str:
     headers, rows = confusion.table_of(run)
-    predicted = disagreements.disagreements(run)
+    counts = disagreements.counts(run)
     parts = ["## Predictions"]
     if run.predictions is None:
         parts.append(text(run.no_predictions))
     if rows:
         parts.append(f"The most frequent confusions, in test samples:\n\n{table_of(headers, rows)}")
-    if predicted is not None:
-        parts.append(text(predicted.counts))
+    if counts:
+        parts.append(text(f"{counts}."))
     return "\n\n".join(parts)
 
 

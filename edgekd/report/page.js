@@ -90,13 +90,18 @@ function setWidths(width) {
   }
 }
 
+const unfolded = []; // details that were closed: paper cannot be opened
+
 window.addEventListener("beforeprint", () => {
   observer.disconnect();
+  unfolded.push(...document.querySelectorAll("details:not([open])"));
+  for (const details of unfolded) details.open = true;
   setWidths(PAPER_WIDTH);
 });
 
 window.addEventListener("afterprint", () => {
   setWidths(null);
+  for (const details of unfolded.splice(0)) details.open = false;
   for (const id of Object.keys(figures)) observer.observe(document.getElementById(id));
 });
 

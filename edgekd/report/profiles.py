@@ -11,14 +11,14 @@ from edgekd.records import OperatorTime, Profile
 from edgekd.report import formatting
 from edgekd.report.figure import COLOURS, GREY
 
-HEADERS = ("Operator", "Node", "Time, us", "95 % interval", "Share")
+HEADERS = ("Operator", "Node", "Time, µs", "95 % interval", "Share")
 
 
 def title(profile: Profile) -> str:
     """Returns the file, the runtime and the time of an inference, with and without profiling."""
     return (
-        f"{profile.model}, {profile.runtime}, 1 thread: {profile.whole_us.value:.0f} us a profiled inference "
-        f"({profile.plain_us.value:.0f} us without profiling), "
+        f"{profile.model}, {profile.runtime}, 1 thread: {profile.whole_us.value:.0f} µs a profiled inference "
+        f"({profile.plain_us.value:.0f} µs without profiling), "
         f"{formatting.counted(profile.processes, 'process', 'processes')}"
     )
 

@@ -112,7 +112,7 @@ def test_an_option_that_the_program_does_not_know_is_refused():
 
 
 def test_a_model_that_is_faster_than_the_clock_is_refused():
-    with pytest.raises(ModelError, match="takes less than 1 us, and benchmark_model counts whole microseconds"):
+    with pytest.raises(ModelError, match="takes less than 1 µs, and benchmark_model counts whole microseconds"):
         read(printed(runs="INFO: count=50 first=1 curr=0 min=0 max=1 avg=0.1 std=0 p5=0 median=0 p95=1"))
 
 

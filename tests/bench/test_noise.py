@@ -151,7 +151,7 @@ def test_an_inference_too_short_for_the_clock_has_its_time_in_a_loop():
         )
         for each in made
     ]
-    assert "In a loop without the clock one takes 0.87 us" in only(noise.warnings(looped, logical_cores=2))
+    assert "In a loop without the clock one takes 0.87 µs" in only(noise.warnings(looped, logical_cores=2))
 
 
 def test_processes_without_samples_are_warned_about_by_what_is_known():
@@ -162,6 +162,6 @@ def test_processes_without_samples_are_warned_about_by_what_is_known():
     drifting = [summary(each) for each in np.linspace(1.0, 1.09, 10)]
     assert "slower from the first process to the last" in only(noise.warnings(drifting, logical_cores=8))
     assert only(noise.warnings([summary(0.01)] * 3, logical_cores=8)).startswith(
-        "The program that measured counts time in steps of 1 us, 10% of one inference (limit 5%)"
+        "The program that measured counts time in steps of 1 µs, 10% of one inference (limit 5%)"
     )
     assert "too few for an interval" in only(noise.warnings([summary(1.0)], logical_cores=8))

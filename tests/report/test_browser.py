@@ -258,8 +258,18 @@ def test_the_filter_works_with_the_keyboard(together: Opened, finished: RunResul
 
 
 def test_it_prints(alone: Opened, tmp_path: Path) -> None:
-    path = tmp_path / "report.pdf"
-    alone.page.pdf(path=path, format="A4")
+    page, path = alone.page, tmp_path / "report.pdf"
+    # Added after the page's own listener, and so told what that made of the page.
+    page.evaluate(
+        "() => addEventListener('beforeprint', () => { window.printed = [...document.querySelectorAll('details')]"
+        ".map((each) => each.open && each.lastElementChild.offsetHeight > 0); })"
+    )
+    opened = "() => [...document.querySelectorAll('details')].map((each) => each.open)"
+    before = page.evaluate(opened)
+    assert before.count(False) > 5
+    page.pdf(path=path, format="A4")
+    assert page.evaluate("() => window.printed") == [True] * len(before)
+    assert page.evaluate(opened) == before
     content = path.read_bytes()
     assert content.startswith(b"%PDF")
     assert 3 <= content.count(b"/Type /Page\n") + content.count(b"/Type /Page /") + content.count(b"/Type /Page>") <= 30

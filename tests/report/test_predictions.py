@@ -208,10 +208,15 @@ def test_each_cell_of_a_matrix_is_in_a_table(run, summary):
 
 def test_samples_show_what_each_model_says(run):
     shown = disagreements.disagreements(run)
-    assert shown.counts == (
-        "Of 8 test samples, Teacher and Distilled student on 2, Teacher and student-int8.tflite on 4, "
-        "Distilled student and student-int8.tflite on 2."
+    counts = (
+        "Of 8 test samples, Teacher and Distilled student disagree on 2, Teacher and student-int8.tflite on 4, "
+        "Distilled student and student-int8.tflite on 2"
     )
+    assert shown.told == f"{counts}; 4 samples are shown."
+    assert shown.told in Page(html_report.render([run])).text
+    assert f"{counts}." in markdown.render([run])
+    assert disagreements.disagreements(run, most=1).told.endswith("; 1 sample is shown.")
+    assert disagreements.disagreements(run, most=0).told == f"{counts}."
     first = shown.samples[0]
     assert (first.position, first.label) == (4, "T-shirt")
     assert [(each.named, each.right) for each in first.opinions] == [
@@ -251,6 +256,19 @@ def test_samples_that_are_no_images_are_named_only(run, found):
     page = html_report.render([bare])
     assert not Images(page).found
     assert "The samples of this run are no images" in page
+
+
+def test_nothing_is_drawn_for_pages_that_do_not_show_it(run, monkeypatch):
+    def draw(*_, **__):
+        raise AssertionError("drawn for nothing")
+
+    monkeypatch.setattr(disagreements, "_png", draw)
+    monkeypatch.setattr(confusion, "_trace", draw)
+    with pytest.raises(AssertionError, match="for nothing"):
+        html_report.render([run])
+    assert "disagree on 2" in markdown.render([run])
+    many = [dataclasses.replace(run, label=f"run {number}") for number in range(html_report.MOST_DETAILED + 1)]
+    assert "Of so many runs only what they have in common is shown." in html_report.render(many)
 
 
 @pytest.fixture(scope="module")

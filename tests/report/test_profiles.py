@@ -106,6 +106,8 @@ def test_the_page_has_graph_and_table_of_each_profile(summary):
     assert text.count("the operators add up to 95.0% of the whole") == 2
     assert "54.0 to 66.0" in text
     assert HOSTILE not in text
+    assert "Time, µs" in text
+    assert "100 µs a profiled inference (100 µs without profiling)" in text
     pages = rendered(markdown, summary, profiles=(THREE,))
     assert "| Conv | n | 60.0 | 54.0 to 66.0 |" in pages
     assert HOSTILE not in pages
