@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Literal
 
-from edgekd.records import Measurement, ModelRecord, Summary
+from edgekd.records import Interval, Measurement, ModelRecord, Summary
 from edgekd.report import formatting, methods, table
 from edgekd.report.formatting import NOT_MEASURED
 
@@ -48,10 +48,21 @@ def _accuracy(summary: Summary) -> Fact:
     for role, words in ((table.STUDENT_LABELS, "the student on labels"), (table.TEACHER, "the teacher")):
         other = summary.models.get(role)
         if student and other and student.accuracy is not None and other.accuracy is not None:
-            paired = summary.gains.get(table.STUDENT_DISTILLED) if role == table.STUDENT_LABELS else None
+            paired = _paired(summary, role)
             known = _inside(student, other.accuracy) if paired is None else f" ({methods.in_words(paired)})"
             notes.append(_beside(student.accuracy - other.accuracy, words) + known)
     return Fact("Distilled student, accuracy", value, ", ".join(notes))
+
+
+def _paired(summary: Summary, role: str) -> Interval | None:
+    """Returns the distilled student's accuracy minus another network's on the same samples, or None if not known."""
+    if role == table.STUDENT_LABELS and table.STUDENT_DISTILLED in summary.gains:
+        return summary.gains[table.STUDENT_DISTILLED]
+    for row in summary.stages:
+        if row.name == table.STUDENT_DISTILLED and row.before == role and row.accuracy_drop is not None:
+            drop = row.accuracy_drop
+            return drop.model_copy(update={"value": -drop.value, "low": -drop.high, "high": -drop.low})
+    return None
 
 
 def _beside(difference: float, words: str) -> str:

@@ -425,14 +425,25 @@ def test_the_headline_words_a_gain_by_its_paired_interval_as_the_table_does(summ
         gains = {"student_distilled": Interval(value=(low + high) / 2, low=low, high=high)}
         note = headline.facts(summary.model_copy(update={"gains": gains}))[0].note
         assert f"above the student on labels ({words})," in note
-    alone = headline.facts(summary.model_copy(update={"gains": {}}))[0].note
+        # The step from the teacher has what was lost, the other way round.
+        drop = Interval(value=-(low + high) / 2, low=-high, high=-low)
+        rows = tuple(
+            row.model_copy(update={"accuracy_drop": drop}) if row.name == "student_distilled" else row
+            for row in summary.stages
+        )
+        note = headline.facts(summary.model_copy(update={"stages": rows}))[0].note
+        assert note.endswith(f"below the teacher ({words})")
+    alone = headline.facts(summary.model_copy(update={"gains": {}, "stages": ()}))[0].note
     assert "above the student on labels (inside its interval)," in alone
+    assert alone.endswith("below the teacher")  # which is outside
 
 
 def test_the_headline_says_where_a_gain_is_within_the_uncertainty(summary):
     accuracy = headline.facts(summary)[0]
     assert accuracy.value == "89.93 %"
-    assert accuracy.note == ("0.43 points above the student on labels (within noise), 2.38 points below the teacher")
+    assert accuracy.note == (
+        "0.43 points above the student on labels (within noise), 2.38 points below the teacher (worse)"
+    )
 
 
 def test_the_headline_names_the_smallest_and_the_fastest_file(summary):
