@@ -1,0 +1,52 @@
+"""The walk through the guides: no command is left out or fails unnoticed. Continuous integration walks it whole."""
+
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from tests import test_docs
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+@pytest.fixture(scope="module")
+def tool(script: Any) -> ModuleType:
+    loaded: ModuleType = script("walk_guides")
+    return loaded
+
+
+def test_no_command_of_a_guide_is_left_out_and_no_rule_is_for_nothing(tool: ModuleType) -> None:
+    assert {*tool.GUIDES, *test_docs._WITH_FILES} == set(test_docs.GUIDES)
+    found = tool.commands(tool.GUIDES)
+    assert len(found) > 60
+    assert tool.rules_without_use(found) == []
+    assert all(each.reason for each in found if each.typed is None)
+    assert sum(each.typed is not None for each in found) > 50
+
+
+def test_what_takes_long_is_run_in_short(tool: ModuleType) -> None:
+    typed = {each.told: each.typed for each in tool.commands(tool.GUIDES)}
+    assert typed["run quickstart"] == "run quickstart --smoke"
+    assert typed["bench model.tflite --minutes 10"] == "bench model.tflite --minutes 0.1"
+    assert typed["run fashion_mnist/resnet8 --print"] == "run fashion_mnist/resnet8 --print"
+
+
+def test_a_command_that_fails_is_told_and_the_others_are_still_tried(
+    tool: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tried = []
+
+    def failing(arguments: list[str]) -> tuple[int, str]:
+        tried.append(arguments)
+        return (2, "this is why") if arguments == ["inspect", "model.tflite"] else (0, "")
+
+    monkeypatch.setattr(tool, "called", failing)
+    monkeypatch.setattr(tool, "prepare", lambda: None)
+    assert tool.main(["inspect"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == ["inspect: edgekd inspect model.tflite  ended with 2", "this is why"]
+    assert lines[-1].endswith(" commands, 0 not run here, 1 failed")
+    assert len(tried) == len(tool.commands(["inspect"])) > 4
+    assert tool.main(["report"]) == 0

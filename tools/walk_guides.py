@@ -1,0 +1,204 @@
+#!/usr/bin/env python3
+"""Runs the commands that the guides tell people to type, one after the other, in one folder and one process.
+
+    .venv/bin/python tools/walk_guides.py
+    .venv/bin/python tools/walk_guides.py bench report
+
+The files that the guides name are made first, by a small run. What takes minutes is run in a shorter form, told beside
+it; what needs a machine that is not here is told as not run. Nothing is measured: it shows that each command gets
+through. The exit status is 1 where one does not, or where a rule of this script fits no command any more.
+
+Guides whose commands belong to files that they show are walked by tests/test_own_model.py and tests/extend.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import io
+import os
+import re
+import shlex
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+GUIDES = (
+    *("distillation", "export", "quantisation", "sparsity", "verify", "inspect", "ci", "bench", "bench-targets"),
+    *("report", "index", "zoo", "choose-a-loss", "raspberry-pi", "android-phone", "microcontroller", "air-gapped"),
+    *("workers", "training-speed"),
+)
+
+# What a command would take too long for, and what is typed instead.
+SHORTER: Mapping[str, str] = {
+    r"^(run|quantize) (?!.*--print|.*--smoke)(quickstart|\w+/\w+)": r"\1 \2 --smoke",
+    r"--minutes \d+": "--minutes 0.1",
+    r"--seconds \d+": "--seconds 4",
+    r"--precision 2%": "--seconds 4",
+    r"(?<=--self-test)$": " --processes 5",
+    r"--processes 20": "--processes 5",
+    r"(?<=^bench )(?!.*(--target|--seconds|--minutes|--processes))": "--processes 2 ",
+}
+# What cannot be run here, and why.
+NOT_HERE: Mapping[str, str] = {
+    "ssh://": "needs a board",
+    "adb://": "needs a phone",
+    "qemu": "needs an emulator and the libraries of another processor",
+    "--from downloads/": "needs files that were downloaded",
+    "tfds:": "needs those files, prepared",
+}
+# What ends with 1, since there is something to say: floats at the file's ends are left to the CPU.
+TELLING = ("export student-int8.tflite --check --target tflite-micro,ethos-u85-256",)
+# What may end with 1 or 3: these judge times, on a machine that does other work.
+JUDGES = ("--compare", "--max-ratio", "--self-test")
+
+
+@dataclasses.dataclass(frozen=True)
+class Command:
+    """What a guide tells people to type.
+
+    Attributes:
+      guide: its name.
+      told: as it is written, without the program.
+      typed: as it is run; None where it is not.
+      reason: why it is not run.
+    """
+
+    guide: str
+    told: str
+    typed: str | None
+    reason: str | None = None
+
+
+def commands(guides: Sequence[str]) -> list[Command]:
+    """Returns the commands of guides, in order."""
+    found = []
+    for guide in guides:
+        text = (DOCS / f"{guide}.md").read_text(encoding="utf-8")
+        for block in re.findall(r"```sh\n(.*?)```", text, flags=re.DOTALL):
+            lines = (line.partition(" #")[0].strip() for line in block.splitlines())
+            found += [_command(guide, line.removeprefix("edgekd ")) for line in lines if line.startswith("edgekd ")]
+    return found
+
+
+def _command(guide: str, told: str) -> Command:
+    for part, reason in NOT_HERE.items():
+        if part in told:
+            return Command(guide, told, None, reason)
+    typed = told
+    for pattern, instead in SHORTER.items():
+        typed = re.sub(pattern, instead, typed)
+    return Command(guide, told, typed)
+
+
+def rules_without_use(found: Sequence[Command]) -> list[str]:
+    """Returns which rules fit none of the commands."""
+    told = [each.told for each in found]
+    unused = [part for part in (*NOT_HERE, *TELLING) if not any(part in each for each in told)]
+    return unused + [pattern for pattern in SHORTER if not any(re.search(pattern, each) for each in told)]
+
+
+def prepare() -> None:
+    """Makes in the current folder what the guides name.
+
+    Raises:
+      RuntimeError: the small run failed.
+    """
+    for seed in (0, 1):
+        folder = "runs/quickstart" if seed == 0 else "runs/seed_1"
+        run = ["run", "quickstart", "--smoke", "--seed", str(seed), "--out", folder]
+        status, said = called(run)
+        if status:
+            raise RuntimeError(f"edgekd {' '.join(run)} ended with {status}: {said}")
+    run_folder = Path("runs/quickstart")
+    shutil.copytree(run_folder, "runs/seed_0")
+    for path in (run_folder / "export").glob("student-*"):
+        shutil.copy(path, path.name)
+        shutil.copy(path, path.name.replace("student", "model"))
+    for name in ("student.keras", "mine.keras", "model.keras"):
+        shutil.copy(run_folder / "student_distilled" / "model.keras", name)
+    for suffix in ("tflite", "onnx"):
+        for name in ("old", "new", "model"):
+            shutil.copy(f"student-float32.{suffix}", f"{name}.{suffix}")
+    rng = np.random.default_rng(0)
+    images, labels = rng.random((64, 28, 28, 1), np.float32), np.arange(64) % 10
+    for name in ("windows.npz", "photos.npz"):
+        np.savez(name, x=images, y=labels)
+    import keras
+
+    from edgekd.architectures import autoencoder
+
+    begins = [keras.Input((28, 28, 1)), keras.layers.Rescaling(1 / 255), keras.layers.Conv2D(8, 3, activation="relu")]
+    ends = [keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(10)]
+    keras.Sequential([*begins, *ends]).save("rescaled.keras")
+    autoencoder.build((640,), 2, width=16, depth=2).save("autoencoder.keras")
+    sounds = rng.standard_normal((64, 640)).astype(np.float32)
+    np.savez("sounds.npz", x=sounds)
+    np.savez("labelled.npz", x=sounds, y=np.arange(64) % 2)
+
+
+def called(arguments: Sequence[str]) -> tuple[int, str]:
+    """Runs the command line in this process and returns its exit status and what it printed."""
+    from edgekd.cli import main as edgekd
+
+    said = io.StringIO()
+    sys.argv = ["edgekd", *arguments]
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        try:
+            edgekd()
+        except SystemExit as ended:
+            return int(ended.code or 0), said.getvalue()
+    raise AssertionError("the command line ends with an exit status")
+
+
+def walked(found: Sequence[Command]) -> Iterator[tuple[Command, str, str]]:
+    """Yields each command with what came of it in a word, and what it printed."""
+    for each in found:
+        if each.typed is None:
+            yield each, f"not run: {each.reason}", ""
+            continue
+        status, said = called(shlex.split(each.typed))
+        allowed = {0, 1, 3} if any(judge in each.typed for judge in JUDGES) else {int(each.told in TELLING)}
+        yield each, "ok" if status in allowed else f"ended with {status}", said
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Walks the guides, prints a line for each command, and returns 1 where one failed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("guides", nargs="*", metavar="GUIDE", help="names of pages in docs/ (default: all)")
+    options = parser.parse_args(arguments)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read when TensorFlow is imported
+    found = commands(options.guides or GUIDES)
+    failed = 0
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        contextlib.chdir(folder),
+        mock.patch.dict(os.environ, {"XDG_CACHE_HOME": folder}),
+    ):
+        prepare()
+        for command, result, said in walked(found):
+            begun = "" if command.typed in (None, command.told) else f"  as: {command.typed}"
+            _print(f"{command.guide}: edgekd {command.told}  {result}{begun}")
+            if result.startswith("ended"):
+                failed += 1
+                _print(said)
+    unused = [] if options.guides else rules_without_use(found)
+    _print(f"{len(found)} commands, {sum(each.typed is None for each in found)} not run here, {failed} failed")
+    if unused:
+        _print(f"rules that fit no command: {', '.join(unused)}")
+    return 1 if failed or unused else 0
+
+
+def _print(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
