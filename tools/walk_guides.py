@@ -112,17 +112,15 @@ def prepare() -> None:
     """
     for seed in (0, 1):
         folder = "runs/quickstart" if seed == 0 else "runs/seed_1"
-        run = ["run", "quickstart", "--smoke", "--seed", str(seed), "--out", folder]
-        status, said = called(run)
-        if status:
-            raise RuntimeError(f"edgekd {' '.join(run)} ended with {status}: {said}")
+        _must("run", "quickstart", "--smoke", "--seed", str(seed), "--out", folder)
     run_folder = Path("runs/quickstart")
     shutil.copytree(run_folder, "runs/seed_0")
-    for path in (run_folder / "export").glob("student-*"):
-        shutil.copy(path, path.name)
-        shutil.copy(path, path.name.replace("student", "model"))
-    for name in ("student.keras", "mine.keras", "model.keras"):
-        shutil.copy(run_folder / "student_distilled" / "model.keras", name)
+    for name in ("student", "mine", "model"):
+        shutil.copy(run_folder / "student_distilled" / "model.keras", f"{name}.keras")
+    for name in ("student", "model"):
+        formats = ["--format", "tflite", "--format", "onnx"]
+        for scheme in ("float32", "int8"):
+            _must("export", f"{name}.keras", "--scheme", scheme, *formats, "--dataset", "embedded")
     for suffix in ("tflite", "onnx"):
         for name in ("old", "new", "model"):
             shutil.copy(f"student-float32.{suffix}", f"{name}.{suffix}")
@@ -143,6 +141,12 @@ def prepare() -> None:
     np.savez("labelled.npz", x=sounds, y=np.arange(64) % 2)
 
 
+def _must(*arguments: str) -> None:
+    status, said = called(arguments)
+    if status:
+        raise RuntimeError(f"edgekd {' '.join(arguments)} ended with {status}: {said}")
+
+
 def called(arguments: Sequence[str]) -> tuple[int, str]:
     """Runs the command line in this process and returns its exit status and what it printed."""
     from edgekd.cli import main as edgekd
@@ -157,13 +161,18 @@ def called(arguments: Sequence[str]) -> tuple[int, str]:
     raise AssertionError("the command line ends with an exit status")
 
 
-def walked(found: Sequence[Command]) -> Iterator[tuple[Command, str, str]]:
-    """Yields each command with what came of it in a word, and what it printed."""
+def walked(found: Sequence[Command], prepared: Path) -> Iterator[tuple[Command, str, str]]:
+    """Yields each command, what came of it in a word, and what it printed; each guide begins with what is prepared."""
+    guide, folder = None, prepared
     for each in found:
         if each.typed is None:
             yield each, f"not run: {each.reason}", ""
             continue
-        status, said = called(shlex.split(each.typed))
+        if each.guide != guide:
+            guide, folder = each.guide, prepared.with_name(each.guide)
+            shutil.copytree(prepared, folder)
+        with contextlib.chdir(folder):
+            status, said = called(shlex.split(each.typed))
         allowed = {0, 1, 3} if any(judge in each.typed for judge in JUDGES) else {int(each.told in TELLING)}
         yield each, "ok" if status in allowed else f"ended with {status}", said
 
@@ -176,15 +185,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read when TensorFlow is imported
     found = commands(options.guides or GUIDES)
     failed = 0
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        contextlib.chdir(folder),
-        mock.patch.dict(os.environ, {"XDG_CACHE_HOME": folder}),
-    ):
-        prepare()
-        for command, result, said in walked(found):
-            begun = "" if command.typed in (None, command.told) else f"  as: {command.typed}"
-            _print(f"{command.guide}: edgekd {command.told}  {result}{begun}")
+    with tempfile.TemporaryDirectory() as folder, mock.patch.dict(os.environ, {"XDG_CACHE_HOME": folder}):
+        prepared = Path(folder) / "prepared"
+        prepared.mkdir()
+        with contextlib.chdir(prepared):
+            prepare()
+        for command, result, said in walked(found, prepared):
+            typed = "" if command.typed in (None, command.told) else f"  as: {command.typed}"
+            _print(f"{command.guide}: edgekd {command.told}  {result}{typed}")
             if result.startswith("ended"):
                 failed += 1
                 _print(said)

@@ -1,4 +1,4 @@
-"""The walk through the guides: no command is left out or fails unnoticed. Continuous integration walks it whole."""
+"""The walk through the guides: no command is left out or fails unnoticed."""
 
 from pathlib import Path
 from types import ModuleType
