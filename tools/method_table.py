@@ -223,8 +223,8 @@ def _conclusion(table: Table) -> str:
         f"**What is within noise.** With {seeds} the interval of the difference to labels only leaves out zero for "
         f"{formatting.listed(better) or 'none'} (better), and for {formatting.listed(worse) or 'none'} (worse).",
         f"Within noise are {formatting.listed(noise) or 'none'}.",
-        f"The intervals' half-widths have a median of {np.median(half_widths):.1f} points: smaller effects than that "
-        "cannot be seen here.",
+        f"The intervals' half-widths have a median of {np.median(half_widths):.1f} points: an effect "
+        "smaller than a method's own is not seen here, and of few seeds an interval may be narrow by luck.",
         f"If nothing had an effect, about {len(rows) * (1 - CONFIDENCE):.1g} of "
         f"{formatting.counted(len(rows), 'comparison')} would leave out zero by chance: a single finding is a hint and "
         "no proof.",

@@ -185,11 +185,17 @@ def _quantised_words(family: quantisation_table.Family) -> Iterator[str]:
         f"{_change(taught.drop)} when the teacher goes on teaching it, which {zero} zero."
     )
     times = quantisation_table.ratio(calibrated.latency_ms, reference.latency_ms)
-    yield f"Calibrated int8 took {times} times as long as float32 on this processor."
+    alike = quantisation_table.ratio(_row(family, quantisation_table.LABELS).latency_ms, reference.latency_ms)
+    yield (
+        f"Calibrated int8 took {times} times as long as float32 on this processor; another float32 file of the same "
+        f"network, which was trained on labels and has the same work to do, took {alike} times as long."
+    )
     small = [row for row in family.rows if row.name.endswith("int4") and row.drop is not None and row.drop.value > 0.01]
     if small:
-        drops = formatting.listed([f"{row.title} {100 * row.drop.value:.1f}" for row in small if row.drop is not None])
-        yield f"Four bits without training cost points, by the mean: {drops}."
+        drops = [
+            f"{row.title} {method_table.percent(row.drop.value, row.drop)}" for row in small if row.drop is not None
+        ]
+        yield f"With four bits and no training the drop was, in points: {'; '.join(drops)}."
 
 
 def _change(drop: Interval) -> str:
