@@ -78,7 +78,7 @@ def _head(run: ReportedRun) -> str:
 def _together(runs: Sequence[ReportedRun]) -> str:
     verdict = headline.verdict(*(run.summary for run in runs))
     body = [(run.label, *table.cells(row)) for run in runs for row in table.rows(run.summary)]
-    results = f"## Results\n\n{table_of(('Run', *table.HEADERS), body)}"
+    results = f"## Results\n\n{table_of(('Run', *table.HEADERS), body)}\n\n{table.DROP}"
     return f"# {len(runs)} runs side by side\n\n**{verdict.text}.**\n\n{results}"
 
 
@@ -132,7 +132,7 @@ def _layers(summary: Summary) -> str:
 
 def _results(summary: Summary) -> str:
     body = [table.cells(row) for row in table.rows(summary)]
-    return f"## Results\n\n{table_of(table.HEADERS, body)}"
+    return f"## Results\n\n{table_of(table.HEADERS, body)}\n\n{table.DROP}"
 
 
 def _sparsity(summary: Summary) -> str:

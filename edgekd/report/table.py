@@ -38,6 +38,7 @@ HEADERS = (
     "p90, ms",
     "p99, ms",
 )
+DROP = "Drop: accuracy below the distilled student's; − where a row is above it."
 _NARROW_HEADERS = ("Model", "Accuracy", "Drop, points", "Agreement", "Size", "p50, ms")
 _FILE_COLUMNS = 200  # of output that is not a terminal
 
@@ -236,12 +237,15 @@ def _terminal_table(found: tuple[Row, ...], headers: tuple[str, ...], *, whole: 
     for row, cells_ in zip(found, texts, strict=True):
         chosen = (cells_[header].replace(NOT_MEASURED, "–") for header in headers)
         table.add_row(*(Text(text) for text in chosen), style="bold" if row.is_reference else None)
-    table.caption = " · ".join(_notes([cells_[header] for cells_ in texts for header in headers], whole=whole)) or None
+    shown = [cells_[header] for cells_ in texts for header in headers]
+    table.caption = " · ".join(_notes(headers, shown, whole=whole)) or None
     return table
 
 
-def _notes(texts: Sequence[str], *, whole: bool) -> Iterator[str]:
+def _notes(headers: Sequence[str], texts: Sequence[str], *, whole: bool) -> Iterator[str]:
     """Yields what must be said of the signs in a table."""
+    if HEADERS[2] in headers:
+        yield DROP.removesuffix(".")
     if NOT_MEASURED in texts:
         yield "– not measured"
     if any("±" in text for text in texts):
@@ -254,11 +258,19 @@ def _terminal_cells(row: Row, *, intervals: bool) -> tuple[str, ...]:
     """Returns a row's texts with short intervals or none, so that no cell has to be broken."""
     texts = list(cells(dataclasses.replace(row, accuracy_interval=None, latency=_without_interval(row.latency))))
     if intervals and row.accuracy_interval is not None:
-        texts[1] = f"{texts[1].removesuffix(' %')} ± {100 * half(row.accuracy_interval):.2f} %"
+        texts[1] = _accuracy(texts[1], row.accuracy_interval)
     if intervals and row.latency is not None and row.latency.interval is not None:
         decimals = len(texts[7].partition(".")[2])
         texts[7] = f"{texts[7]} ± {half(row.latency.interval):.{decimals}f}"
     return tuple(texts)
+
+
+def _accuracy(text: str, interval: Interval) -> str:
+    """Returns an accuracy with half of its interval; with the whole where that would reach beyond 0 or 100 %."""
+    reach = half(interval)
+    if reach <= min(interval.value, 1 - interval.value):
+        return f"{text.removesuffix(' %')} ± {100 * reach:.2f} %"
+    return f"{text} [{formatting.percent_interval(interval)}]"
 
 
 def _without_interval(latency: Latency | None) -> Latency | None:

@@ -200,7 +200,7 @@ def _file(runs: Sequence[ReportedRun], point: Point, cost: Cost, *, several: boo
         "error_y": figures.error_bars(accuracy, accuracy.value if accuracy else 0.0, 100.0, colour),
         "marker": _marker(place, _SYMBOLS.get(artifact.format, "square")),
         "meta": _meta(str(point.run), artifact.format, artifact.scheme) | {"file": in_words(runs, [point])},
-        "hovertemplate": f"%{{x:.4g}} {cost.unit}, %{{y:.2f}} %<extra>{name}</extra>",
+        "hovertemplate": f"<b>{name}</b><br>%{{x:.4g}} {cost.unit}, %{{y:.2f}} %<extra></extra>",
         "showlegend": not several,
     }
 

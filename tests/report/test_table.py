@@ -113,6 +113,29 @@ def test_a_file_that_is_not_a_terminal_gets_every_column(summary):
         assert expected in text
 
 
+@pytest.mark.parametrize(
+    ("value", "low", "high", "expected"),
+    [
+        (1.0, 0.9124, 1.0, "100.00 % [91.2 to 100.0 %]"),
+        (0.98, 0.89, 0.999, "98.00 % [89.0 to 99.9 %]"),
+        (0.0, 0.0, 0.05, "0.00 % [0.0 to 5.0 %]"),
+        (0.9, 0.88, 0.915, "90.00 ± 2.00 %"),
+    ],
+)
+def test_no_accuracy_reaches_beyond_what_there_can_be(summary, value, low, high, expected):
+    interval = summary.models["teacher"].accuracy_interval.model_copy(update={"value": value, "low": low, "high": high})
+    teacher = summary.models["teacher"].model_copy(update={"accuracy": value, "accuracy_interval": interval})
+    file = io.StringIO()
+    table.print_to_terminal(summary.model_copy(update={"models": summary.models | {"teacher": teacher}}), file=file)
+    assert expected in file.getvalue()
+
+
+def test_what_a_drop_is_of_is_said_wherever_one_stands(summary):
+    file = io.StringIO()
+    table.print_to_terminal(summary, file=file)
+    assert "Drop: accuracy below the distilled student's; − where a row is above it" in file.getvalue()
+
+
 def test_columns_that_nothing_fills_are_left_out(summary):
     """As after `edgekd train`, which reads no test split and writes no file."""
     teacher = summary.models["teacher"].model_copy(update={"accuracy": None, "accuracy_interval": None, "macs": None})
