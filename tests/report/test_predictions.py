@@ -4,6 +4,7 @@ import base64
 import dataclasses
 import html.parser
 import io
+import zipfile
 
 import numpy as np
 import PIL.Image
@@ -92,6 +93,31 @@ def test_arrays_that_no_run_writes_are_refused(found, tmp_path, change):
         np.savez(path, **{**written, **change})
     with pytest.raises(StorageError, match="does not hold a run's predictions"):
         Predictions.read(path)
+
+
+@pytest.mark.parametrize(
+    ("written", "damaged"),
+    [
+        (b"(8,)", b"(9000000000000,)"),  # of 16 TiB
+        (b"(8,)", b"(%d,)" % 10**40),  # of more than an index can say
+        (b"(8,), }", b"(8"),  # cut off within a bracket
+        (b"'<u2'", b"()"),
+        (b"(8,)", b"{[]: 8}"),
+        (b"NUMPY", b"NUMBY"),  # numpy takes it for a file of another kind
+    ],
+)
+def test_damaged_headers_are_refused_and_never_a_traceback(found, tmp_path, written, damaged):
+    found.write(tmp_path / "whole.npz")
+    with zipfile.ZipFile(tmp_path / "whole.npz") as whole, zipfile.ZipFile(tmp_path / "cut.npz", "w") as cut:
+        for name in whole.namelist():
+            array = whole.read(name)
+            if name == "labels.npy":
+                assert written in array
+                header = array[10:128].replace(written, damaged).rstrip().ljust(117) + b"\n"
+                array = array[:10].replace(written, damaged) + header + array[128:]
+            cut.writestr(name, array)
+    with pytest.raises(StorageError, match="does not hold a run's predictions"):
+        Predictions.read(tmp_path / "cut.npz")
 
 
 def test_a_single_array_under_their_name_is_refused(tmp_path):
