@@ -5,24 +5,37 @@
         --out teacher.weights.h5                                                          on the GPU
     python tools/train_teacher.py keep data.npz teacher.weights.h5 --out teacher.keras    back again
 
-`edgekd train` does the same on a CPU, resumable, with every check; this is for the hours that it would take there. The
-data are edgekd's own splits, the views those of edgekd's augmentation, and nothing here reads the test split. `fit`
-needs keras, h5py, numpy, pydantic and edgekd's sources.
+`edgekd train` does the same on a CPU with every check; this is for the hours that it would take there. The data are
+edgekd's own splits, the views those of edgekd's augmentation, and nothing here reads the test split. `fit` needs keras,
+h5py, numpy, pydantic and edgekd's sources. While it trains, the state of the last epoch lies beside `--out`, in
+`teacher.weights.h5.unfinished`: the same command goes on from there.
 """
 
 import argparse
+import dataclasses
 import json
+import shutil
 import sys
-from collections.abc import Sequence
+import zipfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from edgekd import storage
+from edgekd.errors import EdgekdError, ModelError, RecipeError, StorageError, said, unknown_names
+
+if TYPE_CHECKING:
+    import keras
+
+WEIGHTS_SUFFIX = ".weights.h5"  # Keras saves weights under no other
+TRAINED = "edgekd_fit"  # the attribute of the weights' file that says of what they are: the settings, as JSON
 
 
 def write_data(arguments: argparse.Namespace) -> None:
     """Writes the training and validation split of a dataset as bytes."""
-    from edgekd import pipeline, recipe, storage
+    from edgekd import pipeline, recipe
 
     loaded = pipeline.load_data(recipe.data_section(arguments.dataset, overrides=arguments.set or ()))
     arrays: dict[str, Any] = {"fingerprint": np.asarray(loaded.fingerprint), "classes": np.asarray(loaded.num_classes)}
@@ -34,58 +47,84 @@ def write_data(arguments: argparse.Namespace) -> None:
 
 
 def fit(arguments: argparse.Namespace) -> None:
-    """Trains on the training split and keeps the weights of the last epoch."""
+    """Trains on the training split and keeps the weights of the last epoch.
+
+    Raises:
+      RecipeError: an option that cannot be followed.
+      StorageError: the data cannot be read, or another training is unfinished at the same place.
+    """
+    if not arguments.out.name.endswith(WEIGHTS_SUFFIX):
+        raise RecipeError(f"--out {str(arguments.out)!r} does not end in {WEIGHTS_SUFFIX!r}: Keras saves no others.")
+    for option in ("epochs", "batch_size", "workers"):
+        if getattr(arguments, option) < 1:
+            raise RecipeError(
+                f"--{option.replace('_', '-')} must be at least 1, received {getattr(arguments, option)}."
+            )
+    settings = {
+        "architecture": arguments.architecture,
+        "arguments": _mapping("--arguments", arguments.arguments),
+        "augment": _augmentation(arguments.augment),
+        **{
+            name: getattr(arguments, name) for name in ("epochs", "batch_size", "learning_rate", "weight_decay", "seed")
+        },
+    }
+    arrays = _read(arguments.data)
+    if len(arrays["train_labels"]) < arguments.batch_size:
+        raise RecipeError(
+            f"--batch-size {arguments.batch_size} is more than the {len(arrays['train_labels'])} training images of "
+            f"{str(arguments.data)!r}: give a smaller one."
+        )
+    storage.check_folder(arguments.out.parent)
+    unfinished = arguments.out.with_name(f"{arguments.out.name}.unfinished")
+    _require_same_training(unfinished, settings | {"data": str(arrays["fingerprint"])})
+    model = _trained(arrays, settings, unfinished, workers=arguments.workers)
+    _save(model, arguments.out, unfinished)
+
+
+def _trained(
+    arrays: Mapping[str, np.ndarray], settings: Mapping[str, Any], unfinished: Path, *, workers: int
+) -> "keras.Model":
     import keras
 
     from edgekd import architectures
     from edgekd.data.augment import augment
     from edgekd.data.dataset import as_float32
 
-    arrays = np.load(arguments.data, allow_pickle=False)
     images, labels = arrays["train_images"], arrays["train_labels"]
+    seed, batch_size = settings["seed"], settings["batch_size"]
 
     class Views(keras.utils.PyDataset):
         """One shuffled pass over edgekd's views of an epoch."""
 
         def __init__(self) -> None:
-            super().__init__(workers=arguments.workers, use_multiprocessing=False, max_queue_size=64)
-            self.epoch = 0
-            self._order = self._shuffled()
+            super().__init__(workers=workers, use_multiprocessing=False, max_queue_size=64)
+            self.begin(0)
 
-        def _shuffled(self) -> np.ndarray:
-            return np.random.default_rng([arguments.seed, self.epoch]).permutation(len(labels))
+        def begin(self, epoch: int) -> None:
+            self._epoch = epoch
+            self._order = np.random.default_rng([seed, epoch]).permutation(len(labels))
 
         def __len__(self) -> int:
-            return len(labels) // arguments.batch_size
+            return len(labels) // batch_size
 
         def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-            chosen = self._order[index * arguments.batch_size : (index + 1) * arguments.batch_size]
-            views = augment(
-                images[chosen], sample_ids=chosen, seed=arguments.seed, view=self.epoch, **json.loads(arguments.augment)
-            )
+            chosen = self._order[index * batch_size : (index + 1) * batch_size]
+            views = augment(images[chosen], sample_ids=chosen, seed=seed, view=self._epoch, **settings["augment"])
             return as_float32(views), labels[chosen]
 
-        def on_epoch_end(self) -> None:
-            self.epoch += 1
-            self._order = self._shuffled()
-
     model = architectures.create(
-        arguments.architecture,
+        settings["architecture"],
         input_shape=images.shape[1:],
         num_classes=int(arrays["classes"]),
-        seed=arguments.seed,
-        arguments=json.loads(arguments.arguments),
+        seed=seed,
+        arguments=settings["arguments"],
     )
     views = Views()
-    steps = arguments.epochs * len(views)
-    warmup = len(views)
     optimizer = keras.optimizers.SGD(
-        keras.optimizers.schedules.CosineDecay(
-            0.0, steps - warmup, warmup_target=arguments.learning_rate, warmup_steps=warmup
-        ),
+        schedule(settings["learning_rate"], epochs=settings["epochs"], steps=len(views)),
         momentum=0.9,
         nesterov=True,
-        weight_decay=arguments.weight_decay,
+        weight_decay=settings["weight_decay"],
     )
     optimizer.exclude_from_weight_decay(var_list=[v for v in model.trainable_variables if len(v.shape) < 2])
     model.compile(
@@ -94,30 +133,149 @@ def fit(arguments: argparse.Namespace) -> None:
         metrics=["accuracy"],
         jit_compile=True,
     )
-    validation = (as_float32(arrays["validation_images"]), arrays["validation_labels"])
-    model.fit(views, epochs=arguments.epochs, validation_data=validation, validation_batch_size=1000, verbose=2)
-    model.save_weights(arguments.out)
+    model.fit(
+        views,
+        epochs=settings["epochs"],
+        validation_data=(as_float32(arrays["validation_images"]), arrays["validation_labels"]),
+        validation_batch_size=1000,
+        verbose=2,
+        callbacks=[
+            keras.callbacks.BackupAndRestore(str(unfinished), double_checkpoint=True, delete_checkpoint=False),
+            keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, _: views.begin(epoch)),
+        ],
+    )
+    return model
+
+
+def schedule(peak: float, *, epochs: int, steps: int) -> "keras.optimizers.schedules.CosineDecay":
+    """Returns a learning rate that rises over the first epoch and falls as a cosine; a single epoch is halved.
+
+    Args:
+      peak: the highest rate.
+      epochs: at least 1.
+      steps: of an epoch, at least 1.
+    """
+    import keras
+
+    rising = min(steps, epochs * steps // 2)
+    return keras.optimizers.schedules.CosineDecay(0.0, epochs * steps - rising, warmup_target=peak, warmup_steps=rising)
+
+
+def _save(model: "keras.Model", out: Path, unfinished: Path) -> None:
+    """Writes the weights with the settings that they are of, and removes what the training kept on its way."""
+    import h5py
+
+    whole = unfinished / out.name
+    with storage.storage_errors(out):
+        model.save_weights(whole)
+        with h5py.File(whole, "r+") as file:
+            file.attrs[TRAINED] = (unfinished / "settings.json").read_text(encoding="utf-8")
+        whole.replace(out)
+        shutil.rmtree(unfinished)
 
 
 def keep(arguments: argparse.Namespace) -> None:
-    """Puts trained weights into a .keras file and prints its validation accuracy."""
+    """Puts trained weights into a .keras file and prints its validation accuracy.
+
+    Raises:
+      ModelError: the weights are of other data, or of another network.
+      StorageError: a file cannot be read.
+    """
     from edgekd import architectures
     from edgekd.data.dataset import Split
     from edgekd.distill.evaluate import Predictor
 
-    arrays = np.load(arguments.data, allow_pickle=False)
+    if arguments.out.suffix != ".keras":
+        raise RecipeError(f"--out {str(arguments.out)!r} does not end in '.keras': correct it.")
+    arrays = _read(arguments.data)
+    network = {
+        "architecture": arguments.architecture,
+        "arguments": _mapping("--arguments", arguments.arguments),
+    }
+    _require_weights_of(arguments.weights, network | {"data": str(arrays["fingerprint"])})
     model = architectures.create(
         arguments.architecture,
         input_shape=arrays["train_images"].shape[1:],
         num_classes=int(arrays["classes"]),
         seed=0,
-        arguments=json.loads(arguments.arguments),
+        arguments=network["arguments"],
     )
     model.load_weights(arguments.weights)
     architectures.save_model(model, arguments.out)
     validation = Split(arrays["validation_images"], arrays["validation_labels"])
     _, accuracy = Predictor(model).loss_and_accuracy(validation)
     sys.stdout.write(f"validation accuracy {accuracy:.4f}, {arguments.out.stat().st_size:,} bytes\n")
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    """Returns the arrays that `write_data` wrote."""
+    storage.require_file(path, "data file")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            names = (
+                "fingerprint",
+                "classes",
+                *(f"{s}_{k}" for s in ("train", "validation") for k in ("images", "labels")),
+            )
+            return {name: file[name] for name in names}
+    except (OSError, EOFError, ValueError, KeyError, AttributeError, zipfile.BadZipFile) as error:
+        raise StorageError(
+            f"{str(path)!r} is no data file of this tool{said(error)}: write it with its `data` verb."
+        ) from error
+
+
+def _mapping(option: str, text: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise RecipeError(f"{option} {text!r} is not JSON ({error}): write such as '{{\"width\": 20}}'.") from error
+    if not isinstance(found, dict):
+        raise RecipeError(f"{option} {text!r} is no JSON object: write such as '{{\"width\": 20}}'.")
+    return found
+
+
+def _augmentation(text: str) -> dict[str, Any]:
+    from edgekd.data.augment import Augmentation
+
+    found, known = _mapping("--augment", text), [field.name for field in dataclasses.fields(Augmentation)]
+    unknown = set(found) - set(known)
+    if unknown:
+        raise RecipeError(unknown_names("key of --augment", unknown, known))
+    return dataclasses.asdict(Augmentation(**found))
+
+
+def _require_same_training(folder: Path, settings: Mapping[str, Any]) -> None:
+    """Notes the settings of a training that begins, and holds one that goes on to them."""
+    path = folder / "settings.json"
+    if not folder.exists():
+        storage.write_text(path, json.dumps(settings))
+        return
+    before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    other = [name for name, value in settings.items() if before.get(name) != value]
+    if other:
+        raise StorageError(
+            f"{str(folder)!r} holds an unfinished training with another {', '.join(other)}: give what it began with, "
+            "remove the folder, or choose another --out."
+        )
+
+
+def _require_weights_of(path: Path, expected: Mapping[str, Any]) -> None:
+    import h5py
+
+    storage.require_file(path, "weights")
+    try:
+        with h5py.File(path) as file:
+            trained = json.loads(file.attrs.get(TRAINED, "{}"))
+    except OSError as error:
+        raise StorageError(f"{str(path)!r} is no HDF5 file, or is cut short: copy it again.") from error
+    if not trained:
+        raise ModelError(f"{str(path)!r} does not say of what data and network it is: give a file of the `fit` verb.")
+    for name, value in expected.items():
+        if trained[name] != value:
+            raise ModelError(
+                f"the weights {str(path)!r} are of {name} {trained[name]!r}, not of {value!r}: give what `fit` was "
+                "given."
+            )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -148,8 +306,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for each in (verb, training, kept):
         each.add_argument("--out", type=Path, required=True)
     options = parser.parse_args(arguments)
-    from edgekd.errors import EdgekdError
-
     try:
         options.work(options)
     except EdgekdError as error:

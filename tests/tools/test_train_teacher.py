@@ -5,9 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import edgekd
 from edgekd import architectures
+from edgekd.data.augment import augment
 from edgekd.distill.evaluate import Predictor
 
 NETWORK = ["--architecture", "light_cnn", "--arguments", "{}"]
@@ -22,12 +24,30 @@ def tool():
     return module
 
 
-@pytest.mark.slow
-def test_data_go_out_and_a_trained_teacher_comes_back(tool, tmp_path, capsys):
+@pytest.fixture(scope="module")
+def data_file(tool, tmp_path_factory):
+    path = tmp_path_factory.mktemp("teacher") / "data.npz"
     limits = [f"--set={split}_limit=200" for split in ("train", "validation")]
-    assert tool.main(["data", "--dataset", "embedded", *limits, "--out", str(tmp_path / "data.npz")]) == 0
+    assert tool.main(["data", "--dataset", "embedded", *limits, "--out", str(path)]) == 0
+    return path
+
+
+@pytest.fixture
+def eager():
+    """Compiling these few steps takes longer than running them."""
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("eager")
+@pytest.mark.filterwarnings("ignore:Even though the `tf.config:UserWarning")
+def test_data_go_out_and_a_trained_teacher_comes_back_though_it_was_stopped(
+    tool, data_file, tmp_path, capsys, monkeypatch
+):
     data = edgekd.load_data("embedded", train_limit=200, validation_limit=200)
-    with np.load(tmp_path / "data.npz") as written:
+    with np.load(data_file) as written:
         assert set(written) == {
             "fingerprint",
             "classes",
@@ -36,22 +56,91 @@ def test_data_go_out_and_a_trained_teacher_comes_back(tool, tmp_path, capsys):
         np.testing.assert_array_equal(written["train_images"], data.train.images)
         np.testing.assert_array_equal(written["validation_labels"], data.validation.labels)
 
-    command = ["fit", str(tmp_path / "data.npz"), *NETWORK, "--epochs", "6", "--batch-size", "20", "--workers", "1"]
-    assert tool.main([*command, "--learning-rate", "0.05", "--out", str(tmp_path / "teacher.weights.h5")]) == 0
-    assert (tmp_path / "teacher.weights.h5").is_file()
-    capsys.readouterr()
+    weights = tmp_path / "teacher.weights.h5"
+    command = ["fit", str(data_file), *NETWORK, "--batch-size", "20", "--workers", "1", "--learning-rate", "0.05"]
+    command += ["--epochs", "5", "--out", str(weights)]
 
-    kept = ["keep", str(tmp_path / "data.npz"), str(tmp_path / "teacher.weights.h5"), *NETWORK]
-    assert tool.main([*kept, "--out", str(tmp_path / "teacher.keras")]) == 0
+    def stops(images, *, view, **options):
+        if view == 3:
+            raise RuntimeError("stopped here")
+        return augment(images, view=view, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("edgekd.data.augment.augment", stops)
+        with pytest.raises(Exception, match="stopped here"):
+            tool.main(command)
+    assert "Epoch 3/5" in capsys.readouterr().out
+    assert tool.main([*command, "--seed", "1"]) == 2
+    assert "unfinished training with another seed: give" in capsys.readouterr().err
+    assert tool.main(command) == 0
+    said = capsys.readouterr().out
+    assert "Epoch 3/5" not in said
+    assert "Epoch 4/5" in said
+    assert [each.name for each in tmp_path.iterdir()] == ["teacher.weights.h5"]
+
+    kept = ["keep", str(data_file), str(weights)]
+    assert tool.main([*kept, *NETWORK, "--out", str(tmp_path / "teacher.keras")]) == 0
     model = architectures.load_model(tmp_path / "teacher.keras")
     _, accuracy = Predictor(model).loss_and_accuracy(data.validation)
     assert accuracy > 0.25  # ten classes: it has learned something
     assert f"validation accuracy {accuracy:.4f}" in capsys.readouterr().out
 
+    with np.load(data_file) as written:
+        np.savez(tmp_path / "other.npz", **{**written, "fingerprint": np.asarray("another")})
+    for changed, told in (
+        (["keep", str(tmp_path / "other.npz"), str(weights), *NETWORK], "not of 'another': give what `fit` was given"),
+        (kept, "are of architecture 'light_cnn', not of 'resnet'"),
+        (["keep", str(data_file), str(data_file), *NETWORK], "is no HDF5 file, or is cut short"),
+    ):
+        assert tool.main([*changed, "--out", str(tmp_path / "other.keras")]) == 2
+        assert told in capsys.readouterr().err
+    assert not (tmp_path / "other.keras").exists()
 
-def test_a_mistake_is_one_line(tool, tmp_path, capsys):
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"--out": "teacher.keras"}, "--out 'teacher.keras' does not end in '.weights.h5'"),
+        ({"--augment": "{shift: 2}"}, "--augment '{shift: 2}' is not JSON"),
+        ({"--augment": '{"shfit": 2}'}, "unknown key of --augment 'shfit'. Did you mean 'shift'?"),
+        ({"--augment": '{"shift": -2}'}, "augment.shift is -2"),
+        ({"--arguments": "[20]"}, "--arguments '[20]' is no JSON object"),
+        ({"--epochs": "0"}, "--epochs must be at least 1, received 0"),
+        ({"--batch-size": "201"}, "--batch-size 201 is more than the 200 training images"),
+        ({"data": "absent.npz"}, "data file 'absent.npz' does not exist"),
+        ({"data": __file__}, "is no data file of this tool"),
+    ],
+)
+def test_a_mistake_of_fit_is_one_line_before_anything_is_trained(
+    tool, data_file, tmp_path, capsys, monkeypatch, options, told
+):
+    monkeypatch.chdir(tmp_path)
+    chosen = {"--out": "teacher.weights.h5", **options}
+    path = chosen.pop("data", str(data_file))
+    assert tool.main(["fit", path, *(text for pair in chosen.items() for text in pair)]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert told in error
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_mistake_is_one_line(tool, data_file, tmp_path, capsys):
     assert tool.main(["data", "--dataset", "imaginary", "--out", str(tmp_path / "data.npz")]) == 2
     assert capsys.readouterr().err.startswith("error: data: unknown dataset source 'imaginary'")
+    assert tool.main(["keep", str(data_file), "absent.weights.h5", "--out", str(tmp_path / "teacher.h5")]) == 2
+    assert "does not end in '.keras'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("epochs", "rates"),
+    [
+        (1, [0, 0.05, 0.1, 0.05]),
+        (2, [0, 0.025, 0.05, 0.075, 0.1, 0.1 * (0.5 + 0.5**1.5), 0.05, 0.1 * (0.5 - 0.5**1.5)]),
+    ],
+)
+def test_the_rate_rises_over_an_epoch_and_falls_as_a_cosine(tool, epochs, rates):
+    schedule = tool.schedule(0.1, epochs=epochs, steps=4)
+    np.testing.assert_allclose([float(schedule(step)) for step in range(4 * epochs)], rates, atol=1e-7)
 
 
 def test_the_shipped_teacher_is_of_the_size_and_strength_that_its_card_says():
