@@ -1,6 +1,7 @@
 """What docs/ tells people works: recipes, commands, Python, error messages; generated pages are up to date."""
 
 import argparse
+import json
 import re
 import runpy
 import shlex
@@ -12,6 +13,7 @@ import click
 import numpy as np
 import pytest
 import ruamel.yaml
+from scipy import stats
 
 from edgekd import cli, recipe
 from edgekd.architectures import autoencoder
@@ -124,7 +126,7 @@ def test_the_losses_to_choose_from_work() -> None:
 def gains(page: str) -> dict[str, str]:
     """Returns what a page of results says that each method gained on Fashion-MNIST."""
     text = (ROOT / "docs" / page).read_text(encoding="utf-8").partition("\n## CIFAR-10")[0]
-    found = re.findall(r"^\| ([^|]+) \| \d[^|]+ \| ([-+]\d[^|]+) \| \d+ \| [\d,]+", text, flags=re.MULTILINE)
+    found = re.findall(r"^\| ([^|]+) \| \d[^|]+ \| ([-+]\d[^|]+) \| (?:\d+ \| )?[\d,]+ \|$", text, flags=re.MULTILINE)
     return {name.lower(): gain for name, gain in found}
 
 
@@ -143,6 +145,23 @@ def test_the_gains_of_losses_are_those_that_were_measured() -> None:
     for where in (small, large):
         assert max(where, key=lambda method: float(where[method].split()[0])) == "dist"
     assert GUIDES["choose-a-loss"].startswith("# Choose a loss\n\nBegin with DIST,")
+
+
+def test_the_zoos_page_tells_accuracies_and_sizes_as_the_records_have_them() -> None:
+    models = ROOT / "models"
+    families = json.loads((models / "fashion_mnist/results/quantisation.json").read_text())["families"]
+    (rows,) = [each["rows"] for each in families if each["architecture"] == "resnet"]
+    (taught,) = [each for each in rows if each["name"] == "int8_aware_taught"]
+    half = stats.sem(taught["accuracies"]) * stats.t.ppf(0.975, len(taught["accuracies"]) - 1)
+    size = f"{taught['size_bytes'] / 1000:.0f} kB"
+    told = f"int8: {100 * np.mean(taught['accuracies']):.2f} ± {100 * half:.2f} % in {size} |"
+    assert re.search(rf"^\| `fashion_mnist/resnet8` .*{re.escape(told)}", GUIDES["zoo"], flags=re.MULTILINE)
+    of_one = re.findall(r"^\| `(\S+)` .*int8: ([\d.]+) % \(one seed\) in (\d+) kB", GUIDES["zoo"], flags=re.MULTILINE)
+    assert of_one
+    for name, accuracy, size in of_one:
+        files = json.loads((models / name / "results/summary.json").read_text())["artifacts"]
+        (file,) = [each for each in files if each["name"] == "student-int8.tflite"]
+        assert (f"{100 * file['accuracy']:.2f}", f"{file['size_bytes'] / 1000:.0f}") == (accuracy, size)
 
 
 @pytest.mark.parametrize("fragment", blocks("yaml", *_IN_DEPTH))

@@ -61,6 +61,7 @@ def card(summary: Summary, run: Recipe, path: Path, *, name: str) -> str:
         _MADE,
         f"# {name}",
         recipe.summary(path),
+        *_of_other_data(run, path),
         markdown_table.table(_FACTS, _facts(summary, run)),
         f"```sh\n{command(run, path, name=name)}\n```",
         "## Measured",
@@ -190,6 +191,15 @@ def _facts(summary: Summary, run: Recipe) -> Iterator[tuple[str, str]]:
         how = f"quantisation-aware training, {formatting.counted(aware.epochs, 'epoch')}" if aware else "calibrated"
         yield "integers", f"{run.quantize.scheme}, {how}"
     yield "licence", "Apache-2.0, as edgekd; the data have their own"
+
+
+def _of_other_data(run: Recipe, path: Path) -> Iterator[str]:
+    ours, theirs = recipe.load(str(path)).data.dataset, run.data.dataset
+    if ours != theirs:
+        yield (
+            f"The recipe is for `{ours}`; **what follows is of `{theirs}`**, by the command below, which has all "
+            "settings that differ from the recipe's."
+        )
 
 
 def _gain(summary: Summary) -> str:

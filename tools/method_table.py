@@ -13,6 +13,7 @@ from edgekd.report import formatting, intervals
 
 BASELINE = "labels_only"
 CONFIDENCE = 0.95
+MOST_SPREAD = 1.25  # of one method's times over seeds: beyond it they tell of the machine, and not of methods
 
 
 class Trained(Record):
@@ -178,10 +179,35 @@ def _introduction(table: Table) -> str:
             else ""
         )
         + "Accuracies are means over seeds with 95 % t-intervals. Differences to labels only are paired by seed. "
-        "Seconds are the mean wall time of the student's training steps, reading the cache included, filling it and "
-        f"training the teacher not{_trains_two(table)}. Where the machine had other work too, only large differences "
-        "of time mean something."
+        f"{_of_times(table)}"
     )
+
+
+def _of_times(table: Table) -> str:
+    spread = _spread(table)
+    if spread is None:
+        return "Times of training are left out: of one seed nobody knows how far they scatter."
+    if spread > MOST_SPREAD:
+        return (
+            "Times of training are left out: the machine had other work too, and one method's differ by a factor of "
+            f"{spread:.1f} between seeds."
+        )
+    return (
+        "Seconds are the mean wall time of the student's training steps, reading the cache included, filling it and "
+        f"training the teacher not{_trains_two(table)}; one method's differ by a factor of up to {spread:.2f} between "
+        "seeds."
+    )
+
+
+def _spread(table: Table) -> float | None:
+    """Returns by which factor the times of one method differ between its seeds, at most."""
+    times = [[each.seconds for each in row.trained] for row in table.rows if len(row.trained) > 1]
+    return max((max(each) / min(each) for each in times), default=None)
+
+
+def _has_times(table: Table) -> bool:
+    spread = _spread(table)
+    return spread is not None and spread <= MOST_SPREAD
 
 
 def _trains_two(table: Table) -> str:
@@ -191,17 +217,19 @@ def _trains_two(table: Table) -> str:
 
 
 def _accuracy_lines(table: Table) -> Iterator[str]:
-    yield "| method | test accuracy, % | difference to labels only, points | training, s | student's parameters |"
-    yield "|---|---|---|---|---|"
+    timed = _has_times(table)
+    seconds = " training, s |" if timed else ""
+    yield f"| method | test accuracy, % | difference to labels only, points |{seconds} student's parameters |"
+    yield f"|---|---|---|{'---|' * timed}---|"
     for row in table.rows:
         difference = "–" if row.mean_difference is None else percent(row.mean_difference, row.difference, sign="+")
         if row.pairs is not None and row.pairs < len(table.seeds):
             difference += f" (of {formatting.counted(row.pairs, 'seed')})"
-        seconds = "–" if row.seconds is None else f"{row.seconds:.0f}"
+        seconds = f" {'–' if row.seconds is None else f'{row.seconds:.0f}'} |" if timed else ""
         parameters = "–" if row.parameters is None else f"{row.parameters:,}"
         yield (
             f"| {row.title}{'*' if row.failures else ''} | {percent(row.mean_accuracy, row.accuracy)} | {difference} "
-            f"| {seconds} | {parameters} |"
+            f"|{seconds} {parameters} |"
         )
     for row in table.rows:
         if row.failures:
@@ -239,7 +267,8 @@ def _conclusion(table: Table) -> str:
         )
         sentences.append(
             f"All networks are tested on the same {table.samples['test']:,} images; which images these are adds "
-            f"± {error:.1f} points to every accuracy, to all much alike, and this is not in the intervals."
+            f"± {error:.1f} points to every accuracy. A difference of two networks has less of that, for they err on "
+            "many of the same images, but some; the intervals, which tell of other seeds, have none of it."
         )
     return " ".join(sentences)
 

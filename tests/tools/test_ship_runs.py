@@ -186,6 +186,18 @@ def test_a_card_tells_what_was_measured_and_how_to_do_it_again(shipped, finished
     assert "Apache-2.0" in text
 
 
+def test_a_card_says_where_its_numbers_are_of_other_data_than_the_recipe_is_for(tools):
+    told = {}
+    for name in tools[1].with_records(tools[1].ZOO):
+        folder = tools[1].folder_of(name, tools[1].ZOO)
+        ours = recipe.load(str(folder / "recipe.yaml")).data.dataset
+        theirs = json.loads((folder / "results" / "settings.json").read_text())["data"]["dataset"]
+        text = (folder / "card.md").read_text()
+        assert (f"The recipe is for `{ours}`; **what follows is of `{theirs}`**" in text) == (ours != theirs)
+        told[ours != theirs] = name
+    assert told.keys() == {True, False}
+
+
 def test_another_run_replaces_all_of_an_earlier_one_and_says_what_was_changed(ship, shipped, finished, finished_copy):
     before = contents(shipped)
     settings = finished_copy / "recipe.yaml"
