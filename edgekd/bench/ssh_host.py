@@ -30,6 +30,7 @@ from edgekd.errors import RecipeError, StorageError, TargetError
 _LOG = logging.getLogger(__name__)
 _CONNECT_SECONDS = 15  # for the network, the handshake, and again for the shell there
 _CLEANUP_SECONDS = 20
+_CLOSING_SECONDS = 1  # for the connection, once the folder is gone
 _LOST = 255  # ssh's own exit status
 _ADDRESS = re.compile(
     r"(?:(?P<user>[\w.][\w.-]*)@)?(?:\[(?P<six>[0-9A-Fa-f:.%\w]+)\]|(?P<name>\w[\w.-]*))(?::(?P<port>\d{1,5}))?"
@@ -58,6 +59,7 @@ _FIXED = tuple(
     for part in ("-o", setting)
 )
 _MARK = "edgekd-folder "
+_GONE = "edgekd-folder-gone"
 # Run by the POSIX shell of the other machine, whatever the user's own is: one line without single quotes, backslashes
 # and exclamation marks, which shells quote differently. A process is ended only if its command names the folder.
 _KEEPER = (
@@ -65,7 +67,7 @@ _KEEPER = (
     f'echo "{_MARK}$f"; cat >/dev/null; '
     'for n in "$f"/*.pid; do p=${n##*/}; p=${p%.pid}; '
     'if grep -qF "$f" "/proc/$p/cmdline" 2>/dev/null || ps -p "$p" -o args= 2>/dev/null | grep -qF "$f"; '
-    'then kill -9 "$p"; fi; done; rm -rf "$f"'
+    f'then kill -9 "$p"; fi; done; rm -rf "$f" && echo "{_GONE}"'
 )
 # Notes the worker's process for the keeper, and stays, to turn the signal that ends a worker into an exit status.
 _START = """ulimit -c 0
@@ -339,16 +341,23 @@ def why_not_connected(address: Address, own: Sequence[str], said: str) -> str:
 
 
 def _leave(keeper: subprocess.Popen[str], address: Address, folder: str | None) -> None:
-    """Closes the connection, and gives the keeper the time to remove the folder."""
+    """Closes the connection once the keeper has removed the folder, for which it has some time.
+
+    The client stays as long as any session of the connection does, also one that hangs there: it is ended.
+    """
     with contextlib.suppress(BrokenPipeError):
         cast(IO[str], keeper.stdin).close()
+    silent = threading.Timer(_CLEANUP_SECONDS, keeper.kill)
+    silent.start()
+    with cast(IO[str], keeper.stdout) as lines:
+        gone = any(line.rstrip("\n") == _GONE for line in lines)
+    silent.cancel()
     try:
-        status = keeper.wait(timeout=_CLEANUP_SECONDS)
+        keeper.wait(timeout=_CLOSING_SECONDS)
     except subprocess.TimeoutExpired:
         keeper.kill()
-        status = keeper.wait()
-    cast(IO[str], keeper.stdout).close()
-    if status != 0 and folder is not None:
+        keeper.wait()
+    if not gone and folder is not None:
         _LOG.warning(
             "%s could not be asked to remove %s: it does so by itself when it notices that the connection is gone.",
             address.destination,
