@@ -23,7 +23,35 @@ import pytest
 if TYPE_CHECKING:
     from edgekd.pipeline import RunResult
 
-_TOOLS = Path(__file__).parents[1] / "tools"
+_TESTS = Path(__file__).parent
+_TOOLS = _TESTS.parent / "tools"
+# They take longest and begin first, so that no process works on one of them when the others have nothing left.
+_LONGEST = tuple(
+    _TESTS / name
+    for name in (
+        "conformance/test_int8_networks.py",
+        "verify/test_every_kind.py",
+        "bench/targets/test_ssh.py",
+        "pipeline/test_workers.py",
+        "test_docs.py",
+        "end_to_end/test_real_data.py",
+        "pipeline/test_ways.py",
+        "cli/test_commands.py",
+        "end_to_end/test_interruptions.py",
+        "quantize/aware/test_same_as_the_file.py",
+        "pipeline/test_sparsifying.py",
+        "pytest_plugin/test_plugin.py",
+        "conformance/test_exports.py",
+        "report/test_browser.py",
+        "tools/test_compare_quantisation.py",
+        "cli/test_verify.py",
+        "bench/test_measure.py",
+        "pipeline/test_run.py",
+        "tools/test_scripts.py",
+        "pipeline/test_quantizing.py",
+        "distill/test_distribution.py",
+    )
+)
 # Debian's package dataset-fashion-mnist puts the four official files here.
 _FASHION_MNIST = Path(os.environ.get("EDGEKD_FASHION_MNIST_DIR", "/usr/share/datasets/fashion-mnist"))
 _SSHD = "/usr/sbin/sshd"
@@ -69,7 +97,11 @@ def pytest_report_header() -> list[str]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leaves out the tests of what is absent, unless it is required (as in CI)."""
+    """Puts the longest files first, and leaves out the tests of what is absent, unless it is required (as in CI)."""
+    absent_files = [str(path) for path in _LONGEST if not path.is_file()]
+    assert not absent_files, f"{_TESTS / 'conftest.py'} names files that are not there: {', '.join(absent_files)}"
+    places = {path: place for place, path in enumerate(_LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
     absent = [marker for marker, each in _DEBIAN.items() if not each.present and not each.required]
     left_out = [item for item in items if any(item.get_closest_marker(marker) for marker in absent)]
     if left_out:
