@@ -649,6 +649,24 @@ class DatasetRecord(Record):
     unlabelled: int = 0
 
 
+TrainingWarningKind = Literal["chance", "one_class", "weak_teacher", "worse_than_labels"]
+
+
+class TrainingWarning(Record):
+    """What in a run's record says that a training went wrong, whatever the gates say.
+
+    `chance`: the accuracy of `network` is not known to be better than always naming the most frequent class;
+    `one_class`: it names one class for nearly everything; `weak_teacher`: a teacher weaker than the student on labels;
+    `worse_than_labels`: a distilled student worse than that one. The rules are in docs/report.md. `seen` has the
+    numbers, `advice` says what to do.
+    """
+
+    kind: TrainingWarningKind
+    network: str
+    seen: str
+    advice: str
+
+
 class Summary(Record):
     """Everything a run found: what the report shows and what other programs read.
 
@@ -660,7 +678,8 @@ class Summary(Record):
     other versions, and are kept. `taught` says in words how the student was taught. `gains` has the accuracy of each
     later student minus that of the student on labels, paired over the test samples. `stages` are networks and files,
     each beside the one that it came from, and `layers` files operator by operator, where the recipe asks for it.
-    `predictions_path` is the file of `edgekd.predictions`, from the run's folder on.
+    `predictions_path` is the file of `edgekd.predictions`, from the run's folder on. `training_warnings` say where this
+    record shows that a training went wrong; it is None in records of earlier versions, which did not look.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -685,6 +704,7 @@ class Summary(Record):
     stages: tuple[StageRow, ...] = ()
     layers: tuple[LayerErrors, ...] = ()
     predictions_path: str | None = None
+    training_warnings: tuple[TrainingWarning, ...] | None = None
     seconds: dict[str, float]
 
 

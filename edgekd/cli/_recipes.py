@@ -10,10 +10,11 @@ import click
 from edgekd import recipe as recipes
 from edgekd.cli import _options, _tables
 from edgekd.cli._progress import TerminalProgress
+from edgekd.errors import printable
 from edgekd.pipeline import RunResult, default_folder, run
 from edgekd.recipe import Recipe
-from edgekd.records import Gate
-from edgekd.report import formatting, table
+from edgekd.records import Gate, Summary
+from edgekd.report import formatting, headline, soundness, table
 
 
 def read(name: str, overrides: tuple[str, ...], seed: int | None, *, smoke: bool) -> Recipe:
@@ -38,7 +39,9 @@ def folder(recipe: Recipe, out: Path | None, seed: int | None) -> Path:
     return default if seed is None else default.with_name(f"{default.name}-seed{seed}")
 
 
-def work(recipe: Recipe, out: Path, *, until: tuple[str, ...] | None, as_json: bool, workers: int = 1) -> None:
+def work(
+    recipe: Recipe, out: Path, *, until: tuple[str, ...] | None, as_json: bool, smoke: bool, workers: int = 1
+) -> None:
     """Runs the recipe, prints what came out, and leaves with exit status 1 if a gate failed.
 
     The gates of an earlier run judge no verb that stops before them.
@@ -52,12 +55,12 @@ def work(recipe: Recipe, out: Path, *, until: tuple[str, ...] | None, as_json: b
     if as_json:
         _options.print_json(result.summary)
     else:
-        _print(result, gates)
+        _print(result, gates, smoke=smoke)
     if not all(gate.passed for gate in gates):
         sys.exit(1)
 
 
-def _print(result: RunResult, gates: Sequence[Gate]) -> None:
+def _print(result: RunResult, gates: Sequence[Gate], *, smoke: bool) -> None:
     table.print_to_terminal(result.summary)
     _tables.print_sparsity(result.summary)
     for role, model in result.summary.models.items():
@@ -69,11 +72,25 @@ def _print(result: RunResult, gates: Sequence[Gate]) -> None:
     _tables.print_failed(gates)
     if gates:
         held = sum(gate.passed for gate in gates)
-        click.echo(f"{held} of {len(gates)} gates held")
+        click.echo(f"{held} of {len(gates)} gates held" + (f": {headline.PROVEN}" if held == len(gates) else ""))
     measured = result.summary.measurements
     noisy = sum(bool(measurement.warnings) for measurement in measured)
     if noisy:
         click.echo(f"{noisy} of {len(measured)} latencies have warnings, such as of noise: see the report")
+    _print_training_warnings(result.summary, smoke=smoke)
     if not result.worked:
         click.echo("nothing to do: every stage is done for this recipe and this data")
     click.echo(f"report: {result.folder / 'report.html'}")
+
+
+def _print_training_warnings(summary: Summary, *, smoke: bool) -> None:
+    """Prints where a training went wrong, and what to do; of a smoke run, whose numbers mean nothing, how often."""
+    found = summary.training_warnings or ()
+    if found and smoke:
+        counted = formatting.counted(len(found), "warning")
+        click.echo(f"{counted} about the training, as a smoke run may well have: see the report")
+        return
+    for seen, advice in soundness.together(found):
+        for each in seen:
+            click.echo(f"warning: {printable(each)}")
+        click.echo(f"  {advice}")

@@ -141,7 +141,7 @@ def command(
 
         _options.refuse_with_recipe(plain)
         chosen = _recipes.read(recipe_or_model, overrides, seed, smoke=smoke)
-        _recipes.work(chosen, _recipes.folder(chosen, out, seed), until=(EXPORT,), as_json=as_json)
+        _recipes.work(chosen, _recipes.folder(chosen, out, seed), until=(EXPORT,), as_json=as_json, smoke=smoke)
         return
     if overrides or smoke:
         raise click.UsageError("--set and --smoke are for recipes; a saved model takes none of them.")

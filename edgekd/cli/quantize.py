@@ -97,7 +97,7 @@ def command(
                 f"recipe {chosen.name!r} has no quantize section: add one, such as --set quantize.aware.epochs=2."
             )
         until = (STUDENT_QUANTIZED, EXPORT)
-        _recipes.work(chosen, _recipes.folder(chosen, out, seed), until=until, as_json=as_json)
+        _recipes.work(chosen, _recipes.folder(chosen, out, seed), until=until, as_json=as_json, smoke=smoke)
         return
     if overrides or smoke:
         raise click.UsageError("--set and --smoke are for recipes; a saved model takes none of them.")

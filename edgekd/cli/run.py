@@ -54,4 +54,4 @@ def command(
     if only_print:
         click.echo(chosen.model_dump_json(indent=2) if as_json else chosen.to_yaml(), nl=as_json)
         return
-    _recipes.work(chosen, _recipes.folder(chosen, out, seed), until=None, as_json=as_json, workers=workers)
+    _recipes.work(chosen, _recipes.folder(chosen, out, seed), until=None, as_json=as_json, smoke=smoke, workers=workers)

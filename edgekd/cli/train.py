@@ -53,4 +53,4 @@ def command(
         }
         chosen = _recipes.from_options(document, overrides, seed, smoke=smoke)
         until = (TEACHER,)
-    _recipes.work(chosen, _recipes.folder(chosen, out, seed), until=until, as_json=as_json)
+    _recipes.work(chosen, _recipes.folder(chosen, out, seed), until=until, as_json=as_json, smoke=smoke)

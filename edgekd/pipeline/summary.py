@@ -1,12 +1,28 @@
 """Puts the stages' records together into the summary."""
 
+from collections.abc import Mapping
+
+import numpy as np
+
 from edgekd import environment
+from edgekd.data.batches import steps_per_epoch
 from edgekd.data.dataset import Dataset
 from edgekd.pipeline.folder import RunFolder
 from edgekd.pipeline.results import BenchResult, ExportResult, TrainingResult, VerifyResult
-from edgekd.pipeline.stage import BENCH, EXPORT, RECORD_FILE, STUDENT_DISTILLED, VERIFY, roles
+from edgekd.pipeline.stage import (
+    BENCH,
+    EXPORT,
+    RECORD_FILE,
+    STUDENT_DISTILLED,
+    STUDENT_LABELS,
+    VERIFY,
+    roles,
+    teacher_names,
+)
 from edgekd.recipe import Recipe
 from edgekd.records import Artifact, Comparison, EpochRecord, ModelRecord, Summary
+from edgekd.report import runs, soundness
+from edgekd.verify import metrics
 
 SUMMARY_FILE = "summary.json"
 
@@ -36,7 +52,7 @@ def summarise(folder: RunFolder, recipe: Recipe, data: Dataset, stages: tuple[st
     benched = BenchResult.read(folder.stage(BENCH) / RECORD_FILE) if BENCH in stages else None
     here = environment.describe()
     records = {stage: folder.record(stage) for stage in stages}
-    return Summary(
+    summary = Summary(
         name=recipe.name,
         seed=recipe.seed,
         recipe_sha256=recipe.sha256,
@@ -62,6 +78,39 @@ def summarise(folder: RunFolder, recipe: Recipe, data: Dataset, stages: tuple[st
         predictions_path=f"{VERIFY}/{verified.predictions}" if verified and verified.predictions else None,
         seconds={name: record.seconds for name, record in records.items()},
     )
+    warnings = soundness.found(
+        runs.opened(summary, folder.path), steps=_steps(recipe, data, models), validated=_validated(data, models)
+    )
+    return summary.model_copy(update={"training_warnings": warnings})
+
+
+def _steps(recipe: Recipe, data: Dataset, models: Mapping[str, ModelRecord]) -> dict[str, int]:
+    """Returns how many steps an epoch of each training has."""
+    on_labels = {*teacher_names(recipe), STUDENT_LABELS}
+    return {
+        role: steps_per_epoch(
+            data.labelled_train if role in on_labels else data.train, batch_size=recipe.data.batch_size
+        )
+        for role, model in models.items()
+        if model.epochs is not None
+    }
+
+
+def _validated(data: Dataset, models: Mapping[str, ModelRecord]) -> dict[str, soundness.Chance]:
+    """Returns each network beside the most frequent class of the validation split."""
+    counts = np.bincount(data.validation.labels)
+    samples, most = len(data.validation), int(counts.argmax())
+    return {
+        role: soundness.Chance(
+            split="validation",
+            samples=samples,
+            accuracy=metrics.wilson_interval(round(model.validation_accuracy * samples), samples),
+            class_name=data.class_names[most],
+            share=int(counts[most]) / samples,
+        )
+        for role, model in models.items()
+        if model.validation_accuracy is not None
+    }
 
 
 def _with_accuracy(artifact: Artifact, comparison: Comparison | None) -> Artifact:

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from edgekd.records import Record, Summary
-from edgekd.report import confusion, seeds, tradeoff
+from edgekd.records import Record, Summary, TrainingWarning
+from edgekd.report import confusion, seeds, soundness, tradeoff
 from edgekd.report.runs import ReportedRun
 
 SCHEMA_VERSION = 1
@@ -13,13 +13,15 @@ class RunReport(Record):
     """One run.
 
     `confusion` has the matrix of each network and file: rows are the classes that samples are, columns those that they
-    were named. It is empty where the run kept no predictions, which `no_predictions` explains.
+    were named. It is empty where the run kept no predictions, which `no_predictions` explains. `training_warnings` are
+    the summary's, or, of a summary of an earlier version, those that it and its predictions show.
     """
 
     label: str
     summary: Summary
     confusion: dict[str, tuple[tuple[int, ...], ...]]
     no_predictions: str | None = None
+    training_warnings: tuple[TrainingWarning, ...] = ()
 
 
 class FrontPoint(Record):
@@ -83,4 +85,5 @@ def _run(run: ReportedRun) -> RunReport:
             for name, counts in confusion.matrices(run).items()
         },
         no_predictions=None if run.predictions else run.no_predictions,
+        training_warnings=soundness.training_warnings(run),
     )

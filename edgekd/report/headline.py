@@ -7,6 +7,15 @@ from edgekd.records import Interval, Measurement, ModelRecord, Summary
 from edgekd.report import formatting, methods, table
 from edgekd.report.formatting import NOT_MEASURED
 
+PROVEN = "the files match the networks they were made from"
+"""What it means that all gates hold."""
+
+LIMIT = (
+    "Gates hold the exported files to the networks that were trained, within the limits of the recipe. They do not say "
+    "that these are good: their accuracies do, and the warnings about the training, if there are any."
+)
+"""What it does not mean."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Fact:
@@ -33,7 +42,8 @@ def verdict(*summaries: Summary) -> Verdict:
         return Verdict("unchecked", "No gate was checked")
     if failed:
         return Verdict("failed", f"{failed} of {formatting.counted(len(gates), 'gate')} failed")
-    return Verdict("passed", "The gate held" if len(gates) == 1 else f"All {len(gates)} gates held")
+    held = "The gate held" if len(gates) == 1 else f"All {len(gates)} gates held"
+    return Verdict("passed", f"{held}: {PROVEN}")
 
 
 def facts(summary: Summary) -> tuple[Fact, ...]:

@@ -27,6 +27,7 @@ from edgekd.report import (
     profiles,
     provenance,
     seeds,
+    soundness,
     sparsity,
     stages,
     table,
@@ -134,6 +135,8 @@ def _rendered(runs: Sequence[ReportedRun], *, details: bool, matrices: int | Non
         runs=runs,
         detailed=detailed,
         verdict=headline.verdict(*(run.summary for run in runs)),
+        warnings=_warnings(runs),
+        warning_count=sum(len(soundness.training_warnings(run)) for run in runs),
         notes=_notes(runs),
         sections=_sections(runs[0].summary),
         choices=_choices(runs),
@@ -201,6 +204,12 @@ def _fronts(runs: Sequence[ReportedRun]) -> list[tuple[tradeoff.Cost, str]]:
     """Returns each cost, and the files that no other one beats in accuracy and that cost."""
     found = [(cost, tradeoff.best(tradeoff.points(runs, cost))) for cost in tradeoff.COSTS]
     return [(cost, tradeoff.in_words(runs, kept)) for cost, kept in found if kept]
+
+
+def _warnings(runs: Sequence[ReportedRun]) -> list[tuple[str, tuple[tuple[tuple[str, ...], str], ...]]]:
+    """Returns each run of which a training went wrong, with what was seen and what to do."""
+    found = [(run.label, soundness.together(soundness.training_warnings(run))) for run in runs]
+    return [(label, warnings) for label, warnings in found if warnings]
 
 
 def _notes(runs: Sequence[ReportedRun]) -> list[str]:

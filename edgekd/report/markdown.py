@@ -18,6 +18,7 @@ from edgekd.report import (
     profiles,
     provenance,
     seeds,
+    soundness,
     sparsity,
     stages,
     table,
@@ -72,7 +73,16 @@ def _head(run: ReportedRun) -> str:
         f"- {fact.name}: **{text(fact.value)}**" + (f" ({text(fact.note)})" if fact.note else "")
         for fact in headline.facts(summary)
     ]
-    return "\n".join([f"# {text(run.label)}", "", f"**{headline.verdict(summary).text}.**", "", *facts])
+    parts = [f"# {text(run.label)}", f"**{headline.verdict(summary).text}.**", _warnings(run), "\n".join(facts)]
+    return "\n\n".join(filter(None, parts))
+
+
+def _warnings(run: ReportedRun) -> str:
+    """Says where a training went wrong, and what to do; empty where nothing shows it."""
+    found = soundness.training_warnings(run)
+    lines = [f"- {text(' '.join(seen))} *{text(advice)}*" for seen, advice in soundness.together(found)]
+    counted = formatting.counted(len(found), "warning")
+    return f"**{counted} about the training:**\n\n" + "\n".join(lines) if found else ""
 
 
 def _together(runs: Sequence[ReportedRun]) -> str:
@@ -153,7 +163,7 @@ def _gates(summary: Summary) -> str:
         )
         for gate in summary.gates
     ]
-    return f"## Gates\n\n{of_markdown(('Result', 'Subject', 'Gate', 'Observed', 'Limit'), body)}"
+    return f"## Gates\n\n{of_markdown(('Result', 'Subject', 'Gate', 'Observed', 'Limit'), body)}\n\n{headline.LIMIT}"
 
 
 def _training(summary: Summary) -> str:

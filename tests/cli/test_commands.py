@@ -110,6 +110,29 @@ def test_a_failed_gate_is_named_and_ends_with_status_1(
     assert "gate failed: student-float32.tflite: agreement is" in result.out
 
 
+def test_a_training_that_went_wrong_is_warned_of_beside_gates_that_held(
+    edgekd_command: Command, finished_copy: Path, recipe_file: Path
+) -> None:
+    record, marker = finished_copy / "verify" / "record.json", finished_copy / "verify" / "stage.json"
+    before = storage.sha256_file(record)
+    document = json.loads(record.read_text())
+    document["gains"] = {"student_distilled": {"value": -0.5, "low": -0.6, "high": -0.4}}
+    record.write_text(json.dumps(document))
+    marker.write_text(marker.read_text().replace(before, storage.sha256_file(record)))
+    result = edgekd_command("run", recipe_file, "--out", finished_copy)
+    assert result.status == 0, result.err
+    held = len(document["gates"])
+    assert f"{held} of {held} gates held: the files match the networks they were made from" in result.out
+    assert "warning: Distilled student: " in result.out
+    assert "−50.00 points [−60.00 to −40.00] on the same test samples." in result.out
+    assert "Give the teaching terms smaller weights" in result.out
+    # 288 images train in batches of 32.
+    assert "It was trained for 3 epochs of 9 steps, which are few." in result.out
+    noted = Summary.read(finished_copy / "summary.json").training_warnings
+    assert noted is not None
+    assert "worse_than_labels" in {each.kind for each in noted}
+
+
 def test_print_shows_every_default_and_writes_nothing(
     edgekd_command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

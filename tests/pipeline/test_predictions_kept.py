@@ -126,7 +126,7 @@ def test_what_is_no_image_is_not_kept(finished: RunResult, images: np.ndarray) -
 
 def test_a_summary_of_an_earlier_version_is_read(finished: RunResult, tmp_path: Path) -> None:
     document = json.loads((finished.folder / "summary.json").read_text())
-    for key in ("gains", "stages", "layers", "predictions_path"):
+    for key in ("gains", "stages", "layers", "predictions_path", "training_warnings"):
         del document[key]
     (tmp_path / "summary.json").write_text(json.dumps(document))
     assert Summary.read(tmp_path / "summary.json").stages == ()

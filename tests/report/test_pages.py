@@ -405,12 +405,15 @@ def gate(*, passed: bool) -> Gate:
     return Gate(name="agreement", passed=passed, observed=0.9, limit=0.98, relation=">=", subject="student-int8.onnx")
 
 
+MATCH = "the files match the networks they were made from"
+
+
 @pytest.mark.parametrize(
     ("gates", "state", "text"),
     [
         ((), "unchecked", "No gate was checked"),
-        ((gate(passed=True),), "passed", "The gate held"),
-        ((gate(passed=True), gate(passed=True)), "passed", "All 2 gates held"),
+        ((gate(passed=True),), "passed", f"The gate held: {MATCH}"),
+        ((gate(passed=True), gate(passed=True)), "passed", f"All 2 gates held: {MATCH}"),
         ((gate(passed=True), gate(passed=False)), "failed", "1 of 2 gates failed"),
     ],
 )
