@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from edgekd.records import Record, Summary, TrainingWarning
 from edgekd.report import confusion, seeds, soundness, tradeoff
+from edgekd.report.differences import differences
 from edgekd.report.runs import ReportedRun
 
 SCHEMA_VERSION = 1
@@ -42,7 +43,7 @@ class Report(Record):
 
     `memory` is that of the activations, reckoned from the file, `peak_memory` that of the process, measured.
     `over_seeds` has the means of runs that differ by their seeds alone, three or more, and `not_in_means` the runs that
-    are in none though three seeds or more have their recipe's name and data.
+    are in none though three seeds or more have their recipe's name and data. `notes` says what runs do not share.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -50,6 +51,7 @@ class Report(Record):
     fronts: dict[str, tuple[FrontPoint, ...]]
     over_seeds: tuple[seeds.OverSeeds, ...] = ()
     not_in_means: tuple[seeds.LeftOut, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def document(runs: Sequence[ReportedRun]) -> Report:
@@ -73,6 +75,7 @@ def document(runs: Sequence[ReportedRun]) -> Report:
         fronts=fronts,
         over_seeds=seeds.over_seeds(runs),
         not_in_means=seeds.left_out(runs),
+        notes=differences(runs),
     )
 
 

@@ -35,6 +35,7 @@ from edgekd.report import (
     tradeoff,
     training,
 )
+from edgekd.report.differences import differences
 from edgekd.report.figure import Figure
 from edgekd.report.runs import ReportedRun
 from edgekd.report.terms import TERMS
@@ -137,7 +138,7 @@ def _rendered(runs: Sequence[ReportedRun], *, details: bool, matrices: int | Non
         verdict=headline.verdict(*(run.summary for run in runs)),
         warnings=_warnings(runs),
         warning_count=sum(len(soundness.training_warnings(run)) for run in runs),
-        notes=_notes(runs),
+        notes=differences(runs),
         sections=_sections(runs[0].summary),
         choices=_choices(runs),
         costs=tradeoff.COSTS,
@@ -210,19 +211,6 @@ def _warnings(runs: Sequence[ReportedRun]) -> list[tuple[str, tuple[tuple[tuple[
     """Returns each run of which a training went wrong, with what was seen and what to do."""
     found = [(run.label, soundness.together(soundness.training_warnings(run))) for run in runs]
     return [(label, warnings) for label, warnings in found if warnings]
-
-
-def _notes(runs: Sequence[ReportedRun]) -> list[str]:
-    """Returns what makes numbers of several runs hard to compare."""
-    found = []
-    if len({run.summary.data.fingerprint for run in runs}) > 1:
-        found.append("These runs have different data: their accuracies cannot be compared.")
-    machines = {measurement.machine for run in runs for measurement in run.summary.measurements}
-    if len(machines) > 1:
-        found.append("Latencies were measured on different machines.")
-    if len({run.summary.seed for run in runs}) > 1:
-        found.append("These runs have different seeds.")
-    return found
 
 
 def _sections(summary: Summary) -> list[tuple[str, str]]:

@@ -26,6 +26,7 @@ from edgekd.report import (
     tradeoff,
     training,
 )
+from edgekd.report.differences import differences
 from edgekd.report.markdown_table import of_markdown, text
 from edgekd.report.markdown_table import table as table_of
 from edgekd.report.runs import ReportedRun
@@ -89,7 +90,8 @@ def _together(runs: Sequence[ReportedRun]) -> str:
     verdict = headline.verdict(*(run.summary for run in runs))
     body = [(run.label, *table.cells(row)) for run in runs for row in table.rows(run.summary)]
     results = f"## Results\n\n{table_of(('Run', *table.HEADERS), body)}\n\n{table.DROP}"
-    return f"# {len(runs)} runs side by side\n\n**{verdict.text}.**\n\n{results}"
+    notes = "\n".join(f"- {text(note)}" for note in differences(runs))
+    return "\n\n".join(filter(None, [f"# {len(runs)} runs side by side", f"**{verdict.text}.**", notes, results]))
 
 
 def _fronts(runs: Sequence[ReportedRun]) -> str:

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from edgekd.errors import StorageError
-from edgekd.records import Interval, Summary
+from edgekd.records import Interval, Machine, Summary
 from edgekd.report import document, layers, markdown, methods, seeds, stages, tradeoff
 from edgekd.report import html as html_report
 from edgekd.report.formatting import NOT_MEASURED
@@ -69,6 +69,30 @@ def test_what_makes_numbers_hard_to_compare_is_said(two, summary, source):
     data = summary.data.model_copy(update={"fingerprint": "cd" * 32})
     other = html_report.render([two[0], renamed(summary, "other", data=data)])
     assert "different data: their accuracies cannot be compared" in other
+
+
+def test_what_latencies_do_not_share_is_said_in_every_form(summary):
+    """As of a board that was measured with four threads beside this machine with one."""
+    machine = Machine(system="Linux", architecture="x86_64", cpu="mine", logical_cores=2, memory_bytes=2**33)
+    board = machine.model_copy(update={"cpu": "board", "architecture": "aarch64"})
+    ours, theirs = (
+        tuple(
+            each.model_copy(update={"machine": on, "target": target, "num_threads": threads})
+            for each in summary.measurements
+        )
+        for on, target, threads in ((machine, "local", 1), (board, "ssh://pi", 4))
+    )
+    runs = [renamed(summary, "a", measurements=ours), renamed(summary, "b", measurements=theirs)]
+    expected = (
+        "Latencies were measured on different machines: they cannot be compared.",
+        "Latencies were measured on different targets, local and ssh://pi: they cannot be compared.",
+        "Latencies were measured with different numbers of threads, 1 and 4: they cannot be compared.",
+    )
+    assert document.document(runs).notes == expected
+    page, text = html_report.render(runs), markdown.render(runs)
+    assert all(each in page and each in text for each in expected)
+    assert document.document(runs[:1]).notes == ()
+    assert "cannot be compared" not in markdown.render(runs[:1])
 
 
 def test_the_markdown_has_a_row_for_each_model_of_each_run(two):
