@@ -67,6 +67,7 @@ def card(summary: Summary, run: Recipe, path: Path, *, name: str) -> str:
         "## Measured",
         f"{headline.verdict(summary).text}. {_gain(summary)}".strip(),
         markdown_table.table(table.HEADERS, [table.cells(row) for row in table.rows(summary)]),
+        table.DROP,
         "## Files",
         *_files(summary, name),
         "## Limits",
