@@ -245,7 +245,7 @@ def _conclusion(table: Table) -> str:
     better = [title for title, interval in differences.items() if interval.low > 0]
     worse = [title for title, interval in differences.items() if interval.high < 0]
     noise = [title for title in differences if title not in (*better, *worse)]
-    half_widths = [100 * (interval.high - interval.low) / 2 for interval in differences.values()]
+    half_widths = [100 * intervals.half(interval) for interval in differences.values()]
     seeds = formatting.counted(len(table.seeds), "seed")
     sentences = [
         f"**What is within noise.** With {seeds} the interval of the difference to labels only leaves out zero for "

@@ -1,12 +1,14 @@
 """What was found of ways to quantise: the records of tools/compare_quantisation.py, and the page that shows them."""
 
 from collections.abc import Iterator
+from typing import Self
 
 import numpy as np
+import pydantic
 from method_table import percent
 
 from edgekd.records import Environment, Interval, Latency, Record
-from edgekd.report import formatting
+from edgekd.report import formatting, intervals
 
 REFERENCE = "float32"
 LABELS = "labels_float32"
@@ -45,7 +47,10 @@ class Tool(Record):
 
 
 class Family(Record):
-    """All that was found for one architecture: `gain` is taught int8 less float on labels, over seeds."""
+    """All that was found for one architecture: `gain` is taught int8 less float on labels, over seeds.
+
+    There are rows of the names above, and both int8 ones have a drop.
+    """
 
     architecture: str
     seeds: tuple[int, ...]
@@ -56,6 +61,22 @@ class Family(Record):
     tools: tuple[Tool, ...]
     gain: Interval | None
     latency_warnings: tuple[str, ...]
+
+    def drop_of(self, name: str) -> Interval:
+        """Returns the drop of a row; raises ValueError where there is none."""
+        drop = next((row.drop for row in self.rows if row.name == name), None)
+        if drop is None:
+            raise ValueError(f"{self.architecture} has no row {name!r} with a drop")
+        return drop
+
+    @pydantic.model_validator(mode="after")
+    def _check_rows(self) -> Self:
+        missing = {REFERENCE, LABELS} - {row.name for row in self.rows}
+        if missing:
+            raise ValueError(f"{self.architecture} has no row {', '.join(map(repr, sorted(missing)))}")
+        for name in (CALIBRATED, TAUGHT):
+            self.drop_of(name)
+        return self
 
 
 class Results(Record):
@@ -107,8 +128,7 @@ def _family_lines(family: Family) -> Iterator[str]:
     yield f"## {family.architecture}, {family.parameters:,} parameters, {trained}\n"
     yield "| file | test accuracy, % | drop, points | bytes | p50, ms | ratio |"
     yield "|---|---|---|---|---|---|"
-    rows = {row.name: row for row in family.rows}
-    reference = rows[REFERENCE]
+    reference = next(row for row in family.rows if row.name == REFERENCE)
     for row in family.rows:
         mean = float(np.mean(row.accuracies))
         yield (
@@ -126,15 +146,15 @@ def _family_lines(family: Family) -> Iterator[str]:
             f"{ratio(tool.latency_ms, reference.latency_ms)} |"
         )
     yield ""
-    yield from _goals(family, rows)
+    yield from _goals(family)
 
 
-def _goals(family: Family, rows: dict[str, Row]) -> Iterator[str]:
-    calibrated, taught = rows[CALIBRATED].drop, rows[TAUGHT].drop
-    assert calibrated is not None and taught is not None  # noqa: S101, PT018 - every row but the reference has one
+def _goals(family: Family) -> Iterator[str]:
+    calibrated, taught = family.drop_of(CALIBRATED), family.drop_of(TAUGHT)
     yield (
-        f"Against its float32 student int8 {in_words(calibrated)} when it is calibrated (goal: at most 0.10 lost; "
-        f"{verdict(calibrated)}), and {in_words(taught)} after QAT taught ({verdict(taught)}), which is also what "
+        f"Against its float32 student int8 {in_words(calibrated)} when it is calibrated (goal: at most "
+        f"{100 * MAX_DROP:.2f} lost; {verdict(calibrated)}), and {in_words(taught)} after QAT taught "
+        f"({verdict(taught)}), which is also what "
         "further epochs of teaching did."
     )
     if family.gain is not None:
@@ -170,8 +190,7 @@ def _latency(latency: Latency | None) -> str:
         return "–"
     if latency.interval is None:
         return f"{latency.p50:.3f}"
-    half = (latency.interval.high - latency.interval.low) / 2
-    return f"{latency.interval.value:.3f} ± {half:.3f}"
+    return f"{latency.interval.value:.3f} ± {intervals.half(latency.interval):.3f}"
 
 
 def ratio(latency: Latency | None, reference: Latency | None) -> str:

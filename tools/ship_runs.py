@@ -44,7 +44,8 @@ def ship(run: Path, zoo: Path) -> Iterator[Path]:
     Raises:
       StorageError: there is no finished run, its files were changed since, its records name folders of this machine, or
         another hand wrote the card.
-      RecipeError: the run is of no recipe of this zoo, a smoke run, or not verified, or no command repeats it.
+      RecipeError: the run is of no recipe of this zoo, a smoke run, one that taught no student, or not verified, or no
+        command repeats it.
     """
     summary = Summary.read(storage.require_file(run / "summary.json", "summary"))
     made_by = recipe.load(str(storage.require_file(run / recipe.RECIPE_FILE, "the run's recipe")))
@@ -103,7 +104,10 @@ def _recipe_of(summary: Summary, run: Path, zoo: Path) -> str:
             f"the run in {str(run)!r} is called {summary.name!r}, which is no recipe of {str(zoo)!r}: expected one of "
             f"{', '.join(known) or 'none'}. A smoke run is not shipped, for its numbers mean nothing."
         )
-    if summary.models[table.STUDENT_DISTILLED].accuracy_interval is None or not summary.artifacts:
+    student = summary.models.get(table.STUDENT_DISTILLED)
+    if student is None:
+        raise RecipeError(f"the run in {str(run)!r} taught no student: ship one that was distilled.")
+    if student.accuracy_interval is None or not summary.artifacts:
         raise RecipeError(f"the run in {str(run)!r} has no verified files: let `edgekd run` finish it first.")
     return known[summary.name]
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from edgekd import storage
+from edgekd.errors import StorageError
 from edgekd.records import Environment
 
 ZOO = Path("models")
@@ -86,9 +87,8 @@ def shipped(zoo: Path) -> tuple[Path, ...]:
 
 
 def problems(path: Path) -> Iterator[str]:
-    """Yields what a card or record tells and may not."""
-    text = path.read_text(encoding="utf-8")
-    document = json.loads(text) if path.suffix == ".json" else text
+    """Yields what a card or record tells and may not; raises StorageError of a record that cannot be read."""
+    document = _document(path) if path.suffix == ".json" else path.read_text(encoding="utf-8")
     for place in places_in(document):
         yield f"{path}: names {place}, a place on a machine"
     for told, build in _builds(document, without_builds(document)):
@@ -99,13 +99,19 @@ def mend(path: Path) -> None:
     """Takes the names of kernel builds out of a record, and leaves the rest as it is written."""
     if path.suffix != ".json":
         return  # tools/make_cards.py makes cards of records
-    text = path.read_text(encoding="utf-8")
-    document = json.loads(text)
-    mended = text
+    document = _document(path)
+    mended = text = path.read_text(encoding="utf-8")
     for told, enough in _builds(document, without_builds(document)):
         mended = mended.replace(json.dumps(told, ensure_ascii=False), json.dumps(enough, ensure_ascii=False))
     if mended != text:
         storage.write_text(path, mended)
+
+
+def _document(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise StorageError(f"{str(path)!r} is no JSON ({error}): make it again by what wrote it.") from error
 
 
 def _texts(document: Any) -> Iterator[str]:
@@ -127,7 +133,7 @@ def _builds(before: Any, after: Any) -> tuple[tuple[str, str], ...]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Looks at all that is shipped: 1 where it tells what it may not."""
+    """Looks at all that is shipped: 1 where it tells what it may not, 2 where a record cannot be read."""
     parser = argparse.ArgumentParser(
         description="Holds cards and records under models/ to what may be told of a machine.",
         epilog="The exit status is 1 where a place on a machine or a build of its kernel is told.",
@@ -136,10 +142,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--zoo", type=Path, default=ZOO, help="the folder of recipes (default: models)")
     options = parser.parse_args(arguments)
     paths = shipped(options.zoo) or parser.error(f"nothing is shipped under {str(options.zoo)!r}")
-    if options.mend:
-        for path in paths:
+    try:
+        for path in paths if options.mend else ():
             mend(path)
-    found = [problem for path in paths for problem in problems(path)]
+        found = [problem for path in paths for problem in problems(path)]
+    except StorageError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return error.exit_code
     sys.stdout.write("".join(f"{each}\n" for each in found) or f"{len(paths)} cards and records tell nothing of that\n")
     return 1 if found else 0
 

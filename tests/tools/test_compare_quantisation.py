@@ -9,6 +9,7 @@ import pytest
 
 import edgekd
 from edgekd import architectures
+from edgekd.errors import StorageError
 
 TOOLS = Path(__file__).parents[2] / "tools"
 
@@ -94,3 +95,22 @@ def test_drops_are_paired_by_seed_since_every_seed_sees_the_same_images(tool):
     alone = tool.drop_interval([right(94)], [right(90)], labels)
     assert alone.value == pytest.approx(0.04)
     assert alone.low < 0.04 < alone.high < 0.1
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda rows: [row for row in rows if row["name"] != "float32"], "resnet has no row 'float32'"),
+        (lambda rows: [row for row in rows if row["name"] != "int8"], "resnet has no row 'int8' with a drop"),
+        (lambda rows: [row | {"drop": None} for row in rows], "resnet has no row 'int8' with a drop"),
+    ],
+    ids=["no reference", "no int8", "no drop"],
+)
+def test_a_record_that_the_pages_cannot_be_made_of_is_told_by_file_and_row(script, tmp_path, change, told):
+    record = json.loads((TOOLS.parent / "models" / "fashion_mnist" / "results" / "quantisation.json").read_text())
+    family = next(each for each in record["families"] if each["architecture"] == "resnet")
+    family["rows"] = change(family["rows"])
+    path = tmp_path / "quantisation.json"
+    path.write_text(json.dumps(record))
+    with pytest.raises(StorageError, match=f"{path.name}' is not a valid Results record .*{told}"):
+        script("quantisation_table").Results.read(path)

@@ -363,6 +363,7 @@ def taught_by_another(run, zoo):
     [
         (lambda run, _: renamed(run, name="tiny-smoke"), "is no recipe of"),
         (lambda run, _: renamed(run, artifacts=()), "has no verified files"),
+        (lambda run, _: renamed(run, models={}), "taught no student"),
         (lambda run, _: renamed(run, taught="by /no/such/folder"), "name places of a machine"),
         (lambda _, zoo: noted(zoo, "See ~/notes."), "would name places of a machine"),
         (taught_by_another, "has other weights than that had"),
@@ -370,7 +371,7 @@ def taught_by_another(run, zoo):
         (lambda run, _: (run / "summary.json").unlink(), "summary"),
         (lambda _, zoo: (zoo / "tiny" / "card.md").write_text("# Mine\n"), "was not written by this tool"),
     ],
-    ids=["smoke", "unfinished", "places", "notes", "another teacher", "changed", "missing", "other hand"],
+    ids=["smoke", "unfinished", "no student", "places", "notes", "another teacher", "changed", "missing", "other hand"],
 )
 def test_what_cannot_be_shipped_is_refused_before_anything_is_written(
     ship, zoo, finished_copy, capsys, change, message

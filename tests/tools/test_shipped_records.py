@@ -97,5 +97,9 @@ def test_a_build_is_mended_and_a_place_is_not(tool, tmp_path, capsys):
     assert json.loads(record.read_text(encoding="utf-8"))["note"] == "µ"
     (tmp_path / "one" / "card.md").unlink()
     assert tool.main(arguments) == 0
+    record.write_text("{'platform':")
+    for mend in ([], ["--mend"]):
+        assert tool.main([*arguments, *mend]) == 2
+        assert f"error: {str(record)!r} is no JSON" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         tool.main(["--zoo", str(tmp_path / "nothing")])
