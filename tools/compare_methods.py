@@ -18,6 +18,7 @@ import gc
 import json
 import logging
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -39,7 +40,8 @@ from edgekd.runtime.native_output import import_quietly
 if TYPE_CHECKING:  # importing it would import TensorFlow
     from edgekd.distill.stopping import StopRequest
 
-METHODS_FILE = Path(__file__).with_name("methods.yaml")
+ROOT = Path(__file__).resolve().parents[1]
+METHODS_FILE = ROOT / "tools" / "methods.yaml"
 TEACHERS = ("teacher", "teacher_2")
 # Students have seeds 0, 1, 2, ...: teachers must not begin, and shuffle, as one of them does.
 FIRST_TEACHER_SEED = 1000
@@ -237,7 +239,7 @@ class Sweep:
                     self._trained(made, folder / method.run, method.stage, data, environments, counts=method.counts),
                 )
             except NonFiniteError as error:  # a finding on the method, and no reason to lose the others
-                yield method.name, str(error)
+                yield method.name, shipped_records.without_places(str(error))
 
     def _trained(
         self,
@@ -371,16 +373,21 @@ def shortened(
 
 
 def _command(options: argparse.Namespace) -> str:
-    """Returns the command that makes the same table, whatever folders were used here."""
+    """Returns the command that makes the same table, whatever folders were used here.
+
+    A methods file of the repository is told from there on, any other as it was given.
+    """
     words = ["python", "tools/compare_methods.py", "--seeds", *map(str, options.seeds)]
-    if options.methods_file.resolve() != METHODS_FILE.resolve():
-        words += ["--methods-file", f"tools/{options.methods_file.name}"]
+    given = options.methods_file.resolve()
+    if given != METHODS_FILE.resolve():
+        ours = given.is_relative_to(ROOT)
+        words += ["--methods-file", given.relative_to(ROOT).as_posix() if ours else str(options.methods_file)]
     if options.methods is not None:
         words += ["--methods", *options.methods]
     for key in ("epochs", "train_limit"):
         if (value := getattr(options, key)) is not None:
             words += [f"--{key.replace('_', '-')}", str(value)]
-    return " ".join(words)
+    return shlex.join(words)
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:

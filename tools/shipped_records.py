@@ -45,6 +45,13 @@ def places_in(document: Any) -> tuple[str, ...]:
     return tuple(dict.fromkeys(place for text in _texts(document) for place in places(text)))
 
 
+def without_places(text: str) -> str:
+    """Returns a text in which each place on a machine is told by its last name alone."""
+    for place in sorted(places(text), key=len, reverse=True):  # one may begin as another does
+        text = text.replace(place, re.split(r"[/\\]", place.rstrip("/\\"))[-1])
+    return text
+
+
 def without_builds(document: Any) -> Any:
     """Returns a plain document with systems as `without_build` tells them.
 

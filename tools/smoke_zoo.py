@@ -14,6 +14,7 @@ import os
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -48,11 +49,18 @@ def shortest(name: str) -> Recipe:
 
 
 def smoked(name: str, folder: Path) -> str | None:
-    """Returns what is wrong with a recipe, None where its smoke form gets through."""
+    """Returns what is wrong with a recipe, None where its smoke form gets through.
+
+    Whatever a recipe ends in is told, so that the others are still tried; of a mistake in the code the traceback goes
+    to the standard error.
+    """
     try:
         result = pipeline.run(shortest(name), out=folder)
     except EdgekdError as error:
         return str(error)
+    except Exception as error:
+        traceback.print_exc()
+        return " ".join("".join(traceback.format_exception_only(error)).split())
     failed = [f"{gate.name} of {gate.subject}" for gate in result.summary.gates if not gate.passed]
     return f"gates failed: {', '.join(failed)}" if failed else None
 

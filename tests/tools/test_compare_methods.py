@@ -189,6 +189,20 @@ def test_a_difference_over_fewer_seeds_than_the_table_has_says_so(method_table):
     assert "| +1.00 ± 0.00 (of 2 seeds) |" in "".join(method_table.body(table))
 
 
+def test_the_command_names_the_methods_file_from_the_repository_on_or_as_it_was_given(tool, tmp_path, monkeypatch):
+    tools = Path(tool.__file__).parent
+    monkeypatch.chdir(tmp_path)
+    for given, told in (
+        (tools / "methods.yaml", ""),
+        (tools / ".." / "tools" / "cifar10.yaml", " --methods-file tools/cifar10.yaml"),
+        ("mine.yaml", " --methods-file mine.yaml"),
+        ("../my methods.yaml", " --methods-file '../my methods.yaml'"),
+    ):
+        options = tool._options(["--seeds", "0", "--methods-file", str(given), "--methods", "dkd", "--epochs", "1"])
+        command = f"python tools/compare_methods.py --seeds 0{told} --methods dkd --epochs 1"
+        assert tool._command(options) == command
+
+
 def test_a_training_that_does_not_stay_finite_is_reported_and_costs_no_other(tool, tmp_path):
     peers = "note: x, teachers: 0, distill: {way: online, peers: [{architecture: lab_cnn, filters: [4]}], "
     diverging = TINY.replace("note: by logits, distill: {", peers).replace("temperature: 4.0", "weight: 1.0e+30")

@@ -35,6 +35,11 @@ def test_places_of_any_machine_are_found_whether_they_exist_or_not(tool, text, f
     assert tool.places_in({"key": ["of no note", {text: 1}]}) == (found,)
 
 
+def test_a_place_is_told_by_its_last_name_alone(tool):
+    text = r"not finite: '/srv/me/runs', /srv/me/runs/w.npz and C:\Users\me\a.npz; see https://example.org/a (3 of 5)"
+    assert tool.without_places(text) == "not finite: 'runs', w.npz and a.npz; see https://example.org/a (3 of 5)"
+
+
 @pytest.mark.parametrize(
     "text",
     [
