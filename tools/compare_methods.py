@@ -199,6 +199,7 @@ class Sweep:
             seeds=self.seeds,
             common={**self.file.common, "data": settings},
             samples={name: len(split) for name, split in data.splits.items()},
+            data_fingerprint=data.fingerprint,
             rows=tuple(
                 row_of(
                     found[method.name],

@@ -60,13 +60,17 @@ class GivenTeacher(Record):
 
 
 class Table(Record):
-    """The whole comparison; `given_teacher` where the file gives one, and then there are no `teachers`."""
+    """The whole comparison; `given_teacher` where the file gives one, and then there are no `teachers`.
+
+    `data_fingerprint` is over every sample and label; None in records of before it was noted.
+    """
 
     schema_version: int = 1
     command: str
     seeds: tuple[int, ...]
     common: dict[str, Any]
     samples: dict[str, int]
+    data_fingerprint: str | None = None
     rows: tuple[Row, ...]
     teachers: tuple[Row, ...]
     given_teacher: GivenTeacher | None = None
@@ -290,6 +294,8 @@ def _method_lines(table: Table) -> Iterator[str]:
 
 
 def _environment_lines(table: Table) -> Iterator[str]:
+    if table.data_fingerprint is not None:
+        yield f"- Data, fingerprint `{table.data_fingerprint}`."
     for here in table.environments:
         packages = ", ".join(
             f"{name} {here.packages[name]}" for name in ("tensorflow", "keras", "numpy") if name in here.packages

@@ -178,6 +178,11 @@ def test_a_record_without_a_row_is_told_in_one_line(tool, zoo, capsys):
     assert not (zoo / "page.md").exists()
 
 
+def test_the_comparison_was_of_the_data_that_the_zoos_runs_had(tool):
+    run = tool.Summary.read(ROOT / "models" / tool.STUDENT / tool.SUMMARY)
+    assert tool.method_table.Table.read(ROOT / "models" / METHODS).data_fingerprint == run.data.fingerprint
+
+
 def test_the_pages_in_the_documentation_are_those_of_the_records(tool):
     table = tool.quantisation_table
     written = table.page(table.Results.read(ROOT / "models" / QUANTISATION))

@@ -97,6 +97,7 @@ def test_the_tables_numbers_are_those_of_the_saved_networks_on_the_test_split(sw
 
 def test_the_page_shows_the_same_numbers_in_percent(sweep, accuracies):
     page = (sweep[0] / "runs" / "methods.md").read_text()
+    assert re.search(r"^- Data, fingerprint `[0-9a-f]{64}`\.$", page, flags=re.MULTILINE)
     mean = 100 * np.mean(accuracies["taught"])
     half = 100 * stats.sem(accuracies["taught"]) * stats.t.ppf(0.975, 1)
     gain = 100 * np.mean(np.subtract(accuracies["taught"], accuracies["labels_only"]))
