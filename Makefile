@@ -41,19 +41,28 @@ docs-links: docs
 setup: $(VENV)/.installed-for-tests
 
 $(BIN)/python:
+	@echo "making the virtual environment $(VENV)"
 	$(PYTHON) -m venv $(VENV)
 
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
+
 $(VENV)/.installed: $(BIN)/python setup.cfg pyproject.toml constraints.txt
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt --editable .
+	@echo "installing edgekd and what it needs, TensorFlow among it, into $(VENV): some minutes, in silence"
+	$(PIP) --editable .
 	@touch $@
+	@echo "installed: $(BIN)/edgekd"
 
 $(VENV)/.installed-for-tests: $(VENV)/.installed
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt --editable ".[test]"
+	@echo "installing what the tests need, too"
+	$(PIP) --editable ".[test]"
 	@touch $@
+	@echo "installed: the tests can run"
 
 $(VENV)/.installed-for-docs: $(VENV)/.installed
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt --editable ".[docs]"
+	@echo "installing what the documentation needs, too"
+	$(PIP) --editable ".[docs]"
 	@touch $@
+	@echo "installed: the documentation can be built"
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

@@ -100,6 +100,25 @@ def _anchors(page: str) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
 
 
+def test_setting_up_says_what_it_does_before_minutes_of_silence_and_when_it_is_done(tmp_path: Path) -> None:
+    command = [
+        "make",
+        "--dry-run",
+        "--always-make",
+        f"VENV={tmp_path / 'venv'}",
+        "setup",
+        str(tmp_path / "venv/.installed-for-docs"),
+    ]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    lines = [line for line in done.stdout.splitlines() if not line.startswith("touch ")]
+    silent = [number for number, line in enumerate(lines) if "pip install" in line]
+    assert len(silent) == 3
+    for number in silent:
+        assert lines[number - 1].startswith('echo "installing ')
+        assert lines[number + 1].startswith('echo "installed: ')
+    assert "some minutes" in lines[silent[0] - 1]
+
+
 def test_the_wheel_carries_recipes_data_and_templates(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
     # A copy, since building leaves files beside the sources.
