@@ -11,7 +11,11 @@ import pytest
 from edgekd.cli import _bench_modes
 from edgekd.cli.bench import command
 
-QUICK = ("--set", "min_block_ms=1", "--set", "min_runs=5", "--set", "blocks=1", "--set", "min_warmup_seconds=0.01")
+QUICK = tuple(
+    part
+    for each in ("min_block_ms=1", "min_runs=5", "blocks=1", "min_warmup_seconds=0.01", "max_warmup_seconds=0.1")
+    for part in ("--set", each)
+)
 
 
 @pytest.fixture(scope="module")

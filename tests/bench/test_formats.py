@@ -15,7 +15,14 @@ from edgekd.cli import bench as command
 from edgekd.errors import TargetError
 from edgekd.records import Interval
 
-QUICK = {"processes": 3, "blocks": 1, "min_runs": 10, "min_block_ms": 1.0, "min_warmup_seconds": 0.01}
+QUICK = {
+    "processes": 3,
+    "blocks": 1,
+    "min_runs": 10,
+    "min_block_ms": 1.0,
+    "min_warmup_seconds": 0.01,
+    "max_warmup_seconds": 0.1,
+}
 
 
 @pytest.fixture(scope="module")

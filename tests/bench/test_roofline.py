@@ -9,7 +9,14 @@ from edgekd.bench.roofline import Peak
 from edgekd.errors import DataError
 from edgekd.records import Interval
 
-QUICK = {"processes": 1, "blocks": 1, "min_runs": 5, "min_block_ms": 1.0, "min_warmup_seconds": 0.01}
+QUICK = {
+    "processes": 1,
+    "blocks": 1,
+    "min_runs": 5,
+    "min_block_ms": 1.0,
+    "min_warmup_seconds": 0.01,
+    "max_warmup_seconds": 0.1,
+}
 
 
 @pytest.fixture(scope="module")

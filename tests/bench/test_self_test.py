@@ -6,7 +6,14 @@ from edgekd.bench.samples import RawSamples
 from edgekd.errors import RecipeError
 from tests.bench.test_comparing import measured
 
-QUICK = {"processes": 3, "blocks": 1, "min_runs": 5, "min_block_ms": 1.0, "min_warmup_seconds": 0.01}
+QUICK = {
+    "processes": 3,
+    "blocks": 1,
+    "min_runs": 5,
+    "min_block_ms": 1.0,
+    "min_warmup_seconds": 0.01,
+    "max_warmup_seconds": 0.1,
+}
 
 
 def raw(models):

@@ -392,7 +392,8 @@ def test_the_gates_of_an_earlier_run_do_not_fail_a_verb_that_stops_before_them(
 
 def test_bench_prints_percentiles(edgekd_command: Command, finished: RunResult, tmp_path: Path) -> None:
     model = finished.folder / "export" / "student-int8.tflite"
-    result = edgekd_command("bench", model, "--processes", 1, "--json", "--out", tmp_path / "raw")
+    quick = ("--processes", 1, "--set", "min_warmup_seconds=0.01", "--set", "max_warmup_seconds=0.1")
+    result = edgekd_command("bench", model, *quick, "--json", "--out", tmp_path / "raw")
     assert result.status == 0, result.err
     (measurement,) = json.loads(result.out)["measurements"]
     assert measurement["latency_ms"]["p50"] > 0

@@ -40,7 +40,9 @@ def test_verdicts_are_counted_and_kept(tool, tmp_path, capsys, monkeypatch):
         "check_latency_verdicts", "--trials", 2, "--slower-trials", 0, "--seconds", 0.1, "--suffix", ".onnx",
         "--out", tmp_path,
     )  # fmt: skip
-    monkeypatch.setattr(module, "QUICK", {"min_warmup_seconds": 0.01, "blocks": 1, "min_block_ms": 1.0})
+    monkeypatch.setattr(
+        module, "QUICK", {"min_warmup_seconds": 0.01, "max_warmup_seconds": 0.1, "blocks": 1, "min_block_ms": 1.0}
+    )
     assert module.main() == 0  # one round is inconclusive, which is no wrong verdict
     assert "| copy | 2 | 0 | 0 | 0 | 2 |" in capsys.readouterr().out
     results = json.loads((tmp_path / "results.json").read_text())
@@ -49,7 +51,11 @@ def test_verdicts_are_counted_and_kept(tool, tmp_path, capsys, monkeypatch):
 
 def test_a_stack_that_is_not_found_slower_fails_the_check(tool, tmp_path, monkeypatch):
     module = tool("check_latency_verdicts", "--trials", 0, "--slower-trials", 1, "--suffix", ".onnx", "--out", tmp_path)
-    monkeypatch.setattr(module, "QUICK", {"min_warmup_seconds": 0.01, "blocks": 1, "min_block_ms": 1.0, "processes": 1})
+    monkeypatch.setattr(
+        module,
+        "QUICK",
+        {"min_warmup_seconds": 0.01, "max_warmup_seconds": 0.1, "blocks": 1, "min_block_ms": 1.0, "processes": 1},
+    )
     assert module.main() == 1
 
 
