@@ -4,8 +4,9 @@ import json
 import os
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -92,18 +93,17 @@ def made(folder: Path) -> Callable[..., Recipe]:
 
 
 class Watching(Progress):
-    """Remembers what it is told, and does something at the first step of the third epoch, once."""
+    """Remembers what it is told, and does something at the first step of each of some epochs, once."""
 
-    def __init__(self, act: Callable[[], None] | None = None) -> None:
+    def __init__(self, acts: Mapping[int, Callable[[], None]] = MappingProxyType({})) -> None:
         self.epochs: list[int] = []
         self.restarts: list[str] = []
         self.filled: list[str] = []
-        self._act = act
+        self._acts = dict(acts)
 
     def training_step(self, epoch: int, step: int, means: dict[str, float], images_per_second: float) -> None:  # noqa: ARG002
-        if self._act and (epoch, step) == (3, 1):
-            act, self._act = self._act, None
-            act()
+        if step == 1 and epoch in self._acts:
+            self._acts.pop(epoch)()
 
     def training_epoch(self, row: EpochRecord) -> None:
         self.epochs.append(row.epoch)
@@ -124,6 +124,12 @@ def weights_in(out: Path) -> list[np.ndarray]:
 
     model = architectures.load_model(out / STUDENT_DISTILLED / MODEL_FILE)
     return [variable.numpy() for variable in model.variables]
+
+
+def curve_in(out: Path) -> list[dict[str, Any]]:
+    """Returns the rows of the training's curve, without what depends on the clock."""
+    curve = TrainingResult.read(out / STUDENT_DISTILLED / RECORD_FILE).curve
+    return [row.model_dump(exclude={"images_per_second"}) for row in curve]
 
 
 def worker_processes() -> list[psutil.Process]:
@@ -169,39 +175,31 @@ def test_two_worker_processes_reproduce_one(folder: Path, shared: Path, made: Ca
 
 
 @pytest.mark.slow
-def test_a_killed_worker_is_replaced_and_the_weights_are_the_same_bits(
+def test_a_killed_worker_is_replaced_and_a_signal_stops_the_group_after_a_checkpoint_and_one_process_can_go_on(
     tmp_path: Path, shared: Path, made: Callable[..., Recipe]
 ) -> None:
     def kill_the_second() -> None:
         worker_processes()[1].kill()
 
-    watching = Watching(kill_the_second)
-    trained(made(), tmp_path / "run", worker_processes=2, progress=watching)
-    (restart,) = watching.restarts
-    assert "worker 1 of 0..1 was killed by SIGKILL" in restart
-    assert watching.epochs[-1] == EPOCHS
-    for ours, expected in zip(weights_in(tmp_path / "run"), weights_in(shared), strict=True):
-        np.testing.assert_array_equal(ours, expected)
-    assert worker_processes() == []
-
-
-@pytest.mark.slow
-def test_a_signal_stops_the_group_after_a_checkpoint_and_one_process_can_go_on(
-    tmp_path: Path, shared: Path, made: Callable[..., Recipe]
-) -> None:
-    watching = Watching(lambda: os.kill(os.getpid(), signal.SIGTERM))
+    watching = Watching({3: kill_the_second, 6: lambda: os.kill(os.getpid(), signal.SIGTERM)})
     stop = StopRequest()
     message = r"stopped by SIGTERM in epoch .*the state is saved"
     with pytest.raises(StoppedError, match=message) as stopped, stop.handling_signals():
         trained(made(), tmp_path / "run", worker_processes=2, progress=watching, stop=stop)
     assert stopped.value.exit_code == 143
-    assert 2 <= watching.epochs[-1] < EPOCHS
+    (restart,) = watching.restarts
+    assert "worker 1 of 0..1 was killed by SIGKILL" in restart
+    last = watching.epochs[-1]
+    assert 5 <= last < EPOCHS
     assert worker_processes() == []
     going_on = Watching()
     trained(made(), tmp_path / "run", progress=going_on)
-    assert going_on.epochs == list(range(watching.epochs[-1] + 1, EPOCHS + 1))
-    for ours, expected in zip(weights_in(tmp_path / "run"), weights_in(shared), strict=True):
-        np.testing.assert_allclose(ours, expected, rtol=0, atol=TOLERANCE * np.abs(expected).max())
+    assert going_on.epochs == list(range(last + 1, EPOCHS + 1))
+    # What the group computed after the kill are the same bits as undisturbed; one process sums in another order.
+    found, expected = (curve_in(out) for out in (tmp_path / "run", shared))
+    assert found[:last] == expected[:last]
+    for ours, theirs in zip(weights_in(tmp_path / "run"), weights_in(shared), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=TOLERANCE * np.abs(theirs).max())
 
 
 @pytest.mark.slow
