@@ -89,7 +89,8 @@ def command(
 
     That is a .keras or .h5 file or a SavedModel folder.
 
-    A model's files go to the folder --out, by default the model's own. Every file is opened again in its runtime.
+    A model's files go to the folder --out, by default the model's own. A file of the same name there is replaced once
+    the new one is whole. Every file is opened again in its runtime.
 
     With --check no file is left behind: the model, trained or not, is converted for each target to see which layers it
     cannot carry, and what to write instead. A .tflite file can be checked too. Exit status 1 says that there are some.
