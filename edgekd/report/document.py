@@ -28,7 +28,8 @@ class RunReport(Record):
 class FrontPoint(Record):
     """One file that no other file of the report beats in both accuracy and cost; `unit` is that of the cost.
 
-    By the estimates: files whose intervals overlap with this one's may be as good.
+    Only files of runs with the same data, that of `dataset_fingerprint`, are compared. By the estimates: files whose
+    intervals overlap with this one's may be as good.
     """
 
     run: str
@@ -36,10 +37,13 @@ class FrontPoint(Record):
     accuracy: float
     cost: float
     unit: str
+    dataset_fingerprint: str
 
 
 class Report(Record):
-    """All runs of a report, and the files on the front of each cost: `latency`, `size`, `memory` and `peak_memory`.
+    """All runs of a report, and the files on the fronts of each cost: `latency`, `size`, `memory` and `peak_memory`.
+
+    Each data has a front of its own, one after the other.
 
     `memory` is that of the activations, reckoned from the file, `peak_memory` that of the process, measured.
     `over_seeds` has the means of runs that differ by their seeds alone, three or more, and `not_in_means` the runs that
@@ -56,23 +60,24 @@ class Report(Record):
 
 def document(runs: Sequence[ReportedRun]) -> Report:
     """Returns the document; a cost that no file has is left out of the fronts."""
-    fronts = {}
-    for cost in tradeoff.COSTS:
-        kept = tradeoff.best(tradeoff.points(runs, cost))
-        if kept:
-            fronts[cost.key] = tuple(
-                FrontPoint(
-                    run=runs[point.run].label,
-                    artifact=point.artifact.name,
-                    accuracy=point.accuracy,
-                    cost=point.cost,
-                    unit=cost.unit,
-                )
-                for point in kept
+    fronts = {
+        cost.key: tuple(
+            FrontPoint(
+                run=runs[point.run].label,
+                artifact=point.artifact.name,
+                accuracy=point.accuracy,
+                cost=point.cost,
+                unit=cost.unit,
+                dataset_fingerprint=each.fingerprint,
             )
+            for each in tradeoff.fronts(runs, cost)
+            for point in each.points
+        )
+        for cost in tradeoff.COSTS
+    }
     return Report(
         runs=tuple(_run(run) for run in runs),
-        fronts=fronts,
+        fronts={key: points for key, points in fronts.items() if points},
         over_seeds=seeds.over_seeds(runs),
         not_in_means=seeds.left_out(runs),
         notes=differences(runs),

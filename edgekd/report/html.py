@@ -144,6 +144,7 @@ def _rendered(runs: Sequence[ReportedRun], *, details: bool, matrices: int | Non
         costs=tradeoff.COSTS,
         captions=_captions(runs),
         fronts=_fronts(runs),
+        differing_data=tradeoff.differing_data(runs),
         absent=_absent(shared),
         method_rows=methods.rows(found),
         seed_rows=seeds.rows(seeds.over_seeds(runs)),
@@ -201,10 +202,10 @@ def _absent(figures: dict[str, Figure]) -> str:
     return f"No graph of accuracy against {' or '.join(missing)}: that was not measured."
 
 
-def _fronts(runs: Sequence[ReportedRun]) -> list[tuple[tradeoff.Cost, str]]:
-    """Returns each cost, and the files that no other one beats in accuracy and that cost."""
-    found = [(cost, tradeoff.best(tradeoff.points(runs, cost))) for cost in tradeoff.COSTS]
-    return [(cost, tradeoff.in_words(runs, kept)) for cost, kept in found if kept]
+def _fronts(runs: Sequence[ReportedRun]) -> list[tuple[tradeoff.Cost, tradeoff.Front, str]]:
+    """Returns each cost, each data, and the files that no other one with that data beats in accuracy and that cost."""
+    found = [(cost, each) for cost in tradeoff.COSTS for each in tradeoff.fronts(runs, cost)]
+    return [(cost, each, tradeoff.in_words(runs, each.points)) for cost, each in found]
 
 
 def _warnings(runs: Sequence[ReportedRun]) -> list[tuple[str, tuple[tuple[tuple[str, ...], str], ...]]]:

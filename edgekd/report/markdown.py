@@ -95,13 +95,14 @@ def _together(runs: Sequence[ReportedRun]) -> str:
 
 
 def _fronts(runs: Sequence[ReportedRun]) -> str:
-    """Names the files that no other beats in accuracy and a cost."""
-    lines = []
-    for cost in tradeoff.COSTS:
-        kept = tradeoff.best(tradeoff.points(runs, cost))
-        if kept:
-            lines.append(f"- {cost.title}: {text(tradeoff.in_words(runs, kept))}")
-    return f"No other file is better in both, {tradeoff.BY_ESTIMATES}:\n\n" + "\n".join(lines) if lines else ""
+    """Names the files that no other with the same data beats in accuracy and a cost."""
+    lines = [
+        f"- {cost.title}{text(f', {each.name}') if each.name else ''}: {text(tradeoff.in_words(runs, each.points))}"
+        for cost in tradeoff.COSTS
+        for each in tradeoff.fronts(runs, cost)
+    ]
+    others = "other file with the same data" if tradeoff.differing_data(runs) else "other file"
+    return f"No {others} is better in both, {tradeoff.BY_ESTIMATES}:\n\n" + "\n".join(lines) if lines else ""
 
 
 def _methods(found: Sequence[methods.Method]) -> str:

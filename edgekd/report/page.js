@@ -1,5 +1,5 @@
 // Draws every figure of the page into the element of its name, as wide as that is, and at paper width for printing;
-// lets the reader choose a confusion matrix, and filter rows and points, of which it marks the Pareto front.
+// lets the reader choose a confusion matrix, and filter rows and points, of which it marks the Pareto fronts.
 "use strict";
 const figures = JSON.parse(document.getElementById("figures").textContent);
 const options = { displayModeBar: false };
@@ -62,15 +62,21 @@ function front(points) {
   return kept;
 }
 
-// Marks the front of the files that are seen, in a graph and in the table of the best files.
-function markFront(element) {
-  const at = element.data.findIndex((trace) => trace.meta?.front);
-  if (at < 0) return;
+// Marks the fronts of the files that are seen, one for each data, in a graph and in the table of the best files.
+function markFronts(element) {
   const seen = element.data.filter((trace) => trace.meta?.file && (trace.visible ?? true) === true);
-  const kept = front(seen.map((trace) => ({ x: trace.x[0], y: trace.y[0], file: trace.meta.file })));
-  Plotly.restyle(element, { x: [kept.map((point) => point.x)], y: [kept.map((point) => point.y)] }, [at]);
-  const cell = document.querySelector(`[data-front="${element.id}"]`);
-  cell.textContent = kept.map((point) => point.file).join("; ") || "none is shown";
+  const places = [...element.data.keys()].filter((at) => element.data[at].meta?.front);
+  const fronts = places.map((at) => {
+    const { data } = element.data[at].meta;
+    const alike = seen.filter((trace) => trace.meta.data === data);
+    const kept = front(alike.map((trace) => ({ x: trace.x[0], y: trace.y[0], file: trace.meta.file })));
+    const cell = document.querySelector(`[data-front="${element.id}"][data-of="${data}"]`);
+    cell.textContent = kept.map((point) => point.file).join("; ") || "none is shown";
+    return kept;
+  });
+  if (!places.length) return;
+  const along = (axis) => fronts.map((kept) => kept.map((point) => point[axis]));
+  Plotly.restyle(element, { x: along("x"), y: along("y") }, places);
 }
 
 const drawn = Object.entries(figures).map(([id, figure]) => {
@@ -79,7 +85,7 @@ const drawn = Object.entries(figures).map(([id, figure]) => {
   const layout = { ...figure.layout, width: element.clientWidth, height: element.clientHeight };
   return Plotly.newPlot(element, figure.data, structuredClone(layout), options).then(() => {
     observer.observe(element);
-    element.on("plotly_restyle", ([changed]) => "visible" in changed && markFront(element));
+    element.on("plotly_restyle", ([changed]) => "visible" in changed && markFronts(element));
   });
 });
 

@@ -125,9 +125,59 @@ def points(runs: Sequence[ReportedRun], cost: Cost) -> list[Point]:
     return found
 
 
-def best(found: Sequence[Point]) -> list[Point]:
-    """Returns those on the Pareto front, the cheapest first."""
-    return [found[at] for at in front([(point.cost, point.accuracy) for point in found])]
+@dataclasses.dataclass(frozen=True)
+class Front:
+    """The best files of the runs that have the same data: accuracies on other data are no match for theirs.
+
+    Attributes:
+      data: number of the data among those of the runs.
+      name: what the data is called; empty where all runs have the same.
+      fingerprint: of the data.
+      points: the files that no other one of these runs beats, the cheapest first.
+    """
+
+    data: int
+    name: str
+    fingerprint: str
+    points: tuple[Point, ...]
+
+
+def fronts(runs: Sequence[ReportedRun], cost: Cost) -> list[Front]:
+    """Returns the Pareto front of each data, in the order of the runs; none of data that no file of known cost has."""
+    numbers = _data_numbers(runs)
+    names = _data_names(runs, numbers)
+    known = points(runs, cost)
+    found = []
+    for number in dict.fromkeys(numbers):
+        alike = [point for point in known if numbers[point.run] == number]
+        best = tuple(alike[at] for at in front([(point.cost, point.accuracy) for point in alike]))
+        fingerprint = runs[numbers.index(number)].summary.data.fingerprint
+        found += [Front(number, names[number], fingerprint, best)] if best else []
+    return found
+
+
+def differing_data(runs: Sequence[ReportedRun]) -> bool:
+    """Returns whether runs have different data, so that their accuracies cannot be compared."""
+    return len(set(_data_numbers(runs))) > 1
+
+
+def _data_numbers(runs: Sequence[ReportedRun]) -> list[int]:
+    """Returns the number of each run's data, in the order in which they first come."""
+    order = list(dict.fromkeys(run.summary.data.fingerprint for run in runs))
+    return [order.index(run.summary.data.fingerprint) for run in runs]
+
+
+def _data_names(runs: Sequence[ReportedRun], numbers: Sequence[int]) -> list[str]:
+    """Returns what each data is called: by its name, and where another has that too, by its runs."""
+    count = max(numbers) + 1
+    if count == 1:
+        return [""]
+    names = [runs[numbers.index(number)].summary.data.name for number in range(count)]
+    labels = [[run.label for run, own in zip(runs, numbers, strict=True) if own == number] for number in range(count)]
+    return [
+        name if names.count(name) == 1 else f"{name} of {formatting.listed(own)}"
+        for name, own in zip(names, labels, strict=True)
+    ]
 
 
 def in_words(runs: Sequence[ReportedRun], kept: Sequence[Point]) -> str:
@@ -148,9 +198,13 @@ def graph(runs: Sequence[ReportedRun], cost: Cost) -> Figure | None:
         return None
     several = len(runs) > 1
     networks = _networks(runs, cost, max(point.interval.high if point.interval else point.cost for point in found))
-    files = [_file(runs, point, cost, several=several) for point in found]
+    numbers = _data_numbers(runs)
+    files = [_file(runs, point, cost, data=numbers[point.run], several=several) for point in found]
+    lines = [_front(each.data, each.points) for each in fronts(runs, cost)]
+    if len(lines) > 1:  # one entry in the legend stands for all, which filters may empty
+        lines = [_front(None, ()), *(line | {"showlegend": False} for line in lines)]
     entries = [_entry(runs, run) for run in dict.fromkeys(point.run for point in found)] if several else []
-    drawn = figures.figure([*networks, _front(best(found)), *entries, *files], x=_axis(runs, cost), y="accuracy, %")
+    drawn = figures.figure([*networks, *lines, *entries, *files], x=_axis(runs, cost), y="accuracy, %")
     drawn["layout"]["height"] = 440
     # An entry of the legend stands for a whole run: the page's filter hides that, a click could not.
     drawn["layout"]["legend"] |= {"itemclick": False, "itemdoubleclick": False} if several else {}
@@ -178,7 +232,7 @@ def _axis(runs: Sequence[ReportedRun], cost: Cost) -> str:
     return f"{cost.axis}, on {' and '.join(figures.text(str(each)) for each in sorted(map(str, targets)))}"
 
 
-def _file(runs: Sequence[ReportedRun], point: Point, cost: Cost, *, several: bool) -> Figure:
+def _file(runs: Sequence[ReportedRun], point: Point, cost: Cost, *, data: int, several: bool) -> Figure:
     artifact, run = point.artifact, runs[point.run]
     place = point.run if several else run.summary.artifacts.index(artifact)
     colour = _colour(place)
@@ -199,7 +253,8 @@ def _file(runs: Sequence[ReportedRun], point: Point, cost: Cost, *, several: boo
         "error_x": figures.error_bars(point.interval, point.cost, 1.0, colour),
         "error_y": figures.error_bars(accuracy, accuracy.value if accuracy else 0.0, 100.0, colour),
         "marker": _marker(place, _SYMBOLS.get(artifact.format, "square")),
-        "meta": _meta(str(point.run), artifact.format, artifact.scheme) | {"file": in_words(runs, [point])},
+        "meta": _meta(str(point.run), artifact.format, artifact.scheme)
+        | {"file": in_words(runs, [point]), "data": data},
         "hovertemplate": f"<b>{name}</b><br>%{{x:.4g}} {cost.unit}, %{{y:.2f}} %<extra></extra>",
         "showlegend": not several,
     }
@@ -234,14 +289,18 @@ def _meta(run: str, form: str, scheme: str) -> dict[str, str]:
     return {"run": run, "format": form, "scheme": scheme}
 
 
-def _front(kept: Sequence[Point]) -> Figure:
+def _front(data: int | None, kept: Sequence[Point]) -> Figure:
+    """Returns the front of a data; without one, the entry of the legend that stands for those of several."""
+    # The page finds a front anew among the files that are seen.
+    named = {"name": "Pareto front", "meta": {"front": True, "data": data}}
+    if data is None:
+        named = {"name": "Pareto front of each data"}
     return {
+        **named,
         "type": "scatter",
         "mode": "lines+markers",
-        "name": "Pareto front",
-        "meta": {"front": True},  # the page finds it anew among the files that are seen
-        "x": [point.cost for point in kept],
-        "y": [100 * point.accuracy for point in kept],
+        "x": [point.cost for point in kept] or [None],
+        "y": [100 * point.accuracy for point in kept] or [None],
         "line": {"color": "rgba(128,128,128,0.7)", "width": 1.5, "shape": "hv"},
         "marker": {"symbol": "circle-open", "size": 20, "color": "rgba(128,128,128,0.9)", "line": {"width": 1.5}},
         "hoverinfo": "skip",

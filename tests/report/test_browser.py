@@ -151,10 +151,11 @@ def alone(browser: "Browser", finished: RunResult) -> Opened:
 
 @pytest.fixture(scope="module")
 def together(browser: "Browser", finished: RunResult, tmp_path_factory: pytest.TempPathFactory) -> Opened:
-    """The page of that run and of a copy with another name."""
+    """The page of that run and of a copy with another name, as if of other data."""
     folder = tmp_path_factory.mktemp("together")
     other = Path(shutil.copytree(finished.folder, folder / "other"))
-    finished.summary.model_copy(update={"name": "the other"}).write(other / "summary.json")
+    data = finished.summary.data.model_copy(update={"fingerprint": "cd" * 32})
+    finished.summary.model_copy(update={"name": "the other", "data": data}).write(other / "summary.json")
     (path,) = report.write(read([finished.folder, other]), folder, formats=["html"])
     return open_page(browser, path)
 
@@ -231,7 +232,9 @@ def visible_rows(page: "Page") -> list[dict[str, Any]]:
 def test_the_filter_works_with_the_keyboard(together: Opened, finished: RunResult) -> None:
     page, total = together.page, 2 * (len(finished.summary.models) + len(finished.summary.artifacts))
     assert len(visible_rows(page)) == total
-    both = {"Pareto front", finished.summary.name, "the other"}
+    both = {"Pareto front of each data", finished.summary.name, "the other"}
+    names = sizes_of_front(page)
+    assert [{name.partition(": ")[0] for name in each} for each in names] == [{finished.summary.name}, {"the other"}]
     page.locator("input[name=format][value=tflite]").uncheck()
     assert set(page.locator("#plot-size .legendtext").all_text_contents()) == both
     page.locator("input[name=format][value=tflite]").check()
@@ -252,9 +255,16 @@ def test_the_filter_works_with_the_keyboard(together: Opened, finished: RunResul
         ".map((trace) => [trace.meta.run, trace.meta.format, trace.meta.scheme])"
     )
     assert {tuple(each) for each in points} == {("1", "tflite", "int8")}
+    assert sizes_of_front(page) == [["none is shown"], ["the other: student-int8.tflite"]]
     page.get_by_role("button", name="Show all").press("Enter")
     page.wait_for_function(f"() => document.getElementById('filter-count').textContent.startsWith('{total} of')")
     assert len(visible_rows(page)) == total
+    assert sizes_of_front(page) == names
+
+
+def sizes_of_front(page: "Page") -> list[list[str]]:
+    """Returns the files that the page names as the best of each data in accuracy and size."""
+    return [text.split("; ") for text in page.locator("[data-front='plot-size']").all_inner_texts()]
 
 
 def test_it_prints(alone: Opened, tmp_path: Path) -> None:

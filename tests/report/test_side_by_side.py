@@ -60,7 +60,42 @@ def test_every_row_says_what_the_filter_asks(source):
 
 def test_the_front_is_that_of_all_runs(two):
     for cost in tradeoff.COSTS:
-        assert {point.run for point in tradeoff.best(tradeoff.points(two, cost))} == {1}, cost.key
+        (found,) = tradeoff.fronts(two, cost)
+        assert {point.run for point in found.points} == {1}, cost.key
+
+
+def test_each_data_has_a_front_of_its_own(two, summary):
+    # The second run's files are all better; with other data that says nothing of the first one's. The third shares it.
+    data = summary.data.model_copy(update={"fingerprint": "cd" * 32, "name": "photos"})
+    other = dataclasses.replace(two[1], summary=two[1].summary.model_copy(update={"data": data}))
+    runs = [two[0], other, renamed(summary, "three", data=data)]
+    alone = [[point.artifact.name for point in found.points] for found in tradeoff.fronts(two[:1], tradeoff.COSTS[1])]
+    (first,) = alone
+    for cost in tradeoff.COSTS:
+        assert [{point.run for point in found.points} for found in tradeoff.fronts(runs, cost)] == [{0}, {1}], cost.key
+    traces = [each for each in tradeoff.graph(runs, tradeoff.COSTS[1])["data"] if each.get("meta", {}).get("front")]
+    assert [(each["meta"]["data"], len(each["x"])) for each in traces] == [(0, len(first)), (1, len(first))]
+    text = markdown.render(runs)
+    assert "No other file with the same data is better in both" in text
+    assert f"- Accuracy against size, fashion_mnist: one: {first[0]}; one: {first[1]}" in text
+    assert f"- Accuracy against size, photos: two: {first[0]}; two: {first[1]}" in text
+    page = html_report.render(runs)
+    assert "Files that no other file shown with the same data beats in both" in page
+    assert page.count('data-front="plot-size"') == 2
+    told = document.document(runs).fronts["size"]
+    assert [(each.run, each.dataset_fingerprint) for each in told] == [
+        *[("one", summary.data.fingerprint)] * len(first),
+        *[("two", data.fingerprint)] * len(first),
+    ]
+
+
+def test_data_of_one_name_are_told_apart_by_their_runs(two, summary):
+    data = summary.data.model_copy(update={"fingerprint": "cd" * 32})
+    runs = [*two, renamed(summary, "less", data=data)]
+    assert [found.name for found in tradeoff.fronts(runs, tradeoff.COSTS[1])] == [
+        "fashion_mnist of one and two",
+        "fashion_mnist of less",
+    ]
 
 
 def test_what_makes_numbers_hard_to_compare_is_said(two, summary, source):

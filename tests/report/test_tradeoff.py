@@ -54,7 +54,8 @@ def test_the_front_is_what_no_other_point_beats() -> None:
     ],
 )
 def test_the_best_files_of_each_cost(summary, cost, names):
-    assert [point.artifact.name for point in tradeoff.best(tradeoff.points(alone(summary), COSTS[cost]))] == names
+    (found,) = tradeoff.fronts(alone(summary), COSTS[cost])
+    assert [point.artifact.name for point in found.points] == names
     assert [point.artifact for point in document.document(alone(summary)).fronts[cost]] == names
 
 
