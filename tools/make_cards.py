@@ -191,7 +191,13 @@ def _facts(summary: Summary, run: Recipe) -> Iterator[tuple[str, str]]:
         aware = run.quantize.aware
         how = f"quantisation-aware training, {formatting.counted(aware.epochs, 'epoch')}" if aware else "calibrated"
         yield "integers", f"{run.quantize.scheme}, {how}"
+    yield "time", _time(summary)
     yield "licence", "Apache-2.0, as edgekd; the data have their own"
+
+
+def _time(summary: Summary) -> str:
+    stages = [f"{table.title(name).lower()} {formatting.duration(taken)}" for name, taken in summary.seconds.items()]
+    return f"{formatting.duration(sum(summary.seconds.values()))} ({', '.join(stages)}); other work may have slowed it"
 
 
 def _of_other_data(run: Recipe, path: Path) -> Iterator[str]:
