@@ -41,11 +41,12 @@ class FrontPoint(Record):
 
 
 class Report(Record):
-    """All runs of a report, and the files on the fronts of each cost: `latency`, `size`, `memory` and `peak_memory`.
+    """All runs of a report, and the files on the fronts of each cost: `latency`, `size` and `memory`.
 
-    Each data has a front of its own, one after the other.
+    Each data has a front of its own, one after the other. There is none of latencies that were not all measured on one
+    machine, on one target and with one number of threads.
 
-    `memory` is that of the activations, reckoned from the file, `peak_memory` that of the process, measured.
+    `memory` is that of the activations, reckoned from the file.
     `over_seeds` has the means of runs that differ by their seeds alone, three or more, and `not_in_means` the runs that
     are in none though three seeds or more have their recipe's name and data. `notes` says what runs do not share.
     """

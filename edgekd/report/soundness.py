@@ -227,7 +227,7 @@ def _longer(section: str, model: ModelRecord, steps: int | None) -> str:
     if model.epochs is not None:
         told = f"It was trained for {formatting.counted(model.epochs, 'epoch')}"
         if steps is not None:
-            told += f" of {formatting.counted(steps, 'step')}{', which are few' if few else ''}"
+            told += f" of {formatting.counted(steps, 'step')}{', too few for most networks' if few else ''}"
         told += ". "
     more = f"more epochs ({section}.epochs)"
     smaller = "smaller batches (data.batch_size), which make more steps" if few else "smaller batches (data.batch_size)"

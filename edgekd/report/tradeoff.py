@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from edgekd.records import Artifact, Interval, ModelRecord
 from edgekd.report import figure as figures
 from edgekd.report import formatting, table
+from edgekd.report.differences import measured_alike
 from edgekd.report.figure import COLOURS, GREY, Figure
 from edgekd.report.front import front
 from edgekd.report.runs import ReportedRun
@@ -37,6 +38,8 @@ class Cost:
       unit: of the numbers there.
       of_file: what a file costs, with its interval where there is one; None where that is not known.
       of_network: the same of a Keras network; None where nothing can be said.
+      measured: whether it depends on what a file ran on, so that files that ran on other things cannot be ranked.
+      ranked: whether files are ranked by it at all.
     """
 
     key: str
@@ -45,6 +48,8 @@ class Cost:
     unit: str
     of_file: Callable[[ReportedRun, Artifact], tuple[float, Interval | None] | None]
     of_network: Callable[[ModelRecord], float | None]
+    measured: bool = False
+    ranked: bool = True
 
     @property
     def title(self) -> str:
@@ -83,10 +88,20 @@ def _unknown(model: ModelRecord) -> None:
 
 
 COSTS = (
-    Cost("latency", "latency", "p50 latency, ms", "ms", _latency, _unknown),
+    Cost("latency", "latency", "p50 latency, ms", "ms", _latency, _unknown, measured=True),
     Cost("size", "size", "file size, KiB", "KiB", _size, _weights),
     Cost("memory", "memory of activations", "activations at once, KiB", "KiB", _memory, _unknown),
-    Cost("peak_memory", "measured memory", "peak memory of the process, MiB", "MiB", _peak_memory, _unknown),
+    # Nearly all of it is the interpreter's own, and it has no interval: a rank would be of noise.
+    Cost(
+        "peak_memory",
+        "measured memory",
+        "peak memory of the process, MiB",
+        "MiB",
+        _peak_memory,
+        _unknown,
+        measured=True,
+        ranked=False,
+    ),
 )
 
 
@@ -143,7 +158,12 @@ class Front:
 
 
 def fronts(runs: Sequence[ReportedRun], cost: Cost) -> list[Front]:
-    """Returns the Pareto front of each data, in the order of the runs; none of data that no file of known cost has."""
+    """Returns the Pareto front of each data, in the order of the runs; none of data that no file of known cost has.
+
+    There is none, either, of a cost that files are not ranked by, or that was not measured alike.
+    """
+    if not cost.ranked or (cost.measured and not measured_alike(runs)):
+        return []
     numbers = _data_numbers(runs)
     names = _data_names(runs, numbers)
     known = points(runs, cost)
@@ -227,7 +247,7 @@ def repeats(runs: Sequence[ReportedRun]) -> str:
 def _axis(runs: Sequence[ReportedRun], cost: Cost) -> str:
     """Returns the title of the axis, with the targets where it is of measurements."""
     targets = {table.shown_target(run.summary.measurements) for run in runs} - {None}
-    if cost.of_file not in (_latency, _peak_memory) or not targets:
+    if not cost.measured or not targets:
         return cost.axis
     return f"{cost.axis}, on {' and '.join(figures.text(str(each)) for each in sorted(map(str, targets)))}"
 

@@ -63,7 +63,8 @@ def test_by_chance_says_what_was_seen_in_numbers(summary: Summary) -> None:
         "better than always naming “Coat”: 30.00 %."
     )
     assert warning.advice == (
-        "It was trained for 8 epochs of 2 steps, which are few. Try smaller batches (data.batch_size), which make more "
+        "It was trained for 8 epochs of 2 steps, too few for most networks. Try smaller batches "
+        "(data.batch_size), which make more "
         "steps, more epochs (student.epochs), or a lower learning rate (student.learning_rate)."
     )
 
@@ -147,11 +148,11 @@ def test_where_the_teacher_is_weak_too_one_begins_with_it(summary: Summary) -> N
     weak = stages(summary, interval(-0.05, -0.09, -0.01))
     steps = {"teacher": 2, "student_distilled": 94}
     teacher, student = soundness.found(run_of(summary, gains=gains, stages=weak), steps=steps)
-    assert "6 epochs of 2 steps, which are few" in teacher.advice
+    assert "6 epochs of 2 steps, too few for most networks" in teacher.advice
     assert student.advice.startswith("Begin with the teacher, see above. Give the teaching terms smaller weights")
     assert "8 epochs of 94 steps. Try more epochs (student.epochs)" in student.advice
     short = soundness.found(run_of(summary, gains=gains), steps={"student_distilled": 2})[0].advice
-    assert short.startswith("It was trained for 8 epochs of 2 steps, which are few.")
+    assert short.startswith("It was trained for 8 epochs of 2 steps, too few for most networks.")
     alone = soundness.found(run_of(summary, gains=gains))[0].advice
     assert alone.startswith("Give the teaching terms smaller weights (distill.losses)")
 

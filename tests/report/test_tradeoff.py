@@ -50,13 +50,18 @@ def test_the_front_is_what_no_other_point_beats() -> None:
         ),
         # All need the same, these two are the best.
         ("memory", ["student-float32.tflite", "student-float32.onnx"]),
-        ("peak_memory", ["student-float32.tflite", "student-float32.onnx"]),
     ],
 )
 def test_the_best_files_of_each_cost(summary, cost, names):
     (found,) = tradeoff.fronts(alone(summary), COSTS[cost])
     assert [point.artifact.name for point in found.points] == names
     assert [point.artifact for point in document.document(alone(summary)).fronts[cost]] == names
+
+
+def test_files_are_not_ranked_by_what_is_nearly_all_the_interpreters(summary):
+    assert tradeoff.graph(alone(summary), COSTS["peak_memory"]) is not None
+    assert tradeoff.fronts(alone(summary), COSTS["peak_memory"]) == []
+    assert "peak_memory" not in document.document(alone(summary)).fronts
 
 
 def test_it_is_said_that_a_front_knows_nothing_of_intervals(summary):
