@@ -91,19 +91,24 @@ def command(run: Recipe, path: Path, *, name: str) -> str:
     Raises:
       RecipeError: the command was tried, and does not give the run's settings.
     """
-    wanted = run.without_places()
-    changed = _differences(recipe.load(str(path)).without_places(), wanted)
-    settings = [shlex.quote(f"{key}={_in_yaml(value)}") for key, value in changed]
-    found = " ".join(["edgekd run", name, *(f"--set {each}" for each in settings)])
-    overrides = [text for option, text in itertools.pairwise(shlex.split(found)) if option == "--set"]
-    try:
-        given = recipe.load(str(path), overrides=overrides).without_places()
-    except RecipeError as error:
-        raise RecipeError(f"no command repeats the run of {name}: {found} is refused ({error}).") from error
-    if given != wanted:
-        missed = ", ".join(key for key, _ in _differences(given, wanted))
-        raise RecipeError(f"no command repeats the run of {name}: {found} gives another {missed}.")
-    return found
+    wanted, ours = run.without_places(), recipe.load(str(path)).without_places()
+    for whole in (False, True):  # single keys read better, and do where a section's other keys go by themselves
+        settings = [
+            shlex.quote(f"{key}={_in_yaml(value)}") for key, value in _differences(ours, wanted, whole_sections=whole)
+        ]
+        found = " ".join(["edgekd run", name, *(f"--set {each}" for each in settings)])
+        overrides = [text for option, text in itertools.pairwise(shlex.split(found)) if option == "--set"]
+        try:
+            given = recipe.load(str(path), overrides=overrides).without_places()
+        except RecipeError as error:
+            problem = f"is refused ({error})."
+            cause: RecipeError | None = error
+        else:
+            if given == wanted:
+                return found
+            problem = f"gives another {', '.join(key for key, _ in _differences(given, wanted, whole_sections=True))}."
+            cause = None
+    raise RecipeError(f"no command repeats the run of {name}: {found} {problem}") from cause
 
 
 def require_models(summary: Summary, run: Recipe, zoo: Recipe, *, name: str) -> None:
@@ -143,22 +148,25 @@ def _weights_of(path: str, content: str) -> str:  # noqa: ARG001 - a file that w
         return weights_sha256(load_model(path))
 
 
-def _differences(ours: Any, theirs: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+def _differences(ours: Any, theirs: Any, key: str = "", *, whole_sections: bool) -> Iterator[tuple[str, Any]]:
     """Yields keys and the second document's values where the two differ.
 
-    A list counts as one value, and so does a section in which a key is gone: setting the others would leave that one.
+    A list counts as one value. So does, with `whole_sections`, a section in which a key is gone: setting the others may
+    leave that one.
     """
     if ours == theirs:
         return
     sections = isinstance(ours, Mapping) and isinstance(theirs, Mapping)
-    if not sections or not ours.keys() <= theirs.keys() or any("." in each for each in theirs):
+    gone = sections and not ours.keys() <= theirs.keys()
+    if not sections or (gone and whole_sections) or any("." in each for each in theirs):
         yield key, theirs
         return
     for each in theirs:
         if each not in ours:
             yield f"{key}.{each}" if key else each, theirs[each]
         else:
-            yield from _differences(ours[each], theirs[each], f"{key}.{each}" if key else each)
+            inside = f"{key}.{each}" if key else each
+            yield from _differences(ours[each], theirs[each], inside, whole_sections=whole_sections)
 
 
 def _in_yaml(value: Any) -> str:
