@@ -5,8 +5,8 @@ from pathlib import Path
 import click
 
 from edgekd.cli import _options
+from edgekd.report import FORMATS, PAGES
 
-_FORMATS = ("html", "markdown", "json")
 _SEVERAL = Path("runs") / "report"
 
 
@@ -20,9 +20,9 @@ _SEVERAL = Path("runs") / "report"
 @click.option(
     "--format",
     "formats",
-    type=_options.Choice(_FORMATS),
+    type=_options.Choice(tuple(FORMATS)),
     multiple=True,
-    default=_FORMATS[:2],
+    default=PAGES,
     show_default=True,
     help="What to write; repeatable.",
 )
