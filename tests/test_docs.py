@@ -65,8 +65,9 @@ def commands() -> list[list[str]]:
 
 
 def tool_commands() -> list[str]:
-    """Returns what the pages say to type of the repository's own tools, in blocks or in a sentence, each once."""
-    texts = [path.read_text(encoding="utf-8") for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))]
+    """Returns what pages and cards say to type of the repository's own tools, in blocks or in a sentence, each once."""
+    pages = (ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "models").rglob("*.md"))
+    texts = [path.read_text(encoding="utf-8").replace("\\\n", " ") for path in pages]
     return sorted({line.strip() for text in texts for line in re.findall(r"python (tools/\w+\.py[^`\n>#]*)", text)})
 
 

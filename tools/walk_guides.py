@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""Runs the commands that the guides tell people to type, one after the other, in one folder and one process.
+"""Runs the commands that the README and the guides tell people to type, one after the other, in one process.
 
     .venv/bin/python tools/walk_guides.py
     .venv/bin/python tools/walk_guides.py bench report
 
-The files that the guides name are made first, by a small run. What takes minutes is run in a shorter form, told beside
-it; what needs a machine that is not here is told as not run. Nothing is measured: it shows that each command gets
-through. The exit status is 1 where one does not, or where a rule of this script fits no command any more.
+The files that they name are made first, by a small run, and each page begins with these. What takes minutes is run in a
+shorter form, told beside it; what needs a machine that is not here is told as not run. Nothing is measured: it shows
+that each command gets through. The exit status is 1 where one does not, or where a rule of this script fits no command
+any more.
 
 Guides whose commands belong to files that they show are walked by tests/test_own_model.py and tests/extend.
 """
@@ -15,6 +16,7 @@ import argparse
 import contextlib
 import dataclasses
 import io
+import itertools
 import os
 import re
 import shlex
@@ -23,21 +25,25 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import IO
 from unittest import mock
 
 import numpy as np
+from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 GUIDES = (
     *("distillation", "export", "quantisation", "sparsity", "verify", "inspect", "ci", "bench", "bench-targets"),
     *("report", "index", "zoo", "choose-a-loss", "raspberry-pi", "android-phone", "microcontroller", "air-gapped"),
-    *("workers", "training-speed"),
+    *("workers", "training-speed", "README"),
 )
 
 # What a command would take too long for, and what is typed instead.
 SHORTER: Mapping[str, str] = {
-    r"^(run|quantize) (?!.*--print|.*--smoke)(quickstart|\w+/\w+)": r"\1 \2 --smoke",
+    r"^(run|quantize) (?!.*--print|.*--smoke)(quickstart|mine\.yaml|\w+/\w+)(?!\S)": r"\1 \2 --smoke",
+    r"--epochs \d+": "--epochs 1",
+    r"^(train|distill) ": r"\1 --set data.train_limit=512 --epochs 1 ",
     r"--minutes \d+": "--minutes 0.1",
     r"--seconds \d+": "--seconds 4",
     r"--precision 2%": "--seconds 4",
@@ -55,8 +61,8 @@ NOT_HERE: Mapping[str, str] = {
 }
 # What ends with 1, since there is something to say: floats at the file's ends are left to the CPU.
 TELLING = ("export student-int8.tflite --check --target tflite-micro,ethos-u85-256",)
-# What may end with 1 or 3: these judge times, on a machine that does other work.
-JUDGES = ("--compare", "--max-ratio", "--self-test")
+# What may end with 1 or 3: these judge times, on a machine that does other work, or a student that was hardly taught.
+JUDGES = ("--compare", "--max-ratio", "--self-test", "verify runs/student/")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +86,7 @@ def commands(guides: Sequence[str]) -> list[Command]:
     """Returns the commands of guides, in order."""
     found = []
     for guide in guides:
-        text = (DOCS / f"{guide}.md").read_text(encoding="utf-8")
+        text = ((ROOT if guide == "README" else DOCS) / f"{guide}.md").read_text(encoding="utf-8")
         for block in re.findall(r"```sh\n(.*?)```", text, flags=re.DOTALL):
             lines = (line.partition(" #")[0].strip() for line in block.splitlines())
             found += [_command(guide, line.removeprefix("edgekd ")) for line in lines if line.startswith("edgekd ")]
@@ -139,6 +145,17 @@ def prepare() -> None:
     sounds = rng.standard_normal((64, 640)).astype(np.float32)
     np.savez("sounds.npz", x=sounds)
     np.savez("labelled.npz", x=sounds, y=np.arange(64) % 2)
+    _take_photographs(rng)
+
+
+def _take_photographs(rng: np.random.Generator) -> None:
+    """Makes a folder of images of two classes, which a network can tell apart."""
+    for split, kind in itertools.product(("train", "test"), ("cat", "dog")):
+        folder = Path("photos", split, kind)
+        folder.mkdir(parents=True)
+        for number in range(100):
+            pixels = rng.integers(0, 128, (40, 50, 3), np.uint8) + np.uint8(127 * (kind == "dog"))
+            Image.fromarray(pixels).save(folder / f"{number}.png")
 
 
 def _must(*arguments: str) -> None:
@@ -148,12 +165,21 @@ def _must(*arguments: str) -> None:
 
 
 def called(arguments: Sequence[str]) -> tuple[int, str]:
-    """Runs the command line in this process and returns its exit status and what it printed."""
+    """Runs the command line in this process and returns its exit status and what it printed.
+
+    After `>` stands where its standard output goes.
+    """
     from edgekd.cli import main as edgekd
 
     said = io.StringIO()
-    sys.argv = ["edgekd", *arguments]
-    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+    with contextlib.ExitStack() as stack:
+        out: IO[str] = said
+        if ">" in arguments:
+            *arguments, _, path = arguments
+            out = stack.enter_context(Path(path).open("w", encoding="utf-8"))
+        sys.argv = ["edgekd", *arguments]
+        stack.enter_context(contextlib.redirect_stdout(out))
+        stack.enter_context(contextlib.redirect_stderr(said))
         try:
             edgekd()
         except SystemExit as ended:
@@ -180,7 +206,7 @@ def walked(found: Sequence[Command], prepared: Path) -> Iterator[tuple[Command, 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Walks the guides, prints a line for each command, and returns 1 where one failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("guides", nargs="*", metavar="GUIDE", help="names of pages in docs/ (default: all)")
+    parser.add_argument("guides", nargs="*", metavar="GUIDE", help="names of pages in docs/, or README (default: all)")
     options = parser.parse_args(arguments)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read when TensorFlow is imported
     found = commands(options.guides or GUIDES)

@@ -18,7 +18,7 @@ def tool(script: Any) -> ModuleType:
 
 
 def test_no_command_of_a_guide_is_left_out_and_no_rule_is_for_nothing(tool: ModuleType) -> None:
-    assert {*tool.GUIDES, *test_docs._WITH_FILES} == set(test_docs.GUIDES)
+    assert {*tool.GUIDES, *test_docs._WITH_FILES} == {*test_docs.GUIDES, "README"}
     found = tool.commands(tool.GUIDES)
     assert len(found) > 60
     assert tool.rules_without_use(found) == []
@@ -31,6 +31,18 @@ def test_what_takes_long_is_run_in_short(tool: ModuleType) -> None:
     assert typed["run quickstart"] == "run quickstart --smoke"
     assert typed["bench model.tflite --minutes 10"] == "bench model.tflite --minutes 0.1"
     assert typed["run fashion_mnist/resnet8 --print"] == "run fashion_mnist/resnet8 --print"
+    (training,) = (typed[told] for told in typed if told.startswith("train "))
+    assert training.count("--epochs 1 ") == 2
+    whole = [told for told in typed if told.startswith(("quantize runs/quickstart/", "run quickstart --print"))]
+    assert len(whole) > 2
+    assert [typed[told] for told in whole] == whole
+
+
+def test_what_goes_to_a_file_is_found_there(tool: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", [])
+    assert tool.called(["list", "recipes", ">", "recipes.txt"]) == (0, "")
+    assert "quickstart" in (tmp_path / "recipes.txt").read_text(encoding="utf-8")
 
 
 def test_a_command_that_fails_is_told_and_the_others_are_still_tried(
