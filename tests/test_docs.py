@@ -141,7 +141,7 @@ def test_the_gains_of_losses_are_those_that_were_measured() -> None:
     assert told == [(name, small[name.lower()], large.get(name.lower(), "–")) for name, *_ in told]
     assert f"({small['attention transfer']}, {large['attention transfer']})" in GUIDES["choose-a-loss"]
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    for method, where in (("soft logits + attention transfer", small), ("dist", small), ("dist", large)):
+    for method, where in (("dist", small), ("dist", large)):
         assert f"({where[method]}" in readme
     for where in (small, large):
         assert max(where, key=lambda method: float(where[method].split()[0])) == "dist"

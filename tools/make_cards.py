@@ -28,7 +28,8 @@ from edgekd.pipeline import networks
 from edgekd.pipeline.stage import teacher_names
 from edgekd.recipe import Recipe
 from edgekd.records import Artifact, Summary
-from edgekd.report import formatting, headline, intervals, markdown_table, provenance, table
+from edgekd.report import formatting, headline, intervals, markdown_table, provenance, soundness, table
+from edgekd.report.runs import ReportedRun
 from edgekd.runtime.native_output import captured_stderr
 
 ZOO = Path("models")
@@ -66,6 +67,7 @@ def card(summary: Summary, run: Recipe, path: Path, *, name: str) -> str:
         f"```sh\n{command(run, path, name=name)}\n```",
         "## Measured",
         f"{headline.verdict(summary).text}. {_gain(summary)}".strip(),
+        *_warnings(summary, name),
         markdown_table.table(table.HEADERS, [table.cells(row) for row in table.rows(summary)]),
         table.DROP,
         "## Files",
@@ -206,6 +208,12 @@ def _facts(summary: Summary, run: Recipe) -> Iterator[tuple[str, str]]:
 def _time(summary: Summary) -> str:
     stages = [f"{table.title(name).lower()} {formatting.duration(taken)}" for name, taken in summary.seconds.items()]
     return f"{formatting.duration(sum(summary.seconds.values()))} ({', '.join(stages)}); other work may have slowed it"
+
+
+def _warnings(summary: Summary, name: str) -> Iterator[str]:
+    found = soundness.training_warnings(ReportedRun(summary, name))
+    if found:
+        yield "\n".join(f"- **Warning.** {' '.join(seen)} {advice}" for seen, advice in soundness.together(found))
 
 
 def _of_other_data(run: Recipe, path: Path) -> Iterator[str]:

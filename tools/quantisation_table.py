@@ -108,7 +108,7 @@ def _page_lines(results: Results) -> Iterator[str]:
         "95 % t-intervals. A drop is the taught float32 file's accuracy less the row's, paired by seed, likewise; of a "
         "single seed, as in the tables of other tools, the interval is paired by image (Agresti and Min). "
         "Sizes and latencies are those of the first seed; all files of a table were measured in one run, taking turns, "
-        "and a ratio is to the taught float32 file.\n"
+        "and a ratio is to the taught float32 file, with a 95 % interval over processes.\n"
     )
     for family in results.families:
         yield from _family_lines(family)
@@ -194,8 +194,26 @@ def _latency(latency: Latency | None) -> str:
 
 
 def ratio(latency: Latency | None, reference: Latency | None) -> str:
-    """Returns how many times as long one file takes as another: `1.73`; a dash where one was not measured."""
-    return "–" if latency is None or reference is None else f"{_median(latency) / _median(reference):.2f}"
+    """Returns how many times as long one file takes as another: `1.73 [1.30 to 2.69]`; a dash where one is not known.
+
+    The interval is that of the difference of the logarithms, from the intervals of both (MOVER), of which a file has
+    none that was measured in too few processes; a file beside itself has none, either.
+
+    References:
+      Donner and Zou, Closed-form confidence intervals for functions of the normal mean and standard deviation,
+      Statistical Methods in Medical Research 21, 2012.
+    """
+    if latency is None or reference is None:
+        return "–"
+    value = _median(latency) / _median(reference)
+    if latency is reference or latency.interval is None or reference.interval is None:
+        return f"{value:.2f}"
+    ours, theirs = (np.log([each.low, each.value, each.high]) for each in (latency.interval, reference.interval))
+    below, above = (
+        np.hypot(ours[1] - ours[0], theirs[2] - theirs[1]),
+        np.hypot(ours[2] - ours[1], theirs[1] - theirs[0]),
+    )
+    return f"{value:.2f} [{value * np.exp(-below):.2f} to {value * np.exp(above):.2f}]"
 
 
 def _median(latency: Latency) -> float:

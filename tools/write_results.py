@@ -78,7 +78,7 @@ def page(zoo: Path) -> str:
         "## Quantised",
         "Of students as above, on labels or taught with DIST, as [Quantisation, measured](quantisation-results.md) has "
         "them with all other schemes and tools, and how they were made. Sizes and latencies are those of the first "
-        "seed; a ratio of latencies is to the taught float32 file.",
+        "seed; a ratio of latencies is to the taught float32 file, with a 95 % interval over processes.",
         *(_lines(_family(family)) for family in quantised.families),
     ]
     if runs:

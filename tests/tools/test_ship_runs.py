@@ -199,6 +199,16 @@ def test_a_card_says_where_its_numbers_are_of_other_data_than_the_recipe_is_for(
     assert told.keys() == {True, False}
 
 
+def test_a_card_warns_where_its_run_went_wrong(tools):
+    folder = tools[1].folder_of("tutorials/lab_cnn", tools[1].ZOO)
+    gain = json.loads((folder / "results" / "summary.json").read_text())["gains"]["student_distilled"]
+    assert gain["high"] < 0
+    warnings = re.findall(r"^- \*\*Warning\.\*\* (.*)$", (folder / "card.md").read_text(), flags=re.MULTILINE)
+    assert len(warnings) == 1
+    assert f"−{abs(100 * gain['value']):.2f} points" in warnings[0]
+    assert "**Warning.**" not in (tools[1].folder_of("fashion_mnist/resnet8", tools[1].ZOO) / "card.md").read_text()
+
+
 def test_another_run_replaces_all_of_an_earlier_one_and_says_what_was_changed(ship, shipped, finished, finished_copy):
     before = contents(shipped)
     settings = finished_copy / "recipe.yaml"
