@@ -98,7 +98,9 @@ def pytest_report_header() -> list[str]:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Puts the longest files first, and leaves out the tests of what is absent, unless it is required (as in CI)."""
-    absent_files = [str(path) for path in _LONGEST if not path.is_file()]
+    there = [path for path in _LONGEST if path.is_file()]
+    # A copy with a few of the tests, as the guides to extending make one, has none of them or not all.
+    absent_files = [str(path) for path in _LONGEST if path not in there] if (_TESTS.parent / ".git").exists() else []
     assert not absent_files, f"{_TESTS / 'conftest.py'} names files that are not there: {', '.join(absent_files)}"
     places = {path: place for place, path in enumerate(_LONGEST)}
     items.sort(key=lambda item: places.get(item.path, len(places)))
