@@ -1,6 +1,7 @@
 """What the README tells people to type works."""
 
 import itertools
+import json
 import re
 import shlex
 import subprocess
@@ -15,6 +16,7 @@ from PIL import Image
 
 from edgekd import cli, recipe
 from edgekd.pipeline import load_data
+from edgekd.report import table
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -27,6 +29,20 @@ def blocks(language: str) -> list[str]:
 def commands() -> list[str]:
     lines = [line.partition("#")[0].partition(">")[0].strip() for block in blocks("sh") for line in block.splitlines()]
     return [line for line in lines if line.startswith("edgekd ")]
+
+
+def test_the_output_and_the_gain_are_those_of_the_quickstarts_record() -> None:
+    summary = json.loads((ROOT / "models" / "quickstart" / "results" / "summary.json").read_text(encoding="utf-8"))
+    told = {
+        title: summary["models"][role]["accuracy"] for role, title in table.TITLES.items() if role in summary["models"]
+    }
+    assert len(told) == 4
+    told |= {each["name"]: each["accuracy"] for each in summary["artifacts"]}
+    for name, accuracy in told.items():
+        assert re.search(rf"^{re.escape(name)} +{100 * accuracy:.2f} ", README, flags=re.MULTILINE), name
+    gain = summary["gains"]["student_distilled"]
+    low, high = 100 * gain["low"], 100 * gain["high"]
+    assert f"+{100 * gain['value']:.2f} points over the student on labels\n[+{low:.2f} to +{high:.2f}]" in README
 
 
 def test_there_are_commands_to_check() -> None:
