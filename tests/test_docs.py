@@ -16,7 +16,6 @@ import ruamel.yaml
 from scipy import stats
 
 from edgekd import cli, recipe
-from edgekd.architectures import autoencoder
 from edgekd.errors import EdgekdError
 from edgekd.pipeline import load_data, preflight
 from edgekd.pipeline.stage import STUDENT_DISTILLED
@@ -186,23 +185,6 @@ def test_every_command_exists_with_its_options_and_settings(arguments: list[str]
     name = options.get("recipe") or options.get("recipe_or_model")
     if name and not name.endswith((".keras", ".tflite", ".yaml")):
         recipe.load(name, overrides=options["overrides"])
-
-
-def test_the_road_of_an_autoencoder_is_walked(
-    edgekd_command: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    samples = np.random.default_rng(0).normal(size=(24, 16)).astype(np.float32)
-    autoencoder.build((16,), 2, width=8, depth=1).save("autoencoder.keras")
-    np.savez("sounds.npz", x=samples)
-    np.savez("labelled.npz", x=samples, y=np.arange(24) % 2)
-    export, verify, _ = (command for command in commands() if "autoencoder" in " ".join(command))  # bench needs TFLM
-    exported = edgekd_command(*export)
-    assert exported.status == 0, exported.err
-    verified = edgekd_command(*verify)
-    assert verified.status == 0, verified.out + verified.err
-    assert "Accuracy" not in verified.out
-    assert verified.out.endswith("1 candidate: 1 passed\n")
 
 
 class _ParsedError(Exception):
