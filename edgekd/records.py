@@ -589,7 +589,8 @@ class Parity(Record):
 class Gate(Record):
     """One requirement and whether it held. `observed` is None where nothing could be measured: then it failed.
 
-    `inconclusive` is set only where gates are judged by intervals: the limit lies inside, so neither is known.
+    `samples` is how many there were where `observed` is a fraction of samples. `inconclusive` is set only where gates
+    are judged by intervals: the limit lies inside, so neither is known.
     """
 
     name: str
@@ -598,6 +599,7 @@ class Gate(Record):
     limit: float
     relation: Literal["<=", ">="]
     subject: str
+    samples: int | None = None
     inconclusive: bool = False
 
 

@@ -87,9 +87,16 @@ def print_failed(gates: Iterable[Gate]) -> None:
     """Prints one line for each gate that failed."""
     for gate in gates:
         if not gate.passed:
-            observed = "was not measured" if gate.observed is None else f"is {gate.observed:.4f}"
+            observed = "was not measured" if gate.observed is None else f"is {gate.observed:.4g}{_counted(gate)}"
             how = "gate inconclusive" if gate.inconclusive else "gate failed"
-            click.echo(f"{how}: {gate.subject}: {gate.name} {observed}; it must be {gate.relation} {gate.limit}")
+            click.echo(f"{how}: {gate.subject}: {gate.name} {observed}; it must be {gate.relation} {gate.limit:.4g}")
+
+
+def _counted(gate: Gate) -> str:
+    """Returns the samples that a fraction is made of: of few, one decides."""
+    if gate.samples is None or gate.observed is None:
+        return ""
+    return f" ({round(gate.observed * gate.samples)} of {formatting.counted(gate.samples, 'sample')})"
 
 
 def print_cache_entries(entries: "Sequence[EntryRecord]") -> None:

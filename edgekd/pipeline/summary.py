@@ -1,6 +1,6 @@
 """Puts the stages' records together into the summary."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from edgekd.pipeline.stage import (
     teacher_names,
 )
 from edgekd.recipe import Recipe
-from edgekd.records import Artifact, Comparison, EpochRecord, ModelRecord, Summary
+from edgekd.records import Artifact, Comparison, EpochRecord, Gate, ModelRecord, Summary, TrainingWarning
 from edgekd.report import runs, soundness
 from edgekd.verify import metrics
 
@@ -81,7 +81,19 @@ def summarise(folder: RunFolder, recipe: Recipe, data: Dataset, stages: tuple[st
     warnings = soundness.found(
         runs.opened(summary, folder.path), steps=_steps(recipe, data, models), validated=_validated(data, models)
     )
-    return summary.model_copy(update={"training_warnings": warnings})
+    gates = (*summary.gates, *_training_gates(recipe, warnings)) if verified else summary.gates
+    return summary.model_copy(update={"training_warnings": warnings, "gates": gates})
+
+
+def _training_gates(recipe: Recipe, warnings: Sequence[TrainingWarning]) -> tuple[Gate, ...]:
+    most = recipe.verify.max_training_warnings
+    if most is None:
+        return ()
+    passed = len(warnings) <= most
+    gate = Gate(
+        name="training_warnings", passed=passed, observed=len(warnings), limit=most, relation="<=", subject="run"
+    )
+    return (gate,)
 
 
 def _steps(recipe: Recipe, data: Dataset, models: Mapping[str, ModelRecord]) -> dict[str, int]:

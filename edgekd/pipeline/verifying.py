@@ -23,7 +23,7 @@ from edgekd.pipeline.stage import (
     roles,
     teacher_names,
 )
-from edgekd.recipe import Recipe
+from edgekd.recipe import Recipe, Verify
 from edgekd.records import Artifact, Comparison, Gate, Interval, ModelRecord
 
 
@@ -45,6 +45,7 @@ def _verify(work: Work) -> list[Path]:
     classes = {role: outputs.argmax(axis=-1) for role, outputs in logits.items()}
     images, labels = test.read(np.arange(len(test)))
     artifacts = ExportResult.read(work.run / EXPORT / RECORD_FILE).artifacts
+    limits = _within_reach(work.recipe.verify, len(test))
     comparisons: list[Comparison] = []
     found_gates: list[Gate] = []
     for position, artifact in enumerate(artifacts):
@@ -74,14 +75,18 @@ def _verify(work: Work) -> list[Path]:
         if artifact.source == STUDENT_QUANTIZED:
             found_gates += gates.same_network_gates(
                 comparisons[-1],
-                max_beyond_one_lsb=work.recipe.verify.max_beyond_one_lsb if STUDENT_QUANTIZED in steps else None,
-                min_agreement=work.recipe.verify.min_agreement_with_int8_student,
+                max_beyond_one_lsb=limits.max_beyond_one_lsb if STUDENT_QUANTIZED in steps else None,
+                min_agreement=limits.min_agreement_with_int8_student,
             )
     predicting.predictions(test, classes, artifacts).write(work.folder / PREDICTIONS_FILE)
     result = VerifyResult(
         accuracies=accuracies,
         comparisons=tuple(comparisons),
-        gates=(*_accuracy_gates(work.recipe, artifacts, comparisons), *found_gates, *_sparsity_gates(work, artifacts))
+        gates=(
+            *_accuracy_gates(work.recipe, limits, artifacts, comparisons),
+            *found_gates,
+            *_sparsity_gates(work, artifacts),
+        )
         if work.recipe.export
         else (),
         gains=_gains(classes, labels, [model.role for model in models]),
@@ -102,8 +107,26 @@ def _gains(classes: Mapping[str, np.ndarray], labels: np.ndarray, found: Sequenc
     return {role: metrics.paired_drop_interval(classes[role], classes[STUDENT_LABELS], labels) for role in later}
 
 
+def _within_reach(limits: Verify, samples: int) -> Verify:
+    """Returns the limits, none finer than one sample: what nobody can see cannot be asked for."""
+    from edgekd.verify.gates import one_sample_at_least
+
+    def all_but_one_at_most(least: float) -> float:
+        return min(least, (samples - 1) / samples) if least < 1 else least
+
+    return limits.model_copy(
+        update={
+            "max_accuracy_drop": one_sample_at_least(limits.max_accuracy_drop, samples),
+            "min_agreement": all_but_one_at_most(limits.min_agreement),
+            # The outputs of one sample are as large a part of all outputs as it is of the samples.
+            "max_beyond_one_lsb": one_sample_at_least(limits.max_beyond_one_lsb, samples),
+            "min_agreement_with_int8_student": all_but_one_at_most(limits.min_agreement_with_int8_student),
+        }
+    )
+
+
 def _accuracy_gates(
-    recipe: Recipe, artifacts: Sequence[Artifact], comparisons: Sequence[Comparison]
+    recipe: Recipe, limits: Verify, artifacts: Sequence[Artifact], comparisons: Sequence[Comparison]
 ) -> tuple[Gate, ...]:
     """Returns the gates of every file: its accuracy against the distilled student, its agreement with the float one.
 
@@ -113,7 +136,6 @@ def _accuracy_gates(
 
     trained_further = recipe.quantize is not None and recipe.quantize.aware is not None
     others = {artifact.name for artifact in artifacts if artifact.source == STUDENT_QUANTIZED and trained_further}
-    limits = recipe.verify
     found: list[Gate] = []
     for export in recipe.export:
         name = export.file_name
@@ -122,6 +144,7 @@ def _accuracy_gates(
             tuple(each for each in comparisons if (each.candidate, each.reference) == (name, STUDENT_DISTILLED)),
             max_accuracy_drop=limits.max_accuracy_drop,
             min_agreement=None if name in others else limits.min_agreement,
+            min_accuracy=limits.min_accuracy,
             agreeing=tuple(
                 each for each in comparisons if (each.candidate, each.reference) == (name, float_student(recipe))
             ),

@@ -83,6 +83,9 @@ def smoke(recipe: Recipe) -> Recipe:
         document["data"][key] = min(limit, document["data"][key] or limit)
     document["calibration"]["samples"] = min(64, recipe.calibration.samples)
     document["verify"] |= {"max_accuracy_drop": 0.1, "min_agreement": 0.8, "min_agreement_with_int8_student": 0.98}
+    if len(later) > 0:  # what is trained further after one epoch may well lose all that it had learned
+        document["verify"]["max_accuracy_drop"] = 1.0
+    document["verify"] |= {"min_accuracy": None, "max_training_warnings": None}
     document["verify"]["layer_samples"] = 0  # takes long, and nothing depends on it
     shortest = {"processes": 2, "min_warmup_seconds": 0.0, "max_warmup_seconds": 0.1}
     bench = document["bench"]

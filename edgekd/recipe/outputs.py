@@ -104,7 +104,11 @@ class Calibration(Section):
 
 
 class Verify(Section):
-    """Gates: every exported file must hold them, or the command ends with exit status 1."""
+    """Gates: every exported file must hold them, or the command ends with exit status 1.
+
+    A limit that is finer than one of the test images is taken as one image: of 60 images, one may differ where 0.5 %
+    may. A limit that lets none differ is taken as it is.
+    """
 
     max_accuracy_drop: Fraction = 0.01
     """The distilled student's test accuracy minus the file's is at most this."""
@@ -115,6 +119,12 @@ class Verify(Section):
     """With `quantize`: at most this fraction of an int8 file's outputs is more than one step off the int8 student's."""
     min_agreement_with_int8_student: Fraction = 0.995
     """With `quantize`: at least this fraction of test images has the same class as of the int8 student."""
+    min_accuracy: Fraction | None = None
+    """Every file's test accuracy is at least this. By default files are held to their networks only, which may have
+    learned little."""
+    max_training_warnings: NonNegative | None = None
+    """At most so many warnings about the trainings, such as of a student that its teacher harmed: with 0 each of them
+    is a failure. By default they are told and fail nothing."""
     layer_samples: NonNegative = 0
     """With 1 or more, each file is compared with its network operator by operator, on so many test images, for the
     report. No gate depends on it."""

@@ -6,6 +6,19 @@ from edgekd.errors import ShapeError
 from edgekd.records import Artifact, Comparison, Gate, Interval, KernelValues
 
 
+def one_sample_at_least(fraction: float, samples: int) -> float:
+    """Returns the fraction of samples that may differ: no finer than one sample, unless none may.
+
+    Of 60 samples, 0.5 % are less than one: such a limit would hold only where nothing differs at all, which is another
+    limit than the one that was asked for.
+
+    Args:
+      fraction: from 0, where none may differ, to 1.
+      samples: how many there are; 0 leaves the fraction as it is.
+    """
+    return max(fraction, 1 / samples) if fraction > 0 and samples > 0 else fraction
+
+
 def same_network_gates(
     comparison: Comparison, *, max_beyond_one_lsb: float | None, min_agreement: float
 ) -> tuple[Gate, ...]:
@@ -27,6 +40,7 @@ def same_network_gates(
         limit=min_agreement,
         relation=">=",
         subject=comparison.candidate,
+        samples=comparison.samples if comparison.agreement else None,
     )
     if max_beyond_one_lsb is None:
         return (agreement,)
@@ -101,12 +115,13 @@ def accuracy_gates(
     *,
     max_accuracy_drop: float,
     min_agreement: float | None,
+    min_accuracy: float | None = None,
     agreeing: Sequence[Comparison] | None = None,
 ) -> tuple[Gate, ...]:
-    """Returns two gates per subject: its accuracy drop and its agreement with the reference.
+    """Returns the gates of every subject: its accuracy drop, its agreement with the reference, and its own accuracy.
 
     A subject without a comparison, or whose comparison lacks the number, gets failed gates that observed None. No
-    subjects at all give two failed gates too: exporting nothing is not a pass. The gates judge the measured values,
+    subjects at all give failed gates too: exporting nothing is not a pass. The gates judge the measured values,
     not the ends of their intervals.
 
     Args:
@@ -115,6 +130,7 @@ def accuracy_gates(
       max_accuracy_drop: the reference's accuracy minus the file's may be at most this.
       min_agreement: the fraction of samples with the same predicted class must be at least this. None for files of a
         network that was trained further than the reference: then there is no such gate.
+      min_accuracy: the file's accuracy must be at least this; None: no such gate.
       agreeing: the comparisons whose agreement is judged, where that is with another reference; `comparisons` by
         default.
 
@@ -127,7 +143,6 @@ def accuracy_gates(
     for subject in subjects or ("no exported file",):
         dropped, agreed = drops.get(subject), agreements.get(subject)
         drop = dropped.accuracy_drop.value if dropped and dropped.accuracy_drop else None
-        same = agreed.agreement.value if agreed and agreed.agreement else None
         gates += [
             Gate(
                 name="accuracy_drop",
@@ -136,8 +151,10 @@ def accuracy_gates(
                 limit=max_accuracy_drop,
                 relation="<=",
                 subject=subject,
+                samples=dropped.samples if dropped and dropped.accuracy_drop else None,
             ),
-            *_agreement(subject, same, min_agreement),
+            *_agreement(subject, agreed, min_agreement),
+            *_accuracy(subject, dropped, min_accuracy),
         ]
     return tuple(gates)
 
@@ -158,8 +175,7 @@ def agreement_gate(comparison: Comparison, *, min_agreement: float) -> Gate:
       comparison: of the reference with the file.
       min_agreement: it must be at least this.
     """
-    same = comparison.agreement.value if comparison.agreement else None
-    (gate,) = _agreement(comparison.candidate, same, min_agreement)
+    (gate,) = _agreement(comparison.candidate, comparison, min_agreement)
     return gate
 
 
@@ -184,8 +200,29 @@ def _by_interval(gate: Gate, interval: Interval | None) -> Gate:
     return gate.model_copy(update={"passed": holds(worst), "inconclusive": holds(best) and not holds(worst)})
 
 
-def _agreement(subject: str, observed: float | None, limit: float | None) -> tuple[Gate, ...]:
+def _agreement(subject: str, comparison: Comparison | None, limit: float | None) -> tuple[Gate, ...]:
+    observed = comparison.agreement.value if comparison and comparison.agreement else None
+    return _at_least("agreement", subject, comparison, observed, limit)
+
+
+def _accuracy(subject: str, comparison: Comparison | None, limit: float | None) -> tuple[Gate, ...]:
+    observed = comparison.candidate_accuracy if comparison else None
+    return _at_least("accuracy", subject, comparison, observed, limit)
+
+
+def _at_least(
+    name: str, subject: str, comparison: Comparison | None, observed: float | None, limit: float | None
+) -> tuple[Gate, ...]:
     if limit is None:
         return ()
-    passed = observed is not None and observed >= limit
-    return (Gate(name="agreement", passed=passed, observed=observed, limit=limit, relation=">=", subject=subject),)
+    return (
+        Gate(
+            name=name,
+            passed=observed is not None and observed >= limit,
+            observed=observed,
+            limit=limit,
+            relation=">=",
+            subject=subject,
+            samples=comparison.samples if comparison and observed is not None else None,
+        ),
+    )

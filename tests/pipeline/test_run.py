@@ -162,9 +162,24 @@ def test_running_again_does_nothing(finished_copy: Path, tiny_recipe: dict[str, 
 
 def test_only_what_changed_is_done_again(finished_copy: Path, tiny_recipe: dict[str, Any]) -> None:
     stages = Stages()
-    result = run(made(tiny_recipe, "verify.min_agreement=1.0"), out=finished_copy, progress=stages)
+    limits = ("min_agreement=0.9999", "max_accuracy_drop=0", "min_accuracy=0.9", "max_training_warnings=0")
+    result = run(made(tiny_recipe, *(f"verify.{limit}" for limit in limits)), out=finished_copy, progress=stages)
     assert stages.started == ["verify"]
-    assert {gate.limit for gate in result.summary.gates} == {1.0}
+    gates = {(gate.subject, gate.name): gate for gate in result.summary.gates}
+    samples = result.summary.data.test
+    # No image may be lost where none may; but of so few images 0.01 % is less than one.
+    assert {name: gate.limit for (_, name), gate in gates.items()} == {
+        "accuracy_drop": 0.0,
+        "agreement": (samples - 1) / samples,
+        "accuracy": 0.9,
+        "training_warnings": 0,
+    }
+    for artifact in result.summary.artifacts:
+        gate = gates[artifact.name, "accuracy"]
+        assert (gate.observed, gate.passed) == (artifact.accuracy, artifact.accuracy >= 0.9)
+        assert gates[artifact.name, "agreement"].passed == (artifact.agreement >= 1 - 1 / samples)
+    assert gates["run", "training_warnings"].observed == len(result.summary.training_warnings)
+    assert gates["run", "training_warnings"].passed == (not result.summary.training_warnings)
 
 
 def test_a_damaged_artifact_is_noticed_and_made_again(finished_copy: Path, tiny_recipe: dict[str, Any]) -> None:

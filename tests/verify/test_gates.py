@@ -4,7 +4,7 @@ import pytest
 
 from edgekd.errors import ShapeError
 from edgekd.records import Comparison, Interval, OutputError
-from edgekd.verify.gates import accuracy_gates, same_network_gates
+from edgekd.verify.gates import accuracy_gates, one_sample_at_least, same_network_gates
 
 
 def comparison(candidate, *, drop=None, agreement=None):
@@ -99,3 +99,30 @@ def test_a_network_that_was_trained_further_is_judged_by_its_accuracy_alone():
     )
     assert gate.name == "accuracy_drop"
     assert gate.passed
+
+
+@pytest.mark.parametrize(
+    ("fraction", "samples", "expected"),
+    [(0.005, 60, 1 / 60), (0.005, 200, 0.005), (0.02, 60, 0.02), (0.0, 60, 0.0), (0.005, 0, 0.005)],
+)
+def test_no_limit_is_finer_than_a_sample_but_the_one_that_lets_none_differ(fraction, samples, expected):
+    assert one_sample_at_least(fraction, samples) == expected
+
+
+def test_a_file_is_held_to_an_accuracy_of_its_own_where_one_is_asked_for():
+    right = {"good": 0.9, "bad": 0.89, "unlabelled": None}
+    found = accuracy_gates(
+        [*right, "forgotten"],
+        [comparison(name).model_copy(update={"candidate_accuracy": value}) for name, value in right.items()],
+        max_accuracy_drop=1.0,
+        min_agreement=None,
+        min_accuracy=0.9,
+    )
+    gates = {gate.subject: gate for gate in found if gate.name == "accuracy"}
+    assert {name: gate.passed for name, gate in gates.items()} == {
+        "good": True,
+        "bad": False,
+        "unlabelled": False,
+        "forgotten": False,
+    }
+    assert (gates["good"].samples, gates["unlabelled"].samples) == (100, None)
