@@ -7,7 +7,7 @@ from edgekd.report import confusion, seeds, soundness, tradeoff
 from edgekd.report.differences import differences
 from edgekd.report.runs import ReportedRun
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 class RunReport(Record):
@@ -26,10 +26,9 @@ class RunReport(Record):
 
 
 class FrontPoint(Record):
-    """One file that no other file of the report beats in both accuracy and cost; `unit` is that of the cost.
+    """One file that no other file of its front beats in both accuracy and cost; `unit` is that of the cost.
 
-    Only files of runs with the same data, that of `dataset_fingerprint`, are compared. By the estimates: files whose
-    intervals overlap with this one's may be as good.
+    By the estimates: files whose intervals overlap with this one's may be as good.
     """
 
     run: str
@@ -43,8 +42,9 @@ class FrontPoint(Record):
 class Report(Record):
     """All runs of a report, and the files on the fronts of each cost: `latency`, `size` and `memory`.
 
-    Each data has a front of its own, one after the other. There is none of latencies that were not all measured on one
-    machine, on one target and with one number of threads.
+    There are several fronts of a cost, one after the other: of `size` and `memory` one for each data, by
+    `dataset_fingerprint`; of `latency` one for each `run`, whose files were measured together. A run whose latencies
+    were measured with different numbers of threads, batches or modes has none.
 
     `memory` is that of the activations, reckoned from the file.
     `over_seeds` has the means of runs that differ by their seeds alone, three or more, and `not_in_means` the runs that

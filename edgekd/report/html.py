@@ -144,7 +144,7 @@ def _rendered(runs: Sequence[ReportedRun], *, details: bool, matrices: int | Non
         costs=tradeoff.COSTS,
         captions=_captions(runs),
         fronts=_fronts(runs),
-        differing_data=tradeoff.differing_data(runs),
+        others=tradeoff.others(runs),
         absent=_absent(shared),
         method_rows=methods.rows(found),
         seed_rows=seeds.rows(seeds.over_seeds(runs)),
@@ -203,7 +203,7 @@ def _absent(figures: dict[str, Figure]) -> str:
 
 
 def _fronts(runs: Sequence[ReportedRun]) -> list[tuple[tradeoff.Cost, tradeoff.Front, str]]:
-    """Returns each cost, each data, and the files that no other one with that data beats in accuracy and that cost."""
+    """Returns each cost, each of its fronts, and the files on it in words."""
     found = [(cost, each) for cost in tradeoff.COSTS for each in tradeoff.fronts(runs, cost)]
     return [(cost, each, tradeoff.in_words(runs, each.points)) for cost, each in found]
 

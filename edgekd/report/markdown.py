@@ -95,14 +95,17 @@ def _together(runs: Sequence[ReportedRun]) -> str:
 
 
 def _fronts(runs: Sequence[ReportedRun]) -> str:
-    """Names the files that no other with the same data beats in accuracy and a cost."""
+    """Names the files that no other one that they can be held to beats in accuracy and a cost."""
     lines = [
         f"- {cost.title}{text(f', {each.name}') if each.name else ''}: {text(tradeoff.in_words(runs, each.points))}"
         for cost in tradeoff.COSTS
         for each in tradeoff.fronts(runs, cost)
     ]
-    others = "other file with the same data" if tradeoff.differing_data(runs) else "other file"
-    return f"No {others} is better in both, {tradeoff.BY_ESTIMATES}:\n\n" + "\n".join(lines) if lines else ""
+    return (
+        f"No {tradeoff.others(runs)} is better in both, {tradeoff.BY_ESTIMATES}:\n\n" + "\n".join(lines)
+        if lines
+        else ""
+    )
 
 
 def _methods(found: Sequence[methods.Method]) -> str:

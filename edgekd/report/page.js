@@ -62,15 +62,15 @@ function front(points) {
   return kept;
 }
 
-// Marks the fronts of the files that are seen, one for each data, in a graph and in the table of the best files.
+// Marks the fronts of the files that are seen, one for each group of those that can be ranked, in a graph and in the table of the best files.
 function markFronts(element) {
   const seen = element.data.filter((trace) => trace.meta?.file && (trace.visible ?? true) === true);
   const places = [...element.data.keys()].filter((at) => element.data[at].meta?.front);
   const fronts = places.map((at) => {
-    const { data } = element.data[at].meta;
-    const alike = seen.filter((trace) => trace.meta.data === data);
+    const { group } = element.data[at].meta;
+    const alike = seen.filter((trace) => trace.meta.group === group);
     const kept = front(alike.map((trace) => ({ x: trace.x[0], y: trace.y[0], file: trace.meta.file })));
-    const cell = document.querySelector(`[data-front="${element.id}"][data-of="${data}"]`);
+    const cell = document.querySelector(`[data-front="${element.id}"][data-of="${group}"]`);
     cell.textContent = kept.map((point) => point.file).join("; ") || "none is shown";
     return kept;
   });

@@ -38,7 +38,7 @@ class Cost:
       unit: of the numbers there.
       of_file: what a file costs, with its interval where there is one; None where that is not known.
       of_network: the same of a Keras network; None where nothing can be said.
-      measured: whether it depends on what a file ran on, so that files that ran on other things cannot be ranked.
+      measured: whether it depends on what a file ran on, and when, so that only files of one run can be ranked.
       ranked: whether files are ranked by it at all.
     """
 
@@ -142,43 +142,58 @@ def points(runs: Sequence[ReportedRun], cost: Cost) -> list[Point]:
 
 @dataclasses.dataclass(frozen=True)
 class Front:
-    """The best files of the runs that have the same data: accuracies on other data are no match for theirs.
+    """The best ones of files that can be ranked: of one run, or of the runs that have the same data.
 
     Attributes:
-      data: number of the data among those of the runs.
-      name: what the data is called; empty where all runs have the same.
+      group: number of the run, or of the data among those of the runs.
+      name: what that is called; empty where there is one only.
       fingerprint: of the data.
-      points: the files that no other one of these runs beats, the cheapest first.
+      points: the files that no other one of the group beats, the cheapest first.
     """
 
-    data: int
+    group: int
     name: str
     fingerprint: str
     points: tuple[Point, ...]
 
 
 def fronts(runs: Sequence[ReportedRun], cost: Cost) -> list[Front]:
-    """Returns the Pareto front of each data, in the order of the runs; none of data that no file of known cost has.
+    """Returns the Pareto fronts of a cost that files are ranked by, in the order of the runs.
 
-    There is none, either, of a cost that files are not ranked by, or that was not measured alike.
+    There is one for each data, for accuracies on other data are no match for each other. Of a measured cost there is
+    one for each run whose files were measured alike: they took turns, and those of another run had another time.
     """
-    if not cost.ranked or (cost.measured and not measured_alike(runs)):
+    if not cost.ranked:
         return []
-    numbers = _data_numbers(runs)
-    names = _data_names(runs, numbers)
-    known = points(runs, cost)
+    groups = _groups(runs, cost)
+    names = _group_names(runs, cost)
+    known = [point for point in points(runs, cost) if not cost.measured or measured_alike(runs[point.run])]
     found = []
-    for number in dict.fromkeys(numbers):
-        alike = [point for point in known if numbers[point.run] == number]
+    for number in dict.fromkeys(groups):
+        alike = [point for point in known if groups[point.run] == number]
         best = tuple(alike[at] for at in front([(point.cost, point.accuracy) for point in alike]))
-        fingerprint = runs[numbers.index(number)].summary.data.fingerprint
+        fingerprint = runs[groups.index(number)].summary.data.fingerprint
         found += [Front(number, names[number], fingerprint, best)] if best else []
     return found
 
 
-def differing_data(runs: Sequence[ReportedRun]) -> bool:
-    """Returns whether runs have different data, so that their accuracies cannot be compared."""
-    return len(set(_data_numbers(runs))) > 1
+def others(runs: Sequence[ReportedRun]) -> str:
+    """Returns what the files of a front are held to: `other file`, and of several runs which ones."""
+    if len(runs) == 1:
+        return "other file"
+    shared = " with the same data" if len(set(_data_numbers(runs))) > 1 else ""
+    return f"other file{shared}, and for latency no other one of the same run,"
+
+
+def _groups(runs: Sequence[ReportedRun], cost: Cost) -> list[int]:
+    """Returns the number of the group in which the files of each run are ranked."""
+    return list(range(len(runs))) if cost.measured else _data_numbers(runs)
+
+
+def _group_names(runs: Sequence[ReportedRun], cost: Cost) -> list[str]:
+    if cost.measured:
+        return [run.label if len(runs) > 1 else "" for run in runs]
+    return _data_names(runs, _data_numbers(runs))
 
 
 def _data_numbers(runs: Sequence[ReportedRun]) -> list[int]:
@@ -218,11 +233,12 @@ def graph(runs: Sequence[ReportedRun], cost: Cost) -> Figure | None:
         return None
     several = len(runs) > 1
     networks = _networks(runs, cost, max(point.interval.high if point.interval else point.cost for point in found))
-    numbers = _data_numbers(runs)
-    files = [_file(runs, point, cost, data=numbers[point.run], several=several) for point in found]
-    lines = [_front(each.data, each.points) for each in fronts(runs, cost)]
+    groups = _groups(runs, cost)
+    files = [_file(runs, point, cost, group=groups[point.run], several=several) for point in found]
+    lines = [_front(each.group, each.points) for each in fronts(runs, cost)]
     if len(lines) > 1:  # one entry in the legend stands for all, which filters may empty
-        lines = [_front(None, ()), *(line | {"showlegend": False} for line in lines)]
+        entry = _front(None, ()) | {"name": f"Pareto front of each {'run' if cost.measured else 'data'}"}
+        lines = [entry, *(line | {"showlegend": False} for line in lines)]
     entries = [_entry(runs, run) for run in dict.fromkeys(point.run for point in found)] if several else []
     drawn = figures.figure([*networks, *lines, *entries, *files], x=_axis(runs, cost), y="accuracy, %")
     drawn["layout"]["height"] = 440
@@ -252,7 +268,7 @@ def _axis(runs: Sequence[ReportedRun], cost: Cost) -> str:
     return f"{cost.axis}, on {' and '.join(figures.text(str(each)) for each in sorted(map(str, targets)))}"
 
 
-def _file(runs: Sequence[ReportedRun], point: Point, cost: Cost, *, data: int, several: bool) -> Figure:
+def _file(runs: Sequence[ReportedRun], point: Point, cost: Cost, *, group: int, several: bool) -> Figure:
     artifact, run = point.artifact, runs[point.run]
     place = point.run if several else run.summary.artifacts.index(artifact)
     colour = _colour(place)
@@ -274,7 +290,7 @@ def _file(runs: Sequence[ReportedRun], point: Point, cost: Cost, *, data: int, s
         "error_y": figures.error_bars(accuracy, accuracy.value if accuracy else 0.0, 100.0, colour),
         "marker": _marker(place, _SYMBOLS.get(artifact.format, "square")),
         "meta": _meta(str(point.run), artifact.format, artifact.scheme)
-        | {"file": in_words(runs, [point]), "data": data},
+        | {"file": in_words(runs, [point]), "group": group},
         "hovertemplate": f"<b>{name}</b><br>%{{x:.4g}} {cost.unit}, %{{y:.2f}} %<extra></extra>",
         "showlegend": not several,
     }
@@ -309,14 +325,12 @@ def _meta(run: str, form: str, scheme: str) -> dict[str, str]:
     return {"run": run, "format": form, "scheme": scheme}
 
 
-def _front(data: int | None, kept: Sequence[Point]) -> Figure:
-    """Returns the front of a data; without one, the entry of the legend that stands for those of several."""
-    # The page finds a front anew among the files that are seen.
-    named = {"name": "Pareto front", "meta": {"front": True, "data": data}}
-    if data is None:
-        named = {"name": "Pareto front of each data"}
+def _front(group: int | None, kept: Sequence[Point]) -> Figure:
+    """Returns the front of a group; without one, what stands in the legend for those of several."""
     return {
-        **named,
+        # The page finds a front anew among the files that are seen.
+        **({} if group is None else {"meta": {"front": True, "group": group}}),
+        "name": "Pareto front",
         "type": "scatter",
         "mode": "lines+markers",
         "x": [point.cost for point in kept] or [None],

@@ -58,10 +58,30 @@ def test_every_row_says_what_the_filter_asks(source):
         assert f'name="{name}"' in source
 
 
-def test_the_front_is_that_of_all_runs(two):
-    for cost in tradeoff.COSTS[:3]:
+def test_a_front_is_that_of_all_runs_but_of_latencies_that_of_each(two):
+    latency, *others = tradeoff.COSTS[:3]
+    for cost in others:
         (found,) = tradeoff.fronts(two, cost)
         assert {point.run for point in found.points} == {1}, cost.key
+    # All files of the second run are better and as fast; but they were measured at another time. By hand, as alone.
+    names = ["student-int8.tflite", "student-float32.onnx"]
+    found = [(each.name, [point.artifact.name for point in each.points]) for each in tradeoff.fronts(two, latency)]
+    assert found == [("one", names), ("two", names)]
+    report = document.document(two)
+    assert report.schema_version == 2  # 1 had one front of all latencies
+    told = [(each.run, each.artifact) for each in report.fronts["latency"]]
+    assert told == [(run, name) for run in ("one", "two") for name in names]
+    drawn = tradeoff.graph(two, latency)["data"]
+    assert [each["name"] for each in drawn if each["name"].startswith("Pareto") and each.get("showlegend", True)] == [
+        "Pareto front of each run"
+    ]
+    words = "and for latency no other one of the same run,"
+    page, text = html_report.render(two), markdown.render(two)
+    assert f"No other file, {words} is better in both" in text
+    assert "- Accuracy against latency, one: one: student-int8.tflite; one: student-float32.onnx" in text
+    assert words in page
+    assert page.count('data-front="plot-latency"') == 2
+    assert words not in html_report.render(two[:1]) + markdown.render(two[:1])
 
 
 def test_each_data_has_a_front_of_its_own(two, summary):
@@ -71,16 +91,16 @@ def test_each_data_has_a_front_of_its_own(two, summary):
     runs = [two[0], other, renamed(summary, "three", data=data)]
     alone = [[point.artifact.name for point in found.points] for found in tradeoff.fronts(two[:1], tradeoff.COSTS[1])]
     (first,) = alone
-    for cost in tradeoff.COSTS[:3]:
+    for cost in tradeoff.COSTS[1:3]:
         assert [{point.run for point in found.points} for found in tradeoff.fronts(runs, cost)] == [{0}, {1}], cost.key
     traces = [each for each in tradeoff.graph(runs, tradeoff.COSTS[1])["data"] if each.get("meta", {}).get("front")]
-    assert [(each["meta"]["data"], len(each["x"])) for each in traces] == [(0, len(first)), (1, len(first))]
+    assert [(each["meta"]["group"], len(each["x"])) for each in traces] == [(0, len(first)), (1, len(first))]
     text = markdown.render(runs)
-    assert "No other file with the same data is better in both" in text
+    assert "No other file with the same data, and for latency no other one of the same run, is better in both" in text
     assert f"- Accuracy against size, fashion_mnist: one: {first[0]}; one: {first[1]}" in text
     assert f"- Accuracy against size, photos: two: {first[0]}; two: {first[1]}" in text
     page = html_report.render(runs)
-    assert "Files that no other file shown with the same data beats in both" in page
+    assert "Of the files shown, no other file with the same data, and for latency no other one" in page
     assert page.count('data-front="plot-size"') == 2
     told = document.document(runs).fronts["size"]
     assert [(each.run, each.dataset_fingerprint) for each in told] == [
@@ -106,29 +126,66 @@ def test_what_makes_numbers_hard_to_compare_is_said(two, summary, source):
     assert "different data: their accuracies cannot be compared" in other
 
 
-def test_what_latencies_do_not_share_is_said_in_every_form(summary):
-    """As of a board that was measured with four threads beside this machine with one."""
-    machine = Machine(system="Linux", architecture="x86_64", cpu="mine", logical_cores=2, memory_bytes=2**33)
-    board = machine.model_copy(update={"cpu": "board", "architecture": "aarch64"})
-    ours, theirs = (
-        tuple(
-            each.model_copy(update={"machine": on, "target": target, "num_threads": threads})
-            for each in summary.measurements
-        )
-        for on, target, threads in ((machine, "local", 1), (board, "ssh://pi", 4))
-    )
-    runs = [renamed(summary, "a", measurements=ours), renamed(summary, "b", measurements=theirs)]
-    expected = (
-        "Latencies were measured on different machines: they cannot be compared.",
-        "Latencies were measured on different targets, local and ssh://pi: they cannot be compared.",
-        "Latencies were measured with different numbers of threads, 1 and 4: they cannot be compared.",
-    )
-    assert document.document(runs).notes == expected
-    assert document.document(runs).fronts.keys() == {"size", "memory"}  # and no file is the fastest of all
-    page, text = html_report.render(runs), markdown.render(runs)
-    assert all(each in page and each in text for each in expected)
+MACHINE = Machine(system="Linux 6.1", architecture="x86_64", cpu="mine", logical_cores=2, memory_bytes=2**33)
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "words"),
+    [
+        ({}, {}, ", on machines that are not all known"),  # as of two runs of an early version
+        ({"machine": MACHINE}, {}, ", on machines that are not all known"),
+        ({"machine": MACHINE}, {"machine": MACHINE}, ""),
+        ({"machine": MACHINE}, {"machine": MACHINE.model_copy(update={"system": "Linux 6.2", "memory_bytes": 1})}, ""),
+        ({"machine": MACHINE}, {"machine": MACHINE.model_copy(update={"cpu": "board"})}, ", on different machines"),
+        ({"machine": MACHINE}, {"machine": MACHINE.model_copy(update={"logical_cores": 4})}, ", on different machines"),
+        (
+            {"machine": MACHINE, "target": "local"},
+            {"machine": MACHINE, "target": "ssh://pi", "num_threads": 4},
+            ", on different targets (local and ssh://pi), with different numbers of threads (1 and 4)",
+        ),
+        (
+            {"machine": MACHINE, "batch": 8},
+            {"machine": MACHINE, "mode": "periodic", "interval_ms": 50.0},
+            ", with different batches (8 and the file's own), in different modes (back to back and periodic by 50 ms)",
+        ),
+    ],
+)
+def test_what_latencies_do_not_share_is_said(summary, here, there, words):
+    first = [each for each in summary.measurements if each.num_threads == 1]
+    runs = [
+        renamed(summary, name, measurements=tuple(each.model_copy(update=update) for each in first))
+        for name, update in (("a", here), ("b", there))
+    ]
+    (found,) = document.document(runs).notes
+    how = f"at different times{words}"
+    if "," in words:  # the last of several is joined by `and`
+        how = " and ".join(how.rsplit(", ", 1))
+    end = "they cannot be compared. edgekd bench --compare measures files together."
+    assert found == f"Latencies were measured {how}: {end}"
     assert document.document(runs[:1]).notes == ()
-    assert "cannot be compared" not in markdown.render(runs[:1])
+    assert len(tradeoff.fronts(runs, tradeoff.COSTS[0])) == 2  # each run's own, whatever the other is
+
+
+def test_a_run_without_latencies_is_no_other_time_of_measuring(two):
+    bare = dataclasses.replace(two[1], summary=two[1].summary.model_copy(update={"measurements": (), "seed": 0}))
+    assert document.document([two[0], bare]).notes == ()
+    assert [each.name for each in tradeoff.fronts([two[0], bare], tradeoff.COSTS[0])] == ["one"]
+
+
+def test_files_of_a_run_that_were_measured_in_two_ways_are_not_ranked(summary):
+    """As where one file was measured with two threads only."""
+    kept = [each for each in summary.measurements if each.num_threads == 2 or each.artifact != "student-int8.onnx"]
+    run = renamed(summary, "one", measurements=tuple(kept))
+    words = "Latencies were measured with different numbers of threads (1 and 2): they cannot be compared."
+    found = document.document([run])
+    assert found.fronts.keys() == {"size", "memory"}
+    assert found.notes[0].startswith(words)
+    other = renamed(summary, "two")
+    assert [each.name for each in tradeoff.fronts([run, other], tradeoff.COSTS[0])] == ["two"]
+    page, text = html_report.render([run, other]), markdown.render([run, other])
+    shown = "with different numbers of threads (1 and 2): they cannot be compared."
+    assert shown in page
+    assert shown in text
 
 
 def test_the_markdown_has_a_row_for_each_model_of_each_run(two):
