@@ -3,9 +3,11 @@
 import math
 from collections.abc import Sequence
 
-from edgekd.records import Interval, Preprocessing
+from edgekd.records import Interval, Latency, Preprocessing
 
 NOT_MEASURED = "not measured"
+TOO_FEW_RUNS = "too few runs"
+TOO_FEW_PROCESSES = "too few processes"
 _MINUS = "−"
 
 
@@ -77,6 +79,11 @@ def milliseconds(number: float | None) -> str:
 def milliseconds_interval(interval: Interval) -> str:
     """Returns an interval of milliseconds: `0.098 to 0.106`."""
     return f"{three_digits(interval.low)} to {three_digits(interval.high)}"
+
+
+def percentile_99(latency: Latency) -> str:
+    """Returns p99 in milliseconds; where other percentiles are known and it is not, the timed runs were too few."""
+    return TOO_FEW_RUNS if latency.p99 is None and latency.p90 is not None else milliseconds(latency.p99)
 
 
 def duration(seconds: float | None) -> str:

@@ -13,6 +13,7 @@ from plotly.offline import get_plotlyjs
 from edgekd.records import Summary, TensorSpec
 from edgekd.report import (
     anatomy,
+    caveats,
     confusion,
     disagreements,
     estimates,
@@ -280,17 +281,19 @@ def _template() -> jinja2.Template:
         title_in=table.title_of,
         kind_of_file=table.kind_of_file,
         tensor=_tensor,
-        notes_and_warnings=lambda each: (*latency.notes(each), *each.warnings),
     )
     environment.globals.update(
         BY_ESTIMATES=tradeoff.BY_ESTIMATES,
         MOST_MEGABYTES=MOST_BYTES // 1_000_000,
+        ABSENT=(formatting.NOT_MEASURED, formatting.TOO_FEW_RUNS, formatting.TOO_FEW_PROCESSES, table.REFERENCE),
         NOT_MEASURED=formatting.NOT_MEASURED,
         anatomy=anatomy,
+        caveats=caveats,
         confusion=confusion,
         estimates=estimates,
         exactness=exactness,
         headline=headline,
+        latency=latency,
         layers=layers,
         methods=methods,
         parities=parities,

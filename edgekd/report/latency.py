@@ -1,8 +1,9 @@
 """The table of every measurement, one row per file, target and number of threads."""
 
+import itertools
+
 from edgekd.records import Measurement
 from edgekd.report import formatting
-from edgekd.report.formatting import NOT_MEASURED
 
 HEADERS = (
     "File",
@@ -21,6 +22,13 @@ HEADERS = (
     "Processes",
     "Runtime",
 )
+_BELOW = {"File": ("Target", "Runtime"), "p50, ms": ("Interval of p50, ms",), "Runs": ("Processes",)}
+COLUMNS = tuple(
+    (header, _BELOW.get(header, ()))
+    for header in HEADERS
+    if header not in itertools.chain.from_iterable(_BELOW.values())
+)
+"""The headers of a narrower table, each with those of what stands below its text in small print."""
 
 
 def notes(measurement: Measurement) -> tuple[str, ...]:
@@ -51,10 +59,10 @@ def cells(measurement: Measurement) -> tuple[str, ...]:
         measurement.target,
         str(measurement.num_threads),
         formatting.milliseconds(latency.p50),
-        formatting.milliseconds_interval(latency.interval) if latency.interval else NOT_MEASURED,
+        formatting.milliseconds_interval(latency.interval) if latency.interval else formatting.TOO_FEW_PROCESSES,
         formatting.milliseconds(latency.p90),
         formatting.milliseconds(latency.p95),
-        formatting.milliseconds(latency.p99),
+        formatting.percentile_99(latency),
         formatting.milliseconds(latency.minimum),
         formatting.milliseconds(measurement.first_inference_ms),
         formatting.milliseconds(measurement.load_ms),
@@ -63,3 +71,9 @@ def cells(measurement: Measurement) -> tuple[str, ...]:
         formatting.count(measurement.processes),
         measurement.runtime,
     )
+
+
+def columns(measurement: Measurement) -> tuple[tuple[str, str], ...]:
+    """Returns a measurement's texts in the order of COLUMNS, each with what stands below it in small print."""
+    texts = dict(zip(HEADERS, cells(measurement), strict=True))
+    return tuple((texts[header], ", ".join(texts[each] for each in below)) for header, below in COLUMNS)

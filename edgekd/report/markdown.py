@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from edgekd.records import Summary
 from edgekd.report import (
     anatomy,
+    caveats,
     confusion,
     disagreements,
     estimates,
@@ -199,9 +200,8 @@ def _latency(summary: Summary) -> str:
         return ""
     section = f"## Latency\n\n{table_of(latency.HEADERS, [latency.cells(found) for found in summary.measurements])}"
     sentences = [
-        f"- {text(found.artifact)}, {formatting.counted(found.num_threads, 'thread')}: {text(sentence)}"
-        for found in summary.measurements
-        for sentence in (*latency.notes(found), *found.warnings)
+        f"- {text(each.of)}: {text(each.text)}" + (f" ({text('; '.join(each.each))})" if each.each else "")
+        for each in caveats.remarks(summary.measurements)
     ]
     return section + ("\n\nWarnings of the measurements:\n\n" + "\n".join(sentences) if sentences else "")
 

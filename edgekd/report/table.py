@@ -6,7 +6,7 @@ from typing import IO, TYPE_CHECKING, Literal
 
 from edgekd.records import Artifact, Comparison, Interval, Latency, Measurement, ModelRecord, Summary
 from edgekd.report import formatting
-from edgekd.report.formatting import NOT_MEASURED
+from edgekd.report.formatting import NOT_MEASURED, TOO_FEW_RUNS
 from edgekd.report.intervals import half
 
 if TYPE_CHECKING:
@@ -39,7 +39,9 @@ HEADERS = (
     "p99, ms",
 )
 DROP = "Drop: accuracy below the distilled student's; − where a row is above it."
+_WITH_INTERVALS = (HEADERS[1], HEADERS[7])  # more would make a row of text too long
 _NARROW_HEADERS = ("Model", "Accuracy", "Drop, points", "Agreement", "Size", "p50, ms")
+_SHORT = {NOT_MEASURED: "–", TOO_FEW_RUNS: "too few"}  # in a terminal, whose columns are narrow
 _FILE_COLUMNS = 200  # of output that is not a terminal
 
 
@@ -120,17 +122,25 @@ def kind_of_file(artifact: Artifact) -> str:
     return f"{FORMATS.get(artifact.format, artifact.format)}, {artifact.scheme}"
 
 
-def cells(row: Row) -> tuple[str, ...]:
-    """Returns a row's texts in the order of HEADERS, intervals in brackets."""
+def parts(row: Row) -> tuple[tuple[str, str], ...]:
+    """Returns a row's texts in the order of HEADERS, each with its interval in words, which is empty without one."""
     return (
-        row.name,
-        _with(formatting.percent(row.accuracy), row.accuracy_interval, formatting.percent_interval),
-        REFERENCE if row.is_reference else formatting.points(row.accuracy_drop),
-        REFERENCE if row.is_reference else formatting.percent(row.agreement),
-        formatting.count(row.parameters),
-        formatting.short_count(row.macs),
-        formatting.size(row.size_bytes),
-        *_latency_cells(row.latency),
+        (row.name, ""),
+        _known(formatting.percent(row.accuracy), row.accuracy_interval, formatting.percent_interval),
+        _held_to(row, formatting.points(row.accuracy_drop), row.drop_interval, formatting.points_interval),
+        _held_to(row, formatting.percent(row.agreement), row.agreement_interval, formatting.percent_interval),
+        (formatting.count(row.parameters), ""),
+        (formatting.short_count(row.macs), ""),
+        (formatting.size(row.size_bytes), ""),
+        *_latency_parts(row.latency),
+    )
+
+
+def cells(row: Row) -> tuple[str, ...]:
+    """Returns a row's texts in the order of HEADERS; accuracy and p50 with their intervals in brackets."""
+    return tuple(
+        f"{text} [{interval}]" if interval and header in _WITH_INTERVALS else text
+        for header, (text, interval) in zip(HEADERS, parts(row), strict=True)
     )
 
 
@@ -212,13 +222,22 @@ def _file_row(artifact: Artifact, summary: Summary) -> Row:
     )
 
 
-def _latency_cells(latency: Latency | None) -> tuple[str, str, str]:
+def _known(text: str, interval: Interval | None, words: Callable[[Interval], str]) -> tuple[str, str]:
+    return text, "" if interval is None else words(interval)
+
+
+def _held_to(row: Row, text: str, interval: Interval | None, words: Callable[[Interval], str]) -> tuple[str, str]:
+    """Returns what tells a row from the reference: of that one, that it is."""
+    return (REFERENCE, "") if row.is_reference else _known(text, interval, words)
+
+
+def _latency_parts(latency: Latency | None) -> tuple[tuple[str, str], ...]:
     if latency is None:
-        return (NOT_MEASURED, NOT_MEASURED, NOT_MEASURED)
+        return ((NOT_MEASURED, ""),) * 3
     return (
-        _with(formatting.milliseconds(latency.p50), latency.interval, formatting.milliseconds_interval),
-        formatting.milliseconds(latency.p90),
-        formatting.milliseconds(latency.p99),
+        _known(formatting.milliseconds(latency.p50), latency.interval, formatting.milliseconds_interval),
+        (formatting.milliseconds(latency.p90), ""),
+        (formatting.percentile_99(latency), ""),
     )
 
 
@@ -235,7 +254,7 @@ def _terminal_table(found: tuple[Row, ...], headers: tuple[str, ...], *, whole: 
         justify: Literal["left", "right"] = "left" if header == HEADERS[0] else "right"
         table.add_column(header.replace(", ", ",\n"), justify=justify, vertical="middle", overflow="fold")
     for row, cells_ in zip(found, texts, strict=True):
-        chosen = (cells_[header].replace(NOT_MEASURED, "–") for header in headers)
+        chosen = (_SHORT.get(cells_[header], cells_[header]) for header in headers)
         table.add_row(*(Text(text) for text in chosen), style="bold" if row.is_reference else None)
     shown = [cells_[header] for cells_ in texts for header in headers]
     table.caption = " · ".join(_notes(headers, shown, whole=whole)) or None
@@ -247,7 +266,9 @@ def _notes(headers: Sequence[str], texts: Sequence[str], *, whole: bool) -> Iter
     if HEADERS[2] in headers:
         yield DROP.removesuffix(".")
     if NOT_MEASURED in texts:
-        yield "– not measured"
+        yield f"{_SHORT[NOT_MEASURED]} {NOT_MEASURED}"
+    if TOO_FEW_RUNS in texts:
+        yield f"{_SHORT[TOO_FEW_RUNS]}: runs for p99"
     if any("±" in text for text in texts):
         yield "± half of the 95 % interval"
     if not whole:
@@ -256,7 +277,7 @@ def _notes(headers: Sequence[str], texts: Sequence[str], *, whole: bool) -> Iter
 
 def _terminal_cells(row: Row, *, intervals: bool) -> tuple[str, ...]:
     """Returns a row's texts with short intervals or none, so that no cell has to be broken."""
-    texts = list(cells(dataclasses.replace(row, accuracy_interval=None, latency=_without_interval(row.latency))))
+    texts = [text for text, _ in parts(row)]
     if intervals and row.accuracy_interval is not None:
         texts[1] = _accuracy(texts[1], row.accuracy_interval)
     if intervals and row.latency is not None and row.latency.interval is not None:
@@ -271,11 +292,3 @@ def _accuracy(text: str, interval: Interval) -> str:
     if reach <= min(interval.value, 1 - interval.value):
         return f"{text.removesuffix(' %')} ± {100 * reach:.2f} %"
     return f"{text} [{formatting.percent_interval(interval)}]"
-
-
-def _without_interval(latency: Latency | None) -> Latency | None:
-    return None if latency is None else latency.model_copy(update={"interval": None})
-
-
-def _with(text: str, interval: Interval | None, words: Callable[[Interval], str]) -> str:
-    return text if interval is None else f"{text} [{words(interval)}]"

@@ -18,7 +18,7 @@ TERMS = (
         "p50, p90, p99",
         "p50 is the median of the medians of fresh processes. 90 % and 99 % of all timed inferences were at most as "
         "long as p90 and p99, every process weighing the same. Nothing was dropped. p99 needs at least 1000 "
-        "timed runs.",
+        "timed runs; of fewer it is not told.",
     ),
     (
         "Interval of p50",

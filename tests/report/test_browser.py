@@ -304,6 +304,18 @@ def made_up(browser: "Browser", summary: Summary, tmp_path_factory: pytest.TempP
     return open_page(browser, path)
 
 
+def test_the_table_of_results_fits_a_desktop_and_scrolls_in_its_own_box_on_a_phone(made_up: Opened) -> None:
+    page, beyond = made_up.page, []
+    for width in WIDTHS:
+        page.set_viewport_size({"width": width, "height": 900})
+        drawn(page)
+        box = "[...document.querySelectorAll('.scroll')].find((each) => each.querySelector('.results'))"
+        beyond.append(page.evaluate(f"() => {box}.scrollWidth - {box}.clientWidth"))
+        assert page.evaluate("() => document.documentElement.scrollWidth") <= width
+    assert beyond[0] == 0
+    assert beyond[1] > 300
+
+
 def test_a_cell_says_its_classes_by_name_though_the_axes_have_no_room_for_them(made_up: Opened) -> None:
     count = len(MANY)
     said = point_at(made_up.page, "#plot-confusion .heatmaplayer image", 8.5 / count, 7.5 / count)

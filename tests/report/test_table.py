@@ -2,7 +2,7 @@ import io
 
 import pytest
 
-from edgekd.report import table
+from edgekd.report import latency, table
 
 
 def by_name(summary):
@@ -94,6 +94,42 @@ def test_nothing_measured_is_neither_zero_nor_none(unmeasured):
         assert texts[1] == "not measured"
         assert texts[7:] == ("not measured",) * 3
         assert "None" not in " ".join(texts)
+
+
+def test_of_too_few_runs_there_is_no_p99_which_is_not_said_to_be_unmeasured(summary, unmeasured):
+    few = tuple(
+        each.model_copy(update={"latency_ms": each.latency_ms.model_copy(update={"p99": None})})
+        for each in summary.measurements
+    )
+    short = summary.model_copy(update={"measurements": few})
+    assert {table.cells(row)[9] for row in table.rows(short) if row.kind == "file"} == {"too few runs"}
+    assert {table.cells(row)[9] for row in table.rows(short) if row.kind == "model"} == {"not measured"}
+    assert latency.cells(few[0])[latency.HEADERS.index("p99, ms")] == "too few runs"
+    # A target that gives no percentiles at all does not tell this one either, however many runs there were.
+    untold = few[0].latency_ms.model_copy(update={"p90": None, "p95": None})
+    assert latency.cells(few[0].model_copy(update={"latency_ms": untold}))[7] == "not measured"
+    told = io.StringIO()
+    table.print_to_terminal(short, file=told)
+    words = " ".join(told.getvalue().split())
+    assert words.count(" too few ") == len(short.artifacts)
+    assert "– not measured · too few: runs for p99 · ±" in words
+    for other in (summary, unmeasured):
+        told = io.StringIO()
+        table.print_to_terminal(other, file=told)
+        assert "too few" not in told.getvalue()
+
+
+def test_of_fewer_than_three_processes_there_is_no_interval(summary):
+    bare = summary.measurements[0].latency_ms.model_copy(update={"interval": None})
+    texts = latency.cells(summary.measurements[0].model_copy(update={"latency_ms": bare}))
+    assert texts[latency.HEADERS.index("Interval of p50, ms")] == "too few processes"
+
+
+def test_the_narrow_table_of_measurements_has_every_text_of_the_wide_one(summary):
+    for measurement in summary.measurements:
+        shown = [text for texts in latency.columns(measurement) for text in texts if text]
+        assert sorted(", ".join(shown).split(", ")) == sorted(", ".join(latency.cells(measurement)).split(", "))
+    assert [len(below) for _, below in latency.COLUMNS] == [2, 0, 1, *([0] * 7), 1]
 
 
 def test_a_run_without_a_distilled_student_has_no_drop(summary):
