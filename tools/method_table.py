@@ -152,9 +152,10 @@ def body(table: Table, *, heading: str = "##") -> tuple[str, ...]:
 
 def _introduction(table: Table) -> str:
     student = table.common["student"]
+    timed = _has_times(table)
     teachers = "; ".join(
         f"{row.title.replace('_', ' ')} {percent(row.mean_accuracy, row.accuracy)} % "
-        f"({row.parameters:,} parameters, trained in {row.seconds:.0f} s)"
+        f"({row.parameters:,} parameters{f', trained in {row.seconds:.0f} s' if timed else ''})"
         for row in table.teachers
     )
     dataset = table.common["data"]["dataset"]

@@ -1,5 +1,6 @@
 """What was found of ways to quantise: the records of tools/compare_quantisation.py, and the page that shows them."""
 
+import math
 from collections.abc import Iterator
 from typing import Self
 
@@ -108,7 +109,8 @@ def _page_lines(results: Results) -> Iterator[str]:
         "95 % t-intervals. A drop is the taught float32 file's accuracy less the row's, paired by seed, likewise; of a "
         "single seed, as in the tables of other tools, the interval is paired by image (Agresti and Min). "
         "Sizes and latencies are those of the first seed; all files of a table were measured in one run, taking turns, "
-        "and a ratio is to the taught float32 file, with a 95 % interval over processes.\n"
+        "and a ratio is to the taught float32 file, with a 95 % interval over processes: from the two files' own "
+        "intervals, as if they had not taken turns, so it is too wide where the machine slowed both.\n"
     )
     for family in results.families:
         yield from _family_lines(family)
@@ -170,9 +172,14 @@ def _goals(family: Family) -> Iterator[str]:
 
 def verdict(drop: Interval) -> str:
     """Returns whether a drop of accuracy is within the goal: surely, by the estimate, or not."""
-    if drop.high <= MAX_DROP:
-        return "met"
-    return "met by the estimate" if drop.value <= MAX_DROP else "missed"
+    return reached(Interval(value=-drop.value, low=-drop.high, high=-drop.low), -MAX_DROP)
+
+
+def reached(found: Interval, goal: float) -> str:
+    """Returns whether a value is at least its goal: with its whole interval, by the estimate, or not."""
+    if found.value > goal or math.isclose(found.value, goal):
+        return "met" if found.low > goal or math.isclose(found.low, goal) else "met by the estimate"
+    return "missed" if found.high < goal else "missed by the estimate"
 
 
 def in_words(drop: Interval) -> str:
@@ -196,8 +203,10 @@ def _latency(latency: Latency | None) -> str:
 def ratio(latency: Latency | None, reference: Latency | None) -> str:
     """Returns how many times as long one file takes as another: `1.73 [1.30 to 2.69]`; a dash where one is not known.
 
-    The interval is that of the difference of the logarithms, from the intervals of both (MOVER), of which a file has
-    none that was measured in too few processes; a file beside itself has none, either.
+    Both the ratio and its interval are of the processes' geometric means, which the intervals of latencies are of: the
+    interval is that of the difference of the logarithms, from the intervals of both (MOVER), as if the two files had
+    not taken turns. It is too wide where a disturbance slowed both. A file that was measured in too few processes has
+    no interval, and its median stands for it; a file beside itself has none, either.
 
     References:
       Donner and Zou, Closed-form confidence intervals for functions of the normal mean and standard deviation,
@@ -205,17 +214,14 @@ def ratio(latency: Latency | None, reference: Latency | None) -> str:
     """
     if latency is None or reference is None:
         return "–"
-    value = _median(latency) / _median(reference)
+    value = _centre(latency) / _centre(reference)
     if latency is reference or latency.interval is None or reference.interval is None:
         return f"{value:.2f}"
-    ours, theirs = (np.log([each.low, each.value, each.high]) for each in (latency.interval, reference.interval))
-    below, above = (
-        np.hypot(ours[1] - ours[0], theirs[2] - theirs[1]),
-        np.hypot(ours[2] - ours[1], theirs[1] - theirs[0]),
-    )
-    return f"{value:.2f} [{value * np.exp(-below):.2f} to {value * np.exp(above):.2f}]"
+    # Of intervals that are as wide on both sides of their centres, on logarithms, MOVER adds the halves' squares.
+    reach = np.hypot(*(np.log(each.high / each.low) / 2 for each in (latency.interval, reference.interval)))
+    return f"{value:.2f} [{value * np.exp(-reach):.2f} to {value * np.exp(reach):.2f}]"
 
 
-def _median(latency: Latency) -> float:
-    """Returns the median of process medians; of all runs where there were too few processes for an interval."""
-    return latency.p50 if latency.interval is None else latency.interval.value
+def _centre(latency: Latency) -> float:
+    """Returns the geometric mean of process medians; the median of all runs where there were too few processes."""
+    return latency.p50 if latency.interval is None else math.sqrt(latency.interval.low * latency.interval.high)
