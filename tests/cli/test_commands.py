@@ -127,7 +127,7 @@ def test_a_training_that_went_wrong_is_warned_of_beside_gates_that_held(
     assert "−50.00 points [−60.00 to −40.00] on the same test samples." in result.out
     assert "Give the teaching terms smaller weights" in result.out
     # 288 images train in batches of 32.
-    assert "It was trained for 3 epochs of 9 steps, too few for most networks." in result.out
+    assert "It was trained for 3 epochs of 9 steps, 27 in all, which is few." in result.out
     noted = Summary.read(finished_copy / "summary.json").training_warnings
     assert noted is not None
     assert "worse_than_labels" in {each.kind for each in noted}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from edgekd.predictions import Predictions
-from edgekd.records import Interval, Summary, TrainingWarning
+from edgekd.records import Interval, ModelRecord, Summary, TrainingWarning
 from edgekd.report import document, html, markdown, soundness
 from edgekd.report.runs import ReportedRun
 from tests.report.test_pages import Page
@@ -24,7 +24,7 @@ def run_of(
     return ReportedRun(summary.model_copy(update=changes), "a run", Predictions(labels, classes))
 
 
-def with_accuracy(summary: Summary, role: str, accuracy: Interval) -> dict[str, object]:
+def with_accuracy(summary: Summary, role: str, accuracy: Interval) -> dict[str, ModelRecord]:
     changed = {"accuracy": accuracy.value, "accuracy_interval": accuracy}
     return {**summary.models, role: summary.models[role].model_copy(update=changed)}
 
@@ -63,10 +63,29 @@ def test_by_chance_says_what_was_seen_in_numbers(summary: Summary) -> None:
         "better than always naming “Coat”: 30.00 %."
     )
     assert warning.advice == (
-        "It was trained for 8 epochs of 2 steps, too few for most networks. Try smaller batches "
-        "(data.batch_size), which make more "
-        "steps, more epochs (student.epochs), or a lower learning rate (student.learning_rate)."
+        "It was trained for 8 epochs of 2 steps, 16 in all, which is few. Try smaller batches (data.batch_size), which "
+        "make more steps, more epochs (student.epochs), or a lower learning rate (student.learning_rate)."
     )
+
+
+@pytest.mark.parametrize(
+    ("epochs", "steps", "told"),
+    [
+        (40, 18, "40 epochs of 18 steps, 720 in all. Try more epochs"),  # what the guide to a few hundred images tried
+        (500, 18, "500 epochs of 18 steps, 9,000 in all. Try more epochs"),
+        (20, 15, "20 epochs of 15 steps, 300 in all. Try more epochs"),
+        (13, 23, "13 epochs of 23 steps, 299 in all, which is few. Try smaller batches"),
+        (1, 200, "1 epoch of 200 steps, 200 in all, which is few. Try smaller batches"),
+    ],
+)
+def test_steps_are_few_where_those_of_the_whole_training_are(
+    summary: Summary, epochs: int, steps: int, told: str
+) -> None:
+    labels = np.concatenate([np.full(60, 4), np.arange(140) % 4])
+    models = with_accuracy(summary, "student_labels", interval(0.31, 0.25, 0.378))
+    models["student_labels"] = models["student_labels"].model_copy(update={"epochs": epochs})
+    (warning,) = soundness.found(run_of(summary, labels=labels, models=models), steps={"student_labels": steps})
+    assert warning.advice.startswith(f"It was trained for {told}")
 
 
 # Of 200 samples 180 are of other classes than the one that is named: a tenth of them are 18.
@@ -148,11 +167,11 @@ def test_where_the_teacher_is_weak_too_one_begins_with_it(summary: Summary) -> N
     weak = stages(summary, interval(-0.05, -0.09, -0.01))
     steps = {"teacher": 2, "student_distilled": 94}
     teacher, student = soundness.found(run_of(summary, gains=gains, stages=weak), steps=steps)
-    assert "6 epochs of 2 steps, too few for most networks" in teacher.advice
+    assert "6 epochs of 2 steps, 12 in all, which is few" in teacher.advice
     assert student.advice.startswith("Begin with the teacher, see above. Give the teaching terms smaller weights")
-    assert "8 epochs of 94 steps. Try more epochs (student.epochs)" in student.advice
+    assert "8 epochs of 94 steps, 752 in all. Try more epochs (student.epochs)" in student.advice
     short = soundness.found(run_of(summary, gains=gains), steps={"student_distilled": 2})[0].advice
-    assert short.startswith("It was trained for 8 epochs of 2 steps, too few for most networks.")
+    assert short.startswith("It was trained for 8 epochs of 2 steps, 16 in all, which is few.")
     alone = soundness.found(run_of(summary, gains=gains))[0].advice
     assert alone.startswith("Give the teaching terms smaller weights (distill.losses)")
 
