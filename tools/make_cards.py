@@ -271,7 +271,7 @@ def _limits(summary: Summary) -> Iterator[str]:
     assert student is not None  # noqa: S101 - the run was verified
     yield (
         f"One run of seed {summary.seed}. Intervals are 95 % and of {summary.data.test:,} test samples "
-        f"(± {100 * intervals.half(student):.2f} points for the student); what other seeds would give is not in them."
+        f"(± {100 * intervals.reach(student):.2f} points for the student); what other seeds would give is not in them."
     )
     if summary.measurements:
         noisy = sum(bool(each.warnings) for each in summary.measurements)

@@ -250,7 +250,7 @@ def _conclusion(table: Table) -> str:
     better = [title for title, interval in differences.items() if interval.low > 0]
     worse = [title for title, interval in differences.items() if interval.high < 0]
     noise = [title for title in differences if title not in (*better, *worse)]
-    half_widths = [100 * intervals.half(interval) for interval in differences.values()]
+    half_widths = [100 * intervals.reach(interval) for interval in differences.values()]
     seeds = formatting.counted(len(table.seeds), "seed")
     sentences = [
         f"**What is within noise.** With {seeds} the interval of the difference to labels only leaves out zero for "
@@ -308,12 +308,12 @@ def _environment_lines(table: Table) -> Iterator[str]:
 
 
 def percent(mean: float | None, interval: Interval | None, *, sign: str = "") -> str:
-    """Returns a mean of fractions in percent, with half its interval where there is one: `91.13 ± 0.36`."""
+    """Returns a mean of fractions in percent, with how far its interval reaches where there is one: `91.13 ± 0.36`."""
     if mean is None:
         return "–"
     if interval is None:
         return f"{100 * mean:{sign}.2f}"
-    return f"{100 * mean:{sign}.2f} ± {100 * intervals.half(interval):.2f}"
+    return f"{100 * mean:{sign}.2f} ± {100 * intervals.reach(interval):.2f}"
 
 
 def _mapping(section: Mapping[str, Any]) -> str:

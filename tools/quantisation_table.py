@@ -197,7 +197,7 @@ def _latency(latency: Latency | None) -> str:
         return "–"
     if latency.interval is None:
         return f"{latency.p50:.3f}"
-    return f"{latency.interval.value:.3f} ± {intervals.half(latency.interval):.3f}"
+    return f"{latency.interval.value:.3f} ± {intervals.reach(latency.interval):.3f}"
 
 
 def ratio(latency: Latency | None, reference: Latency | None) -> str:

@@ -30,6 +30,6 @@ def mean_interval(values: Sequence[float], *, confidence: float = 0.95) -> Inter
     return Interval(value=mean, low=mean - reach, high=mean + reach, confidence=confidence)
 
 
-def half(interval: Interval) -> float:
+def reach(interval: Interval) -> float:
     """Returns how far an interval reaches from its value, on the side on which it reaches farther."""
     return max(interval.high - interval.value, interval.value - interval.low)

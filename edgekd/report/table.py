@@ -7,7 +7,7 @@ from typing import IO, TYPE_CHECKING, Literal
 from edgekd.records import Artifact, Comparison, Interval, Latency, Measurement, ModelRecord, Summary
 from edgekd.report import formatting
 from edgekd.report.formatting import NOT_MEASURED, TOO_FEW_RUNS
-from edgekd.report.intervals import half
+from edgekd.report.intervals import reach
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -270,7 +270,7 @@ def _notes(headers: Sequence[str], texts: Sequence[str], *, whole: bool) -> Iter
     if TOO_FEW_RUNS in texts:
         yield f"{_SHORT[TOO_FEW_RUNS]}: runs for p99"
     if any("±" in text for text in texts):
-        yield "± half of the 95 % interval"
+        yield "± longer side of the 95 % interval"
     if not whole:
         yield "more in a wider window"
 
@@ -282,13 +282,13 @@ def _terminal_cells(row: Row, *, intervals: bool) -> tuple[str, ...]:
         texts[1] = _accuracy(texts[1], row.accuracy_interval)
     if intervals and row.latency is not None and row.latency.interval is not None:
         decimals = len(texts[7].partition(".")[2])
-        texts[7] = f"{texts[7]} ± {half(row.latency.interval):.{decimals}f}"
+        texts[7] = f"{texts[7]} ± {reach(row.latency.interval):.{decimals}f}"
     return tuple(texts)
 
 
 def _accuracy(text: str, interval: Interval) -> str:
-    """Returns an accuracy with half of its interval; with the whole where that would reach beyond 0 or 100 %."""
-    reach = half(interval)
-    if reach <= min(interval.value, 1 - interval.value):
-        return f"{text.removesuffix(' %')} ± {100 * reach:.2f} %"
+    """Returns an accuracy with how far its interval reaches; with the whole where that would be beyond 0 or 100 %."""
+    farthest = reach(interval)
+    if farthest <= min(interval.value, 1 - interval.value):
+        return f"{text.removesuffix(' %')} ± {100 * farthest:.2f} %"
     return f"{text} [{formatting.percent_interval(interval)}]"

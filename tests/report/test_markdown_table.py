@@ -28,9 +28,9 @@ def test_the_interval_of_a_mean_is_students():
     found = intervals.mean_interval([0.90, 0.92, 0.94])
     # t(0.975, 2) = 4.302653; sd 0.02; / sqrt 3
     assert (found.value, found.high - found.value) == pytest.approx((0.92, 4.302653 * 0.02 / math.sqrt(3)), rel=1e-6)
-    assert intervals.half(found) == pytest.approx(found.value - found.low)
+    assert intervals.reach(found) == pytest.approx(found.value - found.low)
     # t(0.95, 1) = 6.313752; sd sqrt 2; / sqrt 2
     assert intervals.mean_interval([1, 3], confidence=0.9).high == pytest.approx(2 + 6.313752, rel=1e-6)
-    assert intervals.half(Interval(value=0.5, low=0.1, high=0.6)) == pytest.approx(0.4)
+    assert intervals.reach(Interval(value=0.5, low=0.1, high=0.6)) == pytest.approx(0.4)
     with pytest.raises(ValueError, match="needs two values or more; got 1"):
         intervals.mean_interval([0.9])

@@ -149,6 +149,18 @@ def test_a_file_that_is_not_a_terminal_gets_every_column(summary):
         assert expected in text
 
 
+def test_plus_or_minus_is_the_longer_side_of_an_interval_and_says_so(summary):
+    """As of the README's int8 file: 0.132 [0.1229 to 0.1353] reaches 0.0091 down and 0.0033 up; its half is 0.0062."""
+    (first, *rest) = summary.measurements
+    interval = first.latency_ms.interval.model_copy(update={"value": 0.132, "low": 0.1229, "high": 0.1353})
+    latency = first.latency_ms.model_copy(update={"p50": 0.132, "interval": interval})
+    file = io.StringIO()
+    changed = (first.model_copy(update={"latency_ms": latency}), *rest)
+    table.print_to_terminal(summary.model_copy(update={"measurements": changed}), file=file)
+    assert "0.132 ± 0.009 " in file.getvalue()
+    assert "± longer side of the 95 % interval" in file.getvalue()
+
+
 @pytest.mark.parametrize(
     ("value", "low", "high", "expected"),
     [
