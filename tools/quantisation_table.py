@@ -108,6 +108,7 @@ def _page_lines(results: Results) -> Iterator[str]:
         "selected on the validation split; every file reads the test split once. Accuracies are means over seeds with "
         "95 % t-intervals. A drop is the taught float32 file's accuracy less the row's, paired by seed, likewise; of a "
         "single seed, as in the tables of other tools, the interval is paired by image (Agresti and Min). "
+        "Of a latency ± is the longer side of its 95 % interval. "
         "Sizes and latencies are those of the first seed; all files of a table were measured in one run, taking turns, "
         "and a ratio is to the taught float32 file, with a 95 % interval over processes: from the two files' own "
         "intervals, as if they had not taken turns, so it is too wide where the machine slowed both.\n"
