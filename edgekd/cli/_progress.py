@@ -1,13 +1,18 @@
 """Draws a run's progress on standard error: bars on a terminal, plain lines elsewhere."""
 
 import types
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from edgekd.data.dataset import Dataset
+from edgekd.pipeline.folder import State
 from edgekd.pipeline.progress import Progress as RunProgress
 from edgekd.records import EpochRecord
+from edgekd.report import formatting
 
 _STAGES = {
     "teacher": "teacher",
@@ -19,6 +24,7 @@ _STAGES = {
     "verify": "verify on the test split",
     "bench": "latency",
 }
+_TO_DO = frozenset({"absent", "stale", "damaged"})
 
 
 def _title(stage: str) -> str:
@@ -53,6 +59,18 @@ class TerminalProgress(RunProgress):
     ) -> None:
         """Gives the terminal back."""
         self._bar.stop()
+
+    def run_started(self, data: Dataset, stages: Mapping[str, State], folder: Path) -> None:
+        """Prints what a run works on, how much there is to do, where it goes, and which results will be lost."""
+        todo, stale = ([name for name, state in stages.items() if state in of] for of in (_TO_DO, {"stale"}))
+        left = "" if len(todo) == len(stages) else f", {len(todo)} to do"
+        self._console.print(f"{data}\n{formatting.counted(len(stages), 'stage')}{left}, in {folder}", markup=False)
+        if stale:
+            self._console.print(
+                f"{folder} holds results of other settings or other data: {formatting.listed([*map(_title, stale)])} "
+                "will be done again, and replaced. To keep them, stop now and give another folder with --out.",
+                markup=False,
+            )
 
     def stage_started(self, stage: str) -> None:
         """Prints a headline."""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from edgekd.cli import _options, _tables
 from edgekd.records import Comparison, OutputError
-from edgekd.report import formatting
+from edgekd.report import formatting, stages
 from edgekd.verify.layers.records import LayeredVerification
 from edgekd.verify.records import Pair, StageTable, Tolerance, Verdict, Verification
 
@@ -59,7 +59,7 @@ def print_stages(found: StageTable) -> None:
             if row.accuracy_drop
             else "",
             formatting.percent(row.agreement.value) if row.agreement else "",
-            "identical" if row.identical else "" if row.sqnr_db is None else _decibels(row.sqnr_db),
+            stages.ratio(row) or "",
         )
         for row in found.rows
     ]

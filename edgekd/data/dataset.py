@@ -16,6 +16,7 @@ AS_STORED = "none: float32 as stored"
 UNLABELLED = -1  # the label of a training sample whose class is not known
 
 _MOST_CLASSES = 65_536
+_MOST_NAMED = 10  # classes, in one line
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -49,6 +50,10 @@ class Split:
             )
         if 0 in self.images.shape[1:]:
             raise DataError(f"samples of shape {list(self.images.shape[1:])} hold no value: no axis may be 0.")
+
+    def __repr__(self) -> str:
+        """Returns one line without the samples: `<Split: 2,000 samples of 28 x 28 x 1, uint8>`."""
+        return f"<Split: {len(self):,} samples of {_by(self.images.shape[1:])}, {self.images.dtype}>"
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -99,6 +104,16 @@ class Dataset:
                 f"{self.name}: all {len(labels)} training labels are class {present[0]} "
                 f"({self.class_names[present[0]]!r}): expected samples of at least two classes."
             )
+
+    def __str__(self) -> str:
+        """Returns one line: `embedded: 12,000 training, 2,000 validation, 2,000 test samples of 28 x 28 x 1, ...`."""
+        counts = f"{len(self.train):,} training, {len(self.validation):,} validation, {len(self.test):,} test samples"
+        return f"{self.name}: {counts} of {_by(self.input_shape)}, {self.num_classes:,} classes"
+
+    def __repr__(self) -> str:
+        """Returns that line with the first classes' names, and no samples."""
+        more = ", ..." if self.num_classes > _MOST_NAMED else ""
+        return f"<Dataset {self}: {', '.join(self.class_names[:_MOST_NAMED])}{more}>"
 
     @property
     def splits(self) -> dict[str, Split]:
@@ -208,6 +223,10 @@ class Dataset:
                     "Remove or repair such samples."
                 )
             start += len(chunk)
+
+
+def _by(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape))
 
 
 def as_float32(samples: np.ndarray) -> np.ndarray:

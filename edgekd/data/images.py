@@ -124,12 +124,25 @@ def _decode_task(
     for position, item in enumerate(task):
         image = _decode(item, image_size, channels)
         if image.shape != shape:
-            raise DataError(
-                f"{item[0]!r} is {_described(image.shape)} and {first!r} is {_described(shape)}: expected one size "
-                "and one number of channels. Give image_size and channels to convert them all."
-            )
+            raise DataError(_different(item[0], image.shape, first, shape))
         images[position] = image
     return images
+
+
+def _different(name: str, found: tuple[int, ...], first: str, expected: tuple[int, ...]) -> str:
+    """Returns in what two images differ, and what to set to convert them all."""
+    wanted, options = [], []
+    if found[:2] != expected[:2]:
+        wanted.append("one size")
+        options.append("image_size=PIXELS")
+    if found[2] != expected[2]:
+        wanted.append("one number of channels")
+        options.append("channels=3")
+    recipe, alone = (" ".join(f"--set {prefix}{option}" for option in options) for prefix in ("data.", ""))
+    return (
+        f"{name!r} is {_described(found)} and {first!r} is {_described(expected)}: expected {' and '.join(wanted)}. "
+        f"Convert them all with {recipe} for run, train and distill, or {alone} for data show and verify."
+    )
 
 
 def _decode(item: Encoded, image_size: tuple[int, int] | None, channels: int | None) -> np.ndarray:

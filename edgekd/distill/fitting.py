@@ -45,8 +45,8 @@ def check(model: keras.Model, data: Dataset, *, role: str) -> None:
     squashed = _final_activation(model)
     if squashed is not None:
         raise ModelError(
-            f"the {role} ends in {squashed}, but its outputs must be logits. For a teacher that exists set outputs: "
-            "probabilities beside model; otherwise set "
+            f"the {role} ends in {squashed}, but its outputs must be logits. For a teacher that exists, say so: "
+            "--set teacher.outputs=probabilities, or outputs: probabilities beside model in a recipe. Otherwise set "
             "model.layers[-1].activation = keras.activations.linear (or build keras.Model(model.input, "
             "model.layers[-1].input) where the last layer is only the activation), and save it again."
         )

@@ -88,7 +88,9 @@ def run(
     dataset = load_data(recipe.data)
     chosen = _with_inputs(stages(recipe), until)
     keys = _keys(recipe, fingerprint=dataset.fingerprint)
-    todo = [stage for stage in chosen if folder.state(stage.name, keys[stage.name]) != "done"]
+    states = {stage.name: folder.state(stage.name, keys[stage.name]) for stage in chosen}
+    todo = [stage for stage in chosen if states[stage.name] != "done"]
+    progress.run_started(dataset, states, out)
     if todo:
         import_quietly("keras")
     tried = False

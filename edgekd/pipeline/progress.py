@@ -1,10 +1,21 @@
 """What a run tells while it works; the base tells nothing, the command line draws it."""
 
+from collections.abc import Mapping
+from pathlib import Path
+
+from edgekd.data.dataset import Dataset
+from edgekd.pipeline.folder import State
 from edgekd.records import EpochRecord
 
 
 class Progress:
     """Override what should be shown."""
+
+    def run_started(self, data: Dataset, stages: Mapping[str, State], folder: Path) -> None:
+        """A run knows its data, its stages with the state of each, and the folder that it writes.
+
+        What a stale one left there is of other settings or other data, and is about to be replaced.
+        """
 
     def stage_started(self, stage: str) -> None:
         """A stage begins to work."""

@@ -64,7 +64,11 @@ def read(paths: Sequence[Path]) -> tuple[ReportedRun, ...]:
       StorageError: no summary there, or one run is named twice.
     """
     files = [path / SUMMARY_FILE if path.is_dir() else path for path in paths]
-    for path in files:
+    for given, path in zip(paths, files, strict=True):
+        if not given.exists():
+            raise StorageError(f"run {str(given)!r} does not exist: give a run's folder, or its {SUMMARY_FILE}.")
+        if given.is_dir() and not path.exists():
+            raise StorageError(f"{str(given)!r} holds no finished run (it has no {SUMMARY_FILE}): give a run's folder.")
         storage.require_file(path, "summary")
     real = [path.resolve() for path in files]
     twice = [str(given) for at, given in enumerate(paths) if real[at] in real[:at]]

@@ -4,15 +4,28 @@ from edgekd.records import StageRow, Summary
 from edgekd.report import figure as figures
 from edgekd.report import formatting, table
 from edgekd.report.figure import GREY, ROLE_COLOURS, Figure
-from edgekd.report.formatting import NOT_MEASURED
 
 HEADERS = ("Stage", "Came from", "Accuracy", "Lost since, points", "Agreement", "SQNR, dB")
 _FIRST = "–"
+_SAME_NETWORK = (table.STUDENT_SPARSE, table.STUDENT_QUANTIZED)  # made of the one before; others were trained apart
 
 
 def rows(summary: Summary) -> tuple[tuple[str, ...], ...]:
     """Returns one row of texts for each, in the order of HEADERS."""
     return tuple(_row(row, summary) for row in summary.stages)
+
+
+def ratio(row: StageRow) -> str | None:
+    """Returns the signal-to-noise ratio since the one before in decibels: `34.8`, or `identical`.
+
+    None where it was not measured, and where it tells nothing: two networks that were trained apart may agree on every
+    class and differ in every logit.
+    """
+    if row.before is None or (row.kind == "network" and row.name not in _SAME_NETWORK):
+        return None
+    if row.identical:
+        return "identical"
+    return None if row.sqnr_db is None else f"{row.sqnr_db:.1f}".replace("-", "−")
 
 
 def graph(summary: Summary) -> Figure | None:
@@ -38,12 +51,11 @@ def _row(row: StageRow, summary: Summary) -> tuple[str, ...]:
     name = table.title_of(row.name, summary)
     if row.before is None or row.accuracy_drop is None:
         return (name, _FIRST, accuracy, _FIRST, _FIRST, _FIRST)
-    ratio = "identical" if row.identical else NOT_MEASURED if row.sqnr_db is None else f"{row.sqnr_db:.1f}"
     return (
         name,
         table.title_of(row.before, summary),
         accuracy,
         f"{formatting.points(row.accuracy_drop.value)} [{formatting.points_interval(row.accuracy_drop)}]",
         formatting.percent(row.agreement.value if row.agreement else None),
-        ratio,
+        ratio(row) or _FIRST,
     )

@@ -431,7 +431,12 @@ def test_a_report_of_several_runs_belongs_to_none_of_them(
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [([], "Missing argument 'RUN...'"), (["a", "--format", "pdf"], "pdf"), (["a", "b"], "summary 'a' does not exist")],
+    [
+        ([], "Missing argument 'RUN...'"),
+        (["a", "--format", "pdf"], "pdf"),
+        (["a", "b"], "run 'a' does not exist: give a run's folder, or its summary.json"),
+        (["."], "'.' holds no finished run (it has no summary.json): give a run's folder"),
+    ],
 )
 def test_report_says_what_it_needs(
     edgekd_command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
@@ -477,10 +482,17 @@ def test_an_ensemble_runs_on_the_command_line_and_says_what_is_kept_and_what_is_
     first = edgekd_command(*command)
     assert first.status == 0, first.err
     assert "Teacher 2 (lab_cnn)" in first.out
+    about = "synthetic: 86 training, 10 validation, 24 test samples of 8 x 8 x 1, 3 classes"
+    assert first.err.splitlines()[:2] == [about, f"7 stages, in {tmp_path / 'run'}"]
+    assert "other settings" not in first.err
     again = edgekd_command(*command)
+    assert again.err.splitlines()[1] == f"7 stages, 0 to do, in {tmp_path / 'run'}"
     assert "teacher 2: done already" in again.err
     changed = edgekd_command(*command, "--set", "distill.labels_weight=0.5")
     assert "teacher 2: done already" in changed.err
+    told = f"{tmp_path / 'run'} holds results of other settings or other data: student, taught, export"
+    assert told in changed.err
+    assert "will be done again, and replaced. To keep them, stop now and give another folder with --out." in changed.err
     assert "student, taught: doing it again, because its settings, or what it reads, have changed" in changed.err
     assert "Taught" in (tmp_path / "run" / "report.md").read_text()
 

@@ -32,6 +32,16 @@ def test_uint8_reads_as_fractions_of_255_and_labels_come_along():
     assert labels.tolist() == [0, 1]
 
 
+def test_a_dataset_and_a_split_say_in_one_line_what_they_hold():
+    told = "pets: 4 training, 2 validation, 2 test samples of 2 x 2 x 1, 3 classes"
+    assert str(dataset()) == told
+    assert repr(dataset()) == f"<Dataset {told}: cat, dog, owl>"
+    assert repr(dataset(class_names=tuple(map(str, range(1200))))).endswith(
+        "1,200 classes: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, ...>"
+    )
+    assert repr(split(range(3), shape=(640,), dtype=np.float32)) == "<Split: 3 samples of 640, float32>"
+
+
 def test_float32_reads_as_it_is():
     features = np.array([[-3.5, 1e6]], np.float32)
     samples, _ = Split(features, np.array([0])).read(np.array([0]))

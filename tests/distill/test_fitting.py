@@ -67,7 +67,9 @@ def test_a_network_that_gives_probabilities_is_refused_and_the_advice_mends_it(
     nested = keras.Sequential([keras.Input((8, 8, 1)), dense])
     for network, name in ((dense, "softmax"), (layer, "softmax"), (activation, "sigmoid"), (operation, "softmax"),
                           (nested, "softmax")):  # fmt: skip
-        with pytest.raises(ModelError, match=f"the teacher ends in {name}.*logits"):
+        with pytest.raises(
+            ModelError, match=f"the teacher ends in {name}.*logits.*--set teacher.outputs=probabilities,"
+        ):
             fitting.check(network, tiny_data, role="teacher")
     dense.layers[-1].activation = keras.activations.linear
     fitting.check(dense, tiny_data, role="teacher")

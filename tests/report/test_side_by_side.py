@@ -351,8 +351,17 @@ def test_dots_lie_at_accuracies_with_their_intervals(summary):
 def test_stages_say_what_was_lost_since_which(summary):
     rows = {row[0]: row for row in stages.rows(summary)}
     assert rows["Distilled student"][1:] == (
-        *("Teacher", "89.93 % [89.3 to 90.5 %]", "+2.38 [+2.24 to +2.52]", "97.62 %", "24.2"),
+        *("Teacher", "89.93 % [89.3 to 90.5 %]", "+2.38 [+2.24 to +2.52]", "97.62 %", "–"),
     )
+    file = next(row for row in summary.stages if row.name == "student-int8.tflite")
+    assert rows[file.name][5] == "24.2"
+    changes = {"ratio": {"sqnr_db": -3.94}, "same": {"sqnr_db": None, "identical": True}, "none": {"sqnr_db": None}}
+    told = {name: stages.ratio(file.model_copy(update=change)) for name, change in changes.items()}
+    assert told == {"ratio": "−3.9", "same": "identical", "none": None}
+    # a network made of the one before it is that network, rounded or pruned
+    made = {"kind": "network", "before": "student_distilled"}
+    for name, expected in (("student_quantized", "24.2"), ("student_sparse", "24.2"), ("peer", None)):
+        assert stages.ratio(file.model_copy(update={**made, "name": name})) == expected
     assert rows["Teacher"][1:] == ("–", "92.31 % [91.7 to 92.9 %]", "–", "–", "–")
     (trace,) = stages.graph(summary)["data"]
     assert trace["y"][1:3] == ["Distilled student", "student-<br>float32.tflite"]
