@@ -1,29 +1,18 @@
 """Which class each network and file of a run names for each test sample, and the samples on which they disagree."""
 
 import dataclasses
-import struct
-import tokenize
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
-from edgekd import storage
+from edgekd import npz, storage
 from edgekd.errors import StorageError
 
 Array = np.ndarray[Any, Any]
 
 MOST_SHOWN = 24
-
-# What numpy and zipfile raise of damaged files. Headers of arrays are read as Python's literals: a cut or a foreign one
-# ends in whatever the parser, or numpy with a size beyond all bounds, makes of it.
-_UNREADABLE = (
-    *(OSError, EOFError, ValueError, LookupError, RuntimeError, zipfile.BadZipFile, zlib.error, struct.error),
-    *(SyntaxError, TypeError, OverflowError, MemoryError, tokenize.TokenError),
-)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -65,7 +54,7 @@ class Predictions:
         """
         storage.require_file(path, "predictions")
         try:
-            found = _arrays(path)
+            found = npz.read(path)
             names = _texts(found, "names")
             read = cls(
                 labels=_integers(found, "labels"),
@@ -140,21 +129,6 @@ def _spread(positions: Array, most: int) -> Array:
     if len(positions) <= most:
         return positions
     return positions[np.arange(most) * len(positions) // max(most, 1)]
-
-
-def _arrays(path: Path) -> dict[str, Array]:
-    """Returns all arrays of a file; raises ValueError of one that is damaged."""
-    try:
-        if not zipfile.is_zipfile(path):  # np.load would take a single array, too
-            raise ValueError("it is no complete .npz")
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as found:
-            arrays = dict(found)
-    except _UNREADABLE as error:
-        raise ValueError(f"it is damaged: {error}") from error
-    foreign = [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]
-    if foreign:
-        raise ValueError(f"{', '.join(foreign)} is no array")  # numpy returns the bytes of what does not begin as one
-    return arrays
 
 
 def _integers(found: Mapping[str, Array], name: str) -> Array:

@@ -16,14 +16,13 @@ import dataclasses
 import json
 import shutil
 import sys
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgekd import storage
+from edgekd import npz, storage
 from edgekd.errors import EdgekdError, ModelError, RecipeError, StorageError, said, unknown_names
 
 if TYPE_CHECKING:
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
 
 WEIGHTS_SUFFIX = ".weights.h5"  # Keras saves weights under no other
 TRAINED = "edgekd_fit"  # the attribute of the weights' file that says of what they are: the settings, as JSON
+SETTINGS_FILE = "settings.json"  # the same, beside the state of a training that is unfinished
 
 
 def write_data(arguments: argparse.Namespace) -> None:
@@ -76,17 +76,36 @@ def fit(arguments: argparse.Namespace) -> None:
         )
     storage.check_folder(arguments.out.parent)
     unfinished = arguments.out.with_name(f"{arguments.out.name}.unfinished")
-    _require_same_training(unfinished, settings | {"data": str(arrays["fingerprint"])})
-    model = _trained(arrays, settings, unfinished, workers=arguments.workers)
+    settings["data"] = str(arrays["fingerprint"])
+    _require_same_training(unfinished, settings)
+    model = _network(arrays, settings, seed=arguments.seed)
+    storage.write_text(unfinished / SETTINGS_FILE, json.dumps(settings))
+    _train(model, arrays, settings, unfinished, workers=arguments.workers)
     _save(model, arguments.out, unfinished)
 
 
-def _trained(
-    arrays: Mapping[str, np.ndarray], settings: Mapping[str, Any], unfinished: Path, *, workers: int
-) -> "keras.Model":
+def _network(arrays: Mapping[str, np.ndarray], settings: Mapping[str, Any], *, seed: int) -> "keras.Model":
+    from edgekd import architectures
+
+    return architectures.create(
+        settings["architecture"],
+        input_shape=arrays["train_images"].shape[1:],
+        num_classes=int(arrays["classes"]),
+        seed=seed,
+        arguments=settings["arguments"],
+    )
+
+
+def _train(
+    model: "keras.Model",
+    arrays: Mapping[str, np.ndarray],
+    settings: Mapping[str, Any],
+    unfinished: Path,
+    *,
+    workers: int,
+) -> None:
     import keras
 
-    from edgekd import architectures
     from edgekd.data.augment import augment
     from edgekd.data.dataset import as_float32
 
@@ -112,13 +131,6 @@ def _trained(
             views = augment(images[chosen], sample_ids=chosen, seed=seed, view=self._epoch, **settings["augment"])
             return as_float32(views), labels[chosen]
 
-    model = architectures.create(
-        settings["architecture"],
-        input_shape=images.shape[1:],
-        num_classes=int(arrays["classes"]),
-        seed=seed,
-        arguments=settings["arguments"],
-    )
     views = Views()
     optimizer = keras.optimizers.SGD(
         schedule(settings["learning_rate"], epochs=settings["epochs"], steps=len(views)),
@@ -144,7 +156,6 @@ def _trained(
             keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, _: views.begin(epoch)),
         ],
     )
-    return model
 
 
 def schedule(peak: float, *, epochs: int, steps: int) -> "keras.optimizers.schedules.CosineDecay":
@@ -169,7 +180,7 @@ def _save(model: "keras.Model", out: Path, unfinished: Path) -> None:
     with storage.storage_errors(out):
         model.save_weights(whole)
         with h5py.File(whole, "r+") as file:
-            file.attrs[TRAINED] = (unfinished / "settings.json").read_text(encoding="utf-8")
+            file.attrs[TRAINED] = (unfinished / SETTINGS_FILE).read_text(encoding="utf-8")
         whole.replace(out)
         shutil.rmtree(unfinished)
 
@@ -193,13 +204,7 @@ def keep(arguments: argparse.Namespace) -> None:
         "arguments": _mapping("--arguments", arguments.arguments),
     }
     _require_weights_of(arguments.weights, network | {"data": str(arrays["fingerprint"])})
-    model = architectures.create(
-        arguments.architecture,
-        input_shape=arrays["train_images"].shape[1:],
-        num_classes=int(arrays["classes"]),
-        seed=0,
-        arguments=network["arguments"],
-    )
+    model = _network(arrays, network, seed=0)
     model.load_weights(arguments.weights)
     architectures.save_model(model, arguments.out)
     validation = Split(arrays["validation_images"], arrays["validation_labels"])
@@ -210,18 +215,18 @@ def keep(arguments: argparse.Namespace) -> None:
 def _read(path: Path) -> dict[str, np.ndarray]:
     """Returns the arrays that `write_data` wrote."""
     storage.require_file(path, "data file")
+    parts = (f"{split}_{kind}" for split in ("train", "validation") for kind in ("images", "labels"))
+    names = ("fingerprint", "classes", *parts)
     try:
-        with np.load(path, allow_pickle=False) as file:
-            names = (
-                "fingerprint",
-                "classes",
-                *(f"{s}_{k}" for s in ("train", "validation") for k in ("images", "labels")),
-            )
-            return {name: file[name] for name in names}
-    except (OSError, EOFError, ValueError, KeyError, AttributeError, zipfile.BadZipFile) as error:
+        found = npz.read(path)
+        absent = [name for name in names if name not in found]
+        if absent:
+            raise ValueError(f"it lacks {', '.join(absent)}")
+    except ValueError as error:
         raise StorageError(
             f"{str(path)!r} is no data file of this tool{said(error)}: write it with its `data` verb."
         ) from error
+    return found
 
 
 def _mapping(option: str, text: str) -> dict[str, Any]:
@@ -245,12 +250,15 @@ def _augmentation(text: str) -> dict[str, Any]:
 
 
 def _require_same_training(folder: Path, settings: Mapping[str, Any]) -> None:
-    """Notes the settings of a training that begins, and holds one that goes on to them."""
-    path = folder / "settings.json"
-    if not folder.exists():
-        storage.write_text(path, json.dumps(settings))
-        return
-    before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    """Raises StorageError where a folder has the state of a training with other settings."""
+    path = folder / SETTINGS_FILE
+    if not folder.exists() or [each.name for each in folder.iterdir()] == [SETTINGS_FILE]:
+        return  # nothing was trained
+    before = _settings_in(path.read_bytes()) if path.is_file() else {}
+    if not before:
+        raise StorageError(
+            f"{str(folder)!r} does not say of what training it is: remove the folder, or choose another --out."
+        )
     other = [name for name, value in settings.items() if before.get(name) != value]
     if other:
         raise StorageError(
@@ -265,10 +273,10 @@ def _require_weights_of(path: Path, expected: Mapping[str, Any]) -> None:
     storage.require_file(path, "weights")
     try:
         with h5py.File(path) as file:
-            trained = json.loads(file.attrs.get(TRAINED, "{}"))
+            trained = _settings_in(file.attrs.get(TRAINED))
     except OSError as error:
         raise StorageError(f"{str(path)!r} is no HDF5 file, or is cut short: copy it again.") from error
-    if not trained:
+    if not expected.keys() <= trained.keys():
         raise ModelError(f"{str(path)!r} does not say of what data and network it is: give a file of the `fit` verb.")
     for name, value in expected.items():
         if trained[name] != value:
@@ -276,6 +284,15 @@ def _require_weights_of(path: Path, expected: Mapping[str, Any]) -> None:
                 f"the weights {str(path)!r} are of {name} {trained[name]!r}, not of {value!r}: give what `fit` was "
                 "given."
             )
+
+
+def _settings_in(text: object) -> dict[str, Any]:
+    """Returns the settings that a file of this tool tells; none where another hand wrote it, or it is cut short."""
+    try:
+        found = json.loads(text) if isinstance(text, str | bytes) else None
+    except ValueError:  # of JSON or of UTF-8
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

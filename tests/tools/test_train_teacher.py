@@ -1,8 +1,10 @@
 """The teacher's training on any backend of Keras: here a tiny one on TensorFlow's."""
 
 import importlib.util
+import json
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -11,6 +13,7 @@ import edgekd
 from edgekd import architectures
 from edgekd.data.augment import augment
 from edgekd.distill.evaluate import Predictor
+from edgekd.errors import ModelError, StorageError
 
 NETWORK = ["--architecture", "light_cnn", "--arguments", "{}"]
 
@@ -104,6 +107,8 @@ def test_data_go_out_and_a_trained_teacher_comes_back_though_it_was_stopped(
         ({"--augment": "{shift: 2}"}, "--augment '{shift: 2}' is not JSON"),
         ({"--augment": '{"shfit": 2}'}, "unknown key of --augment 'shfit'. Did you mean 'shift'?"),
         ({"--augment": '{"shift": -2}'}, "augment.shift is -2"),
+        ({"--architecture": "resnett"}, "unknown architecture 'resnett'. Did you mean 'resnet'?"),
+        ({"--arguments": '{"width": 20, "blocks": 0}'}, "blocks"),
         ({"--arguments": "[20]"}, "--arguments '[20]' is no JSON object"),
         ({"--epochs": "0"}, "--epochs must be at least 1, received 0"),
         ({"--batch-size": "201"}, "--batch-size 201 is more than the 200 training images"),
@@ -122,6 +127,57 @@ def test_a_mistake_of_fit_is_one_line_before_anything_is_trained(
     assert error.count("\n") == 1
     assert told in error
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("damage", ["single", "cut", "changed", "foreign"])
+def test_what_is_no_data_file_is_told_in_one_line(tool, data_file, tmp_path, capsys, damage):
+    path = tmp_path / "damaged.npz"
+    content = data_file.read_bytes()
+    if damage == "single":
+        with path.open("wb") as file:
+            np.save(file, np.zeros(3))
+    elif damage == "foreign":
+        np.savez(path, x=np.zeros(3))
+    elif damage == "cut":
+        path.write_bytes(content[: len(content) // 2])
+    else:
+        middle = len(content) // 2  # within the compressed images, the largest member
+        path.write_bytes(content[:middle] + bytes(64) + content[middle + 64 :])
+    assert tool.main(["fit", str(path), "--out", str(tmp_path / "teacher.weights.h5")]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "damaged.npz' is no data file of this tool (" in error
+    assert error.endswith("write it with its `data` verb.\n")
+    assert [each.name for each in tmp_path.iterdir()] == ["damaged.npz"]
+
+
+@pytest.mark.parametrize("settings", ['{"seed": 0, "epo', "[1]", b"\xff"])
+def test_a_training_that_does_not_say_what_it_is_goes_on_with_no_settings(tool, tmp_path, settings):
+    folder = tmp_path / "teacher.weights.h5.unfinished"
+    folder.mkdir()
+    (folder / tool.SETTINGS_FILE).write_bytes(settings.encode() if isinstance(settings, str) else settings)
+    (folder / "latest.weights.h5").touch()
+    with pytest.raises(StorageError, match="does not say of what training it is: remove the folder"):
+        tool._require_same_training(folder, {"seed": 0})
+
+
+def test_a_training_that_never_ended_an_epoch_binds_nobody_to_its_settings(tool, tmp_path):
+    (tmp_path / tool.SETTINGS_FILE).write_text(json.dumps({"seed": 0}))
+    tool._require_same_training(tmp_path, {"seed": 1})
+    (tmp_path / "latest.weights.h5").touch()
+    tool._require_same_training(tmp_path, {"seed": 0})
+    with pytest.raises(StorageError, match="unfinished training with another seed"):
+        tool._require_same_training(tmp_path, {"seed": 1})
+
+
+@pytest.mark.parametrize("said", [None, "by hand", "[1]", '{"architecture": "light_cnn"}', 3])
+def test_weights_that_do_not_say_what_they_are_of_are_refused(tool, tmp_path, said):
+    path = tmp_path / "foreign.weights.h5"
+    with h5py.File(path, "w") as file:
+        if said is not None:
+            file.attrs[tool.TRAINED] = said
+    with pytest.raises(ModelError, match="does not say of what data and network it is"):
+        tool._require_weights_of(path, {"architecture": "light_cnn", "data": "1"})
 
 
 def test_a_mistake_is_one_line(tool, data_file, tmp_path, capsys):
