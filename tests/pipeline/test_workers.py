@@ -1,10 +1,13 @@
 """Trainings shared by worker processes: the same weights as of one process, also when workers die or are stopped."""
 
+import dataclasses
 import json
 import os
+import re
+import shutil
 import signal
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -25,9 +28,26 @@ from edgekd.records import EpochRecord
 # Forty-eight steps sum in another order.
 TOLERANCE = 2000 * float(np.finfo(np.float32).eps)
 EPOCHS = 12
+# Workers import it, too, and the chief then keeps the checkpoint of each epoch, which the next one replaces.
 NETWORK = """
+import os
+
 import keras
 from keras import layers
+
+from edgekd.distill.checkpoint import Checkpoint
+
+
+def save(self, state, save=Checkpoint.save):
+    save(self, state)
+    if state.step == 0:
+        kept = self.path.parents[1] / f"after_epoch_{state.epoch}.npz"
+        kept.unlink(missing_ok=True)
+        os.link(self.path, kept)
+
+
+if "TF_CONFIG" in os.environ:
+    Checkpoint.save = save
 
 
 def small(input_shape, num_classes, *, width=4):
@@ -46,12 +66,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return found
 
 
-@pytest.fixture(autouse=True)
-def _importable(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(folder))
+@pytest.fixture(scope="module", autouse=True)
+def _importable(folder: Path) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(folder))
+        yield
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def made(folder: Path) -> Callable[..., Recipe]:
     """Returns the recipe: a student with batch normalisation, taught from the cache by a saved teacher."""
 
@@ -138,18 +160,48 @@ def worker_processes() -> list[psutil.Process]:
     return sorted(found, key=lambda each: each.pid)
 
 
-@pytest.fixture
+def state_after(epoch: int, out: Path) -> dict[str, np.ndarray]:
+    """Returns weights, the optimizer's state and the best weights as the chief of two workers saved them."""
+    with np.load(out / f"after_epoch_{epoch}.npz") as found:
+        return {name: found[name] for name in found if name != "about"}
+
+
+@pytest.fixture(scope="module")
 def shared(folder: Path, made: Callable[..., Recipe]) -> Path:
     """The folder of an undisturbed run with two workers."""
     out = folder / "shared"
-    if not out.exists():
-        watching = Watching()
-        trained(made(), out, worker_processes=2, progress=watching)
-        assert watching.epochs == list(range(1, EPOCHS + 1))
-        assert not watching.restarts
-        # Where the other worker was first with all of it, the chief has nothing to fill and tells nothing.
-        assert all(what.startswith("teacher's outputs of ") for what in watching.filled)
+    watching = Watching()
+    trained(made(), out, worker_processes=2, progress=watching)
+    assert watching.epochs == list(range(1, EPOCHS + 1))
+    assert not watching.restarts
+    # Where the other worker was first with all of it, the chief has nothing to fill and tells nothing.
+    assert all(what.startswith("teacher's outputs of ") for what in watching.filled)
     return out
+
+
+@dataclasses.dataclass(frozen=True)
+class Disturbed:
+    """A run of two workers, the second of which was killed in epoch 3, and which SIGTERM stopped from epoch 6 on."""
+
+    folder: Path
+    epochs: list[int]
+    restarts: list[str]
+    stopped: StoppedError
+    left: list[psutil.Process]
+
+
+@pytest.fixture(scope="module")
+def disturbed(folder: Path, made: Callable[..., Recipe]) -> Disturbed:
+    """Tests that change its folder copy it."""
+
+    def kill_the_second() -> None:
+        worker_processes()[1].kill()
+
+    watching = Watching({3: kill_the_second, 6: lambda: os.kill(os.getpid(), signal.SIGTERM)})
+    stop = StopRequest()
+    with pytest.raises(StoppedError) as stopped, stop.handling_signals():
+        trained(made(), folder / "disturbed", worker_processes=2, progress=watching, stop=stop)
+    return Disturbed(folder / "disturbed", watching.epochs, watching.restarts, stopped.value, worker_processes())
 
 
 def test_how_far_the_chief_has_filled_the_cache_reaches_who_started_it() -> None:
@@ -175,30 +227,39 @@ def test_two_worker_processes_reproduce_one(folder: Path, shared: Path, made: Ca
 
 
 @pytest.mark.slow
-def test_a_killed_worker_is_replaced_and_a_signal_stops_the_group_after_a_checkpoint_and_one_process_can_go_on(
-    tmp_path: Path, shared: Path, made: Callable[..., Recipe]
+def test_a_killed_worker_is_replaced_and_every_epoch_ends_with_the_bits_of_an_undisturbed_group(
+    disturbed: Disturbed, shared: Path
 ) -> None:
-    def kill_the_second() -> None:
-        worker_processes()[1].kill()
-
-    watching = Watching({3: kill_the_second, 6: lambda: os.kill(os.getpid(), signal.SIGTERM)})
-    stop = StopRequest()
-    message = r"stopped by SIGTERM in epoch .*the state is saved"
-    with pytest.raises(StoppedError, match=message) as stopped, stop.handling_signals():
-        trained(made(), tmp_path / "run", worker_processes=2, progress=watching, stop=stop)
-    assert stopped.value.exit_code == 143
-    (restart,) = watching.restarts
+    (restart,) = disturbed.restarts
     assert "worker 1 of 0..1 was killed by SIGKILL" in restart
-    last = watching.epochs[-1]
-    assert 5 <= last < EPOCHS
-    assert worker_processes() == []
+    assert len(disturbed.epochs) >= 5
+    for epoch in disturbed.epochs:
+        found, expected = state_after(epoch, disturbed.folder), state_after(epoch, shared)
+        assert found.keys() == expected.keys()
+        assert {name.partition("/")[0] for name in expected} == {"model", "optimizer", "best"}
+        for name, values in expected.items():
+            np.testing.assert_array_equal(found[name], values, err_msg=f"{name} after epoch {epoch}")
+
+
+@pytest.mark.slow
+def test_a_signal_stops_the_group_after_a_checkpoint(disturbed: Disturbed) -> None:
+    assert disturbed.stopped.exit_code == 143
+    assert re.search(r"stopped by SIGTERM in epoch .*the state is saved", str(disturbed.stopped))
+    assert disturbed.epochs[-1] < EPOCHS
+    assert disturbed.left == []
+
+
+@pytest.mark.slow
+def test_one_process_goes_on_with_what_a_group_began(
+    tmp_path: Path, disturbed: Disturbed, shared: Path, made: Callable[..., Recipe]
+) -> None:
+    out = Path(shutil.copytree(disturbed.folder, tmp_path / "run"))
     going_on = Watching()
-    trained(made(), tmp_path / "run", progress=going_on)
-    assert going_on.epochs == list(range(last + 1, EPOCHS + 1))
-    # What the group computed after the kill are the same bits as undisturbed; one process sums in another order.
-    found, expected = (curve_in(out) for out in (tmp_path / "run", shared))
-    assert found[:last] == expected[:last]
-    for ours, theirs in zip(weights_in(tmp_path / "run"), weights_in(shared), strict=True):
+    trained(made(), out, progress=going_on)
+    assert going_on.epochs == list(range(disturbed.epochs[-1] + 1, EPOCHS + 1))
+    assert curve_in(out)[: len(disturbed.epochs)] == curve_in(shared)[: len(disturbed.epochs)]
+    # One process sums in another order.
+    for ours, theirs in zip(weights_in(out), weights_in(shared), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=TOLERANCE * np.abs(theirs).max())
 
 
