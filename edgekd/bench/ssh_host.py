@@ -280,12 +280,8 @@ def _own_options(address: Address, config: str | None, identity: str | None) -> 
 
 def _folder(keeper: subprocess.Popen[str], address: Address, errors: IO[bytes], own: Sequence[str]) -> str:
     """Returns the folder that the keeper has made; `own` are the user's options of ssh, for messages."""
-    silent = threading.Timer(2 * _CONNECT_SECONDS, keeper.kill)
-    silent.start()
-    try:
+    with _killed_after(2 * _CONNECT_SECONDS, keeper):
         line = cast(IO[str], keeper.stdout).readline().rstrip("\n")
-    finally:
-        silent.cancel()
     if line.startswith(_MARK):
         return line.removeprefix(_MARK)
     name = address.destination
@@ -347,11 +343,8 @@ def _leave(keeper: subprocess.Popen[str], address: Address, folder: str | None) 
     """
     with contextlib.suppress(BrokenPipeError):
         cast(IO[str], keeper.stdin).close()
-    silent = threading.Timer(_CLEANUP_SECONDS, keeper.kill)
-    silent.start()
-    with cast(IO[str], keeper.stdout) as lines:
+    with _killed_after(_CLEANUP_SECONDS, keeper), cast(IO[str], keeper.stdout) as lines:
         gone = any(line.rstrip("\n") == _GONE for line in lines)
-    silent.cancel()
     try:
         keeper.wait(timeout=_CLOSING_SECONDS)
     except subprocess.TimeoutExpired:
@@ -363,6 +356,17 @@ def _leave(keeper: subprocess.Popen[str], address: Address, folder: str | None) 
             address.destination,
             folder,
         )
+
+
+@contextlib.contextmanager
+def _killed_after(seconds: float, process: subprocess.Popen[str]) -> Iterator[None]:
+    """Kills a process that the block waits for in vain; however the block is left, nothing of this stays behind."""
+    timer = threading.Timer(seconds, process.kill)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _last_line(said: str | bytes) -> str:

@@ -1,7 +1,10 @@
 """What is said of ssh's errors, and what killed callers leave behind; tests/bench/targets open connections."""
 
+import io
 import os
+import threading
 import time
+from types import SimpleNamespace
 
 import filelock
 import pytest
@@ -38,3 +41,20 @@ def test_folders_of_callers_that_are_gone_are_removed_and_no_others(tmp_path):
         ssh_host.remove_left(tmp_path)
     left = {each.name for each in tmp_path.iterdir()}
     assert left == {"edgekd-ssh-held", "edgekd-ssh-new", "edgekd-ssh-unlocked", "edgekd-ssh-link", "another"}
+
+
+def test_an_interruption_while_a_board_cleans_up_leaves_nothing_running():
+    class Interrupted(io.StringIO):
+        def __next__(self):
+            raise KeyboardInterrupt
+
+    killed = []
+    keeper = SimpleNamespace(stdin=io.StringIO(), stdout=Interrupted(), kill=lambda: killed.append(True))
+    before = set(threading.enumerate())
+    with pytest.raises(KeyboardInterrupt):
+        ssh_host._leave(keeper, ssh_host.parse("pi@board"), "folder")
+    for thread in set(threading.enumerate()) - before:
+        thread.join(timeout=2)
+        assert not thread.is_alive()
+    assert keeper.stdin.closed
+    assert not killed
