@@ -211,9 +211,10 @@ def _time(summary: Summary) -> str:
 
 
 def _warnings(summary: Summary, name: str) -> Iterator[str]:
-    found = soundness.training_warnings(ReportedRun(summary, name))
+    found, text = soundness.training_warnings(ReportedRun(summary, name)), markdown_table.text  # it names classes
     if found:
-        yield "\n".join(f"- **Warning.** {' '.join(seen)} {advice}" for seen, advice in soundness.together(found))
+        told = soundness.together(found)
+        yield "\n".join(f"- **Warning.** {text(' '.join(seen))} {text(advice)}" for seen, advice in told)
 
 
 def _of_other_data(run: Recipe, path: Path) -> Iterator[str]:

@@ -15,7 +15,7 @@ from edgekd.golden import comparing, recording
 from edgekd.golden.probe import fingerprints
 from edgekd.golden.records import Golden
 from edgekd.inspect import inspect_with_contents
-from edgekd.records import Summary
+from edgekd.records import Summary, TrainingWarning
 from edgekd.runtime import open_runner, predict_arrays
 from edgekd.verify.arithmetic import arithmetic_of
 from edgekd.verify.samples import seeded_samples
@@ -207,6 +207,14 @@ def test_a_card_warns_where_its_run_went_wrong(tools):
     assert len(warnings) == 1
     assert f"−{abs(100 * gain['value']):.2f} points" in warnings[0]
     assert "**Warning.**" not in (tools[1].folder_of("fashion_mnist/resnet8", tools[1].ZOO) / "card.md").read_text()
+
+
+def test_a_cards_warning_shows_the_names_of_classes_as_they_are(tools):
+    name = "tutorials/lab_cnn"
+    summary = Summary.read(tools[1].folder_of(name, tools[1].ZOO) / "results" / "summary.json")
+    warning = TrainingWarning(kind="one_class", network="teacher", seen="It names 'a*b*|<c>'.", advice="Try [d](e).")
+    (told,) = tools[1]._warnings(summary.model_copy(update={"training_warnings": (warning,)}), name)
+    assert told == "- **Warning.** It names 'a\\*b\\*\\|&lt;c&gt;'. Try \\[d\\](e)."
 
 
 def test_another_run_replaces_all_of_an_earlier_one_and_says_what_was_changed(ship, shipped, finished, finished_copy):
