@@ -192,6 +192,8 @@ def _of_times(table: Table) -> str:
     spread = _spread(table)
     if spread is None:
         return "Times of training are left out: of one seed nobody knows how far they scatter."
+    if spread == math.inf:
+        return "Times of training are left out: of some trainings none was noted."
     if spread > MOST_SPREAD:
         return (
             "Times of training are left out: the machine had other work too, and one method's differ by a factor of "
@@ -205,9 +207,9 @@ def _of_times(table: Table) -> str:
 
 
 def _spread(table: Table) -> float | None:
-    """Returns by which factor the times of one method differ between its seeds, at most."""
+    """Returns by which factor the times of one method differ between its seeds, at most; of no time, infinity."""
     times = [[each.seconds for each in row.trained] for row in table.rows if len(row.trained) > 1]
-    return max((max(each) / min(each) for each in times), default=None)
+    return max((max(each) / min(each) if min(each) else math.inf for each in times), default=None)
 
 
 def _has_times(table: Table) -> bool:

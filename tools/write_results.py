@@ -174,8 +174,8 @@ def _first_look(methods: method_table.Table) -> str:
     if found is None:
         return ""
     return (
-        f" The plan was {formatting.counted(len(methods.seeds), 'seed')}; the page was first written after "
-        f"{FIRST_LOOK}, when {row.title} had {method_table.percent(found.value, found, sign='+')}: the interval above "
+        f" The page was first written after {FIRST_LOOK} of these {formatting.counted(len(methods.seeds), 'seed')}, "
+        f"when {row.title} had {method_table.percent(found.value, found, sign='+')}: the interval above "
         "does not know of that look."
     )
 

@@ -217,9 +217,7 @@ def test_the_first_look_is_reckoned_from_the_seeds_that_it_had(tool, zoo):
         rows.append(tool.method_table.row_of((*each.trained, more), labels, name=each.name, title=each.title))
     table.model_copy(update={"rows": tuple(rows), "seeds": (0, 1, 2, 3)}).write(zoo / METHODS)
     half = 100 * stats.sem((0.020, 0.021, 0.019)) * stats.t.ppf(0.975, 2)
-    assert f"The plan was 4 seeds; the page was first written after 3, when dist had +2.00 ± {half:.2f}:" in tool.page(
-        zoo
-    )
+    assert f"The page was first written after 3 of these 4 seeds, when dist had +2.00 ± {half:.2f}:" in tool.page(zoo)
 
 
 def test_a_gain_of_exactly_zero_is_larger_than_a_loss(tool, zoo):
@@ -240,6 +238,16 @@ def test_times_that_scatter_more_than_methods_differ_are_not_shown(tool, zoo):
     text = tool.page(zoo)
     assert "one method's differ by a factor of 1.5 between seeds" in text
     assert re.search(r"\| dist \| 92\.50 ± \S+ \| \+2\.00 ± \S+ \| 7 \|", text)
+
+
+def test_a_training_without_a_time_leaves_the_times_out_and_is_no_error(tool, zoo):
+    table = tool.method_table.Table.read(zoo / METHODS)
+    first = table.rows[0]
+    untimed = tuple(each.model_copy(update={"seconds": 0.0}) for each in first.trained)
+    table.model_copy(update={"rows": (first.model_copy(update={"trained": untimed}), *table.rows[1:])}).write(
+        zoo / METHODS
+    )
+    assert "Times of training are left out: of some trainings none was noted." in tool.page(zoo)
 
 
 def test_a_record_without_a_row_is_told_in_one_line(tool, zoo, capsys):
