@@ -184,7 +184,7 @@ def test_a_card_tells_what_was_measured_and_how_to_do_it_again(shipped, finished
     assert f"{100 * abs(gain['value']):.2f} points" in text
     assert ("within noise" in text) == (gain["low"] <= 0 <= gain["high"])
     assert "Apache-2.0" in text
-    assert re.search(r"\| time \| \d[\d.]* s \(teacher [\d.]+ s, student on labels ", text)
+    assert re.search(r"\| time \| (\d+ min )?[\d.]+ s \(teacher (\d+ min )?[\d.]+ s, student on labels ", text)
 
 
 def test_a_card_says_where_its_numbers_are_of_other_data_than_the_recipe_is_for(tools):
