@@ -111,6 +111,28 @@ def refuse_with_recipe(plain: dict[str, Any]) -> None:
         raise click.UsageError(f"{', '.join(given)} cannot be combined with a recipe: use --set instead.")
 
 
+def data_of_model(dataset: str | None, overrides: tuple[str, ...], *, smoke: bool) -> dict[str, Any]:
+    """Returns the keys of a recipe's data section that `--dataset` and `--set data.KEY=VALUE` give beside a model.
+
+    Raises:
+      UsageError: another key, or one without `--dataset`, or `--smoke`.
+    """
+    from edgekd import recipe
+
+    if smoke:
+        raise click.UsageError("--smoke is for recipes: leave it out beside a saved model.")
+    keys = recipe.assigned(overrides)
+    data = keys.pop("data", {})
+    if keys or not isinstance(data, dict):
+        raise click.UsageError(
+            f"--set {next(iter(keys), 'data')}: beside a saved model --set is for keys of its data, such as "
+            "data.image_size=32; others are for recipes."
+        )
+    if data and dataset is None:
+        raise click.UsageError(f"--set data.{next(iter(data))} is for the data of --dataset: give that, too.")
+    return {"dataset": dataset, **data}
+
+
 def require_without_recipe(plain: dict[str, Any], names: tuple[str, ...]) -> None:
     """Raises UsageError unless the options that replace a recipe are there."""
     missing = [name for name in names if not plain[name]]

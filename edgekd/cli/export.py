@@ -30,7 +30,9 @@ _FLOAT_BITS = 16  # weights of as many bits or more are floats
     metavar="PATTERN=SCHEME",
     help="For a model: another scheme for the layers of that name, such as logits=float32; repeatable.",
 )
-@click.option("--dataset", help="For a model: data whose training images set int8 ranges, such as embedded.")
+@click.option(
+    "--dataset", help="For a model: data whose training images set int8 ranges; its keys by --set data.KEY=VALUE."
+)
 @click.option("--samples", type=click.IntRange(min=1), help="For a model: how many of them.  [default: 512]")
 @click.option("--batch", help="For a model: a fixed batch size, or dynamic.  [default: 1]")
 @click.option("--input-dtype", help="For a model: float32, int8 or uint8.  [default: float32]")
@@ -144,8 +146,7 @@ def command(
         chosen = _recipes.read(recipe_or_model, overrides, seed, smoke=smoke)
         _recipes.work(chosen, _recipes.folder(chosen, out, seed), until=(EXPORT,), as_json=as_json, smoke=smoke)
         return
-    if overrides or smoke:
-        raise click.UsageError("--set and --smoke are for recipes; a saved model takes none of them.")
+    chosen_data = _options.data_of_model(dataset, overrides, smoke=smoke)
     from edgekd import api, architectures, microcontroller, quantize, recipe
     from edgekd.export import check_layer_names
     from edgekd.report import formatting
@@ -184,7 +185,7 @@ def command(
     )
     if calibrated and not dataset and not architectures.brings_ranges(model):
         raise click.UsageError(f"scheme {', '.join(calibrated)} needs --dataset: its training images set the ranges.")
-    data = _data(dataset, samples)
+    data = _data(chosen_data, samples)
     import_quietly("keras")  # which takes long: what could be told before it was told
     network = exportable.open_model(model)
     for spec in specs:
@@ -269,14 +270,14 @@ def _own_options(
         yield file_format, scheme, own
 
 
-def _data(dataset: str | None, samples: int | None) -> "Dataset | None":
+def _data(section: dict[str, Any], samples: int | None) -> "Dataset | None":
     """Returns the data that calibrate, if any were named; so many samples as were asked for must be there."""
-    if dataset is None:
+    if section["dataset"] is None:
         return None
     from edgekd import api
     from edgekd.data.calibration import require_as_many
 
-    data = api.load_data(dataset)
+    data = api.load_data(**section)
     if samples is not None:
         require_as_many(data.train, samples)
     return data

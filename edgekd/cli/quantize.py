@@ -17,7 +17,9 @@ if TYPE_CHECKING:  # --help must not wait for them
 @click.command("quantize")
 @click.argument("recipe_or_model")
 @_options.recipe_options
-@click.option("--dataset", help="For a model: data whose training images set the ranges, such as embedded.")
+@click.option(
+    "--dataset", help="For a model: data whose training images set the ranges; its keys by --set data.KEY=VALUE."
+)
 @click.option("--calibration", help="For a model: see `edgekd list calibrations`.  [default: min_max]")
 @click.option("--samples", type=click.IntRange(min=1), help="For a model: how many images.  [default: 512]")
 @click.option("--exclude", multiple=True, metavar="LAYER", help="For a model: a layer that stays in float; repeatable.")
@@ -99,8 +101,7 @@ def command(
         until = (STUDENT_QUANTIZED, EXPORT)
         _recipes.work(chosen, _recipes.folder(chosen, out, seed), until=until, as_json=as_json, smoke=smoke)
         return
-    if overrides or smoke:
-        raise click.UsageError("--set and --smoke are for recipes; a saved model takes none of them.")
+    chosen_data = _options.data_of_model(dataset, overrides, smoke=smoke)
     if not dataset:
         raise click.UsageError("a saved model needs --dataset: its training images set the ranges.")
     from edgekd import api, architectures
@@ -115,11 +116,11 @@ def command(
         "exclude": exclude,
         "seed": seed or 0,
     }
-    data = api.load_data(dataset)
+    data = api.load_data(**chosen_data)
     if samples is not None:
         require_as_many(data.train, samples)
     if sensitivity:
-        _analyse_saved(model, dataset, data, folder, {**chosen_settings, **given}, as_json=as_json)
+        _analyse_saved(model, chosen_data, data, folder, {**chosen_settings, **given}, as_json=as_json)
         return
     import_quietly("keras")  # which takes long: what could be told before it was told
     network = api.quantize_model(architectures.load_model(model), data, **chosen_settings)
@@ -151,13 +152,13 @@ def _analyse_student(recipe: "Recipe", out: Path, limits: dict[str, Any], *, as_
 
 
 def _analyse_saved(
-    model: Path, dataset: str, data: "Dataset", folder: Path, settings: dict[str, Any], *, as_json: bool
+    model: Path, section: dict[str, Any], data: "Dataset", folder: Path, settings: dict[str, Any], *, as_json: bool
 ) -> None:
     from edgekd.cli._progress import TerminalProgress
     from edgekd.pipeline import excluding
 
     with TerminalProgress(quiet=as_json) as progress:
-        record, written = excluding.analyse_saved(model, dataset, data, folder, progress=progress, **settings)
+        record, written = excluding.analyse_saved(model, section, data, folder, progress=progress, **settings)
     _show(record, written, as_json=as_json)
 
 

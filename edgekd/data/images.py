@@ -141,7 +141,7 @@ def _different(name: str, found: tuple[int, ...], first: str, expected: tuple[in
     recipe, alone = (" ".join(f"--set {prefix}{option}" for option in options) for prefix in ("data.", ""))
     return (
         f"{name!r} is {_described(found)} and {first!r} is {_described(expected)}: expected {' and '.join(wanted)}. "
-        f"Convert them all with {recipe} for run, train and distill, or {alone} for data show and verify."
+        f"Convert them all with {recipe}, or {alone} for data show and verify."
     )
 
 

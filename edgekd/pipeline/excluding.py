@@ -1,6 +1,7 @@
 """Sensitivity analyses of a recipe's student and of a saved model, each of which ends in a recipe with exclusions."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,7 +74,7 @@ def analyse_student(
 
 
 def analyse_saved(
-    model: Path, dataset: str, data: Dataset, folder: Path, *, progress: Progress, **settings: Any
+    model: Path, section: Mapping[str, Any], data: Dataset, folder: Path, *, progress: Progress, **settings: Any
 ) -> tuple[Sensitivity, Path | None]:
     """Analyses a saved model.
 
@@ -81,7 +82,7 @@ def analyse_saved(
 
     Args:
       model: a Keras file.
-      dataset: what calibrates and judges it, as a recipe names it.
+      section: what calibrates and judges it, as a recipe's data section says it.
       data: that, loaded.
       folder: where everything goes.
       progress: whom to tell.
@@ -99,10 +100,10 @@ def analyse_saved(
     record = sensitivity.analyse(
         architectures.load_model(model), data, folder, name=model.stem, progress=progress, **settings
     )
-    return record, write_recipe_of_saved(model, dataset, record, folder)
+    return record, write_recipe_of_saved(model, section, record, folder)
 
 
-def write_recipe_of_saved(model: Path, dataset: str, record: Sensitivity, folder: Path) -> Path | None:
+def write_recipe_of_saved(model: Path, section: Mapping[str, Any], record: Sensitivity, folder: Path) -> Path | None:
     """Writes NAME-mixed.yaml, the recipe of a saved model with the exclusions of its analysis, and returns its path.
 
     Returns None, and removes an older one, where no file fits, or where nothing more must be excluded than was.
@@ -110,7 +111,7 @@ def write_recipe_of_saved(model: Path, dataset: str, record: Sensitivity, folder
     document = {
         "name": re.sub(r"[^A-Za-z0-9_.-]+", "-", f"{model.stem}-mixed").lstrip("-_."),
         "seed": record.seed,
-        "data": {"dataset": dataset},
+        "data": dict(section),
         "teacher": {"model": str(model.resolve())},
         "student": {"model": str(model.resolve()), "epochs": 1, "learning_rate": 0.001},
         "quantize": {

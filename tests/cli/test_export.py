@@ -52,6 +52,7 @@ def folder(tmp_path_factory):
         (("larger",), "16, 8, 1"),
         (("integers",), "samples of dtype int32"),
         (("empty",), "0 samples are too few"),
+        (("data", "--set", "data.train_limit=30", "--samples", "31"), "and the training split has 30"),
         (("data", "--samples", "50"), "50 calibration samples were asked for and the training split has 43"),
     ],
 )

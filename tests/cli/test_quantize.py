@@ -48,7 +48,16 @@ def test_a_saved_model_becomes_an_int8_network_and_its_file(edgekd_command, netw
     [
         (("mine.keras",), "needs --dataset"),
         (("mine.tflite", "--dataset", "embedded", "--sensitivity"), "is an exported file"),
-        (("mine.keras", "--dataset", "embedded", "--set", "seed=1"), "are for recipes"),
+        (
+            ("mine.keras", "--dataset", "embedded", "--set", "seed=1"),
+            "is for keys of its data, such as data.image_size",
+        ),
+        (
+            ("mine.keras", "--dataset", "embedded", "--set", "data=1"),
+            "is for keys of its data, such as data.image_size",
+        ),
+        (("mine.keras", "--set", "data.image_size=1"), "is for the data of --dataset: give that, too"),
+        (("mine.keras", "--dataset", "embedded", "--smoke"), "--smoke is for recipes"),
         (("quickstart", "--dataset", "embedded"), "cannot be combined with a recipe"),
         (("quickstart", "--set", "quantize=null"), "has no quantize section"),
     ],

@@ -286,9 +286,12 @@ def test_a_recipe_for_a_saved_model_has_it_as_student_and_its_own_teacher_with_t
         update={"calibration": "percentile", "calibration_settings": {"percentile": 99.5}},
     )
     architectures.save_model(suffering, tmp_path / "my model.keras")
-    path = excluding.write_recipe_of_saved(tmp_path / "my model.keras", "synthetic", record, tmp_path)
+    path = excluding.write_recipe_of_saved(
+        tmp_path / "my model.keras", {"dataset": "synthetic", "train_limit": 50}, record, tmp_path
+    )
     found = recipe.load(str(path))
     assert (found.name, path.name) == ("my-model-mixed", "my model-mixed.yaml")
+    assert (found.data.dataset, found.data.train_limit) == ("synthetic", 50)
     assert found.quantize.exclude == ("hidden",)
     assert (found.quantize.calibration, found.quantize.arguments) == ("percentile", {"percentile": 99.5})
     assert found.student.model == found.teacher[0].model == str(tmp_path / "my model.keras")

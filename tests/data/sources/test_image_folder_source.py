@@ -162,13 +162,13 @@ def test_a_png_with_damaged_pixels_is_refused(class_folders):
         (
             Image.new("RGB", (6, 6)),
             r"x\.png' is 6x6 pixels with 3 channels and .*0\.png' is 6x5 pixels with 3 channels: expected one size\. "
-            r"Convert them all with --set data\.image_size=PIXELS for run.*, or --set image_size=PIXELS for data show",
+            r"Convert them all with --set data\.image_size=PIXELS, or --set image_size=PIXELS for data show",
         ),
         (
             Image.new("L", (5, 6)),
-            r"x\.png' is 6x5 pixels with 1 channel and .*one number of channels\. .*all with --set data\.channels=3 ",
+            r"x\.png' is 6x5 pixels with 1 channel and .*one number of channels\. .*all with --set data\.channels=3,",
         ),
-        (Image.new("L", (7, 6)), r"one size and one number.* --set data\.image_size=PIXELS --set data\.channels=3 "),
+        (Image.new("L", (7, 6)), r"one size and one number.* --set data\.image_size=PIXELS --set data\.channels=3,"),
         (Image.new("RGBA", (5, 6)), r"x\.png' has transparency \(mode RGBA\): give channels 3"),
         (Image.new("I;16", (5, 6)), "more than 8 bits per channel"),
     ],

@@ -69,7 +69,7 @@ def test_images_of_several_sizes_are_resized_and_other_features_left_alone(prepa
     assert loaded.train.images.shape == (12, 7, 7, 3)
     assert np.bincount(loaded.train.labels).tolist() == [4, 4, 4]
     assert loaded.test is None
-    with pytest.raises(DataError, match=r"tiny_photos/train example .* --set data.image_size=PIXELS "):
+    with pytest.raises(DataError, match=r"tiny_photos/train example .* --set data.image_size=PIXELS,"):
         tfds.load("tiny_photos", data_dir=str(prepared_tiny))
 
 
