@@ -45,18 +45,25 @@ def figure(traces: list[Figure], *, x: str, y: str, whole_x: bool = False) -> Fi
     return {
         "data": traces,
         "layout": {
-            "margin": {"l": 8, "r": 12, "t": 8, "b": 8},
-            "paper_bgcolor": "rgba(0,0,0,0)",
+            **layout(),
             "plot_bgcolor": "rgba(0,0,0,0)",
-            "font": {"family": "system-ui, sans-serif", "size": 13},
             "xaxis": x_axis,
             "yaxis": axis(y),
             # Above the graph: below it would lie the title of the axis.
             "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "font": {"size": 12}},
             "hovermode": "x unified" if whole_x else "closest",
-            "hoverlabel": {"bgcolor": "#1d2733", "bordercolor": "#1d2733", "font": {"color": "#ffffff", "size": 12}},
             "dragmode": False,
         },
+    }
+
+
+def layout() -> Figure:
+    """Returns what graphs with axes and without have in common: edges, ground, letters and what is said of a mark."""
+    return {
+        "margin": {"l": 8, "r": 12, "t": 8, "b": 8},
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "font": {"family": "system-ui, sans-serif", "size": 13},
+        "hoverlabel": {"bgcolor": "#1d2733", "bordercolor": "#1d2733", "font": {"color": "#ffffff", "size": 12}},
     }
 
 

@@ -1,15 +1,13 @@
 """Where the time of an inference goes, operator by operator: a table and a graph of bars within bars."""
 
-import html
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from edgekd import plot_page
 from edgekd.records import OperatorTime, Profile
 from edgekd.report import formatting
-from edgekd.report.figure import COLOURS, GREY
+from edgekd.report.figure import COLOURS, GREY, Figure, layout, text
 
 HEADERS = ("Operator", "Node", "Time, µs", "95 % interval", "Share")
 
@@ -31,16 +29,16 @@ def rows(profile: Profile) -> list[tuple[str, ...]]:
 
 def total(profile: Profile) -> str:
     """Returns a sentence on whether the operators add up to the whole."""
-    text = (
+    told = (
         f"the operators add up to {profile.share_of_operators:.1%} of the whole; rounding down to microseconds takes "
         f"away up to {profile.share_lost_to_rounding:.1%}"
     )
     if profile.adds_up is None:
-        return f"{text}: too much to tell whether they add up"
-    return text if profile.adds_up else f"{text}: the rest is the profiler's own time, so that the shares mislead"
+        return f"{told}: too much to tell whether they add up"
+    return told if profile.adds_up else f"{told}: the rest is the profiler's own time, so that the shares mislead"
 
 
-def figure(profile: Profile) -> dict[str, Any]:
+def figure(profile: Profile) -> Figure:
     """Returns a Plotly figure, a plain dictionary: the inference, kinds of operators, operators, as wide as their time.
 
     Shares are those of the table, of the whole inference. Names are escaped, since Plotly reads some HTML in its texts.
@@ -54,13 +52,13 @@ def figure(profile: Profile) -> dict[str, Any]:
         "ids": ["all", *(f"kind {kind}" for kind in kinds), *(f"operator {each.number}" for each in profile.operators)],
         "labels": [
             "operators",
-            *(_text(kind) for kind in kinds),
+            *(text(kind) for kind in kinds),
             *(str(each.number) for each in profile.operators),
         ],
         "text": [
             "operators",
-            *(_text(kind) for kind in kinds),
-            *(_text(_told(each)) for each in profile.operators),
+            *(text(kind) for kind in kinds),
+            *(text(_told(each)) for each in profile.operators),
         ],
         "textinfo": "label",
         "parents": ["", *["all"] * len(kinds), *(f"kind {each.operator}" for each in profile.operators)],
@@ -78,14 +76,8 @@ def figure(profile: Profile) -> dict[str, Any]:
     }
     return {
         "data": [icicle],
-        "layout": {
-            "margin": {"t": 8, "r": 8, "b": 8, "l": 8},
-            "paper_bgcolor": "rgba(0,0,0,0)",
-            "font": {"family": "system-ui, sans-serif", "size": 13},
-            # A name that would have to be smaller is left out; pointing at the bar says it.
-            "uniformtext": {"minsize": 10, "mode": "hide"},
-            "hoverlabel": {"bgcolor": "#1d2733", "bordercolor": "#1d2733", "font": {"color": "#ffffff", "size": 12}},
-        },
+        # A name that would have to be smaller is left out; pointing at the bar says it.
+        "layout": layout() | {"uniformtext": {"minsize": 10, "mode": "hide"}},
     }
 
 
@@ -110,7 +102,3 @@ def _time_cells(timed: OperatorTime) -> tuple[str, str, str]:
 def _told(timed: OperatorTime) -> str:
     """Returns an operator with its place in the order of execution, and with the node's name where it has one."""
     return f"{timed.number} {timed.operator}" + ("" if timed.place.isdecimal() else f", {timed.place}")
-
-
-def _text(name: str) -> str:
-    return html.escape(name, quote=False)
