@@ -18,6 +18,7 @@ from edgekd.report import (
     parities,
     profiles,
     provenance,
+    requirements,
     seeds,
     soundness,
     sparsity,
@@ -164,13 +165,17 @@ def _gates(summary: Summary) -> str:
         (
             "held" if gate.passed else "**failed**",
             text(gate.subject),
-            text(gate.name),
-            formatting.number(gate.observed),
-            f"{'≤' if gate.relation == '<=' else '≥'} {formatting.number(gate.limit)}",
+            text(f"{requirements.title(gate)} ({gate.name})"),
+            " ".join(filter(None, [requirements.observed(gate), _in_brackets(requirements.counted(gate))])),
+            requirements.limit(gate),
         )
         for gate in summary.gates
     ]
     return f"## Gates\n\n{of_markdown(('Result', 'Subject', 'Gate', 'Observed', 'Limit'), body)}\n\n{headline.LIMIT}"
+
+
+def _in_brackets(words: str) -> str:
+    return f"({words})" if words else ""
 
 
 def _training(summary: Summary) -> str:

@@ -14,9 +14,10 @@ import pytest
 from edgekd import report
 from edgekd.errors import StorageError
 from edgekd.records import Gate, Interval, KernelValues, Summary
-from edgekd.report import anatomy, headline, markdown, plots, tensors, training
+from edgekd.report import anatomy, headline, markdown, plots, requirements, tensors, training
 from edgekd.report import html as html_report
 from edgekd.report.runs import ReportedRun
+from edgekd.verify import gates
 
 HOSTILE = "<script>alert('x')</script><img src=x onerror=alert(1)>|`a`\n# b"
 MAX_BYTES = 6_000_000
@@ -84,7 +85,7 @@ TABLE_NUMBERS = (
     *("89.58 %", "+0.35", "98.69 %", "37.5 KiB", "0.147", "0.140 to 0.154", "0.157", "0.237"),
 )
 OTHER_NUMBERS = (
-    *("0.0035", "≤ 0.0033", "0.9869", "≥ 0.98"),  # gates
+    *("0.35 points", "≤ 0.33 points", "98.69 %", "≥ 98 %", "Drop of accuracy", "accuracy_drop"),  # gates
     *("33.4", "0.0213", "0.999780", "float output", "identical", "0.4127"),  # exactness
     *("0.0517", "51.8 MiB", "8,214", "1.82", "0.446"),  # latency in detail
     *("2 min 22 s", "38.4 s", "4 min 58 s"),  # time
@@ -399,6 +400,56 @@ def test_a_run_of_before_has_no_section_of_size_and_memory(summary):
     unknown = summary.model_copy(update={"artifacts": (artifacts[0].model_copy(update={"operators": open_sizes}),)})
     assert plots.memory_by_operator(unknown) is None
     assert anatomy.rows(unknown)[0][5:] == ("not measured", "not measured")
+
+
+@pytest.mark.parametrize(
+    ("name", "observed", "limit", "samples", "told"),
+    [
+        ("agreement_with_int8_student", 59 / 60, 0.995, 60, ("98.33 %", "59 of 60 samples", "≥ 99.5 %")),
+        ("accuracy_drop", -0.0182, 0.01, 2000, ("−1.82 points", "−36 of 2,000 samples", "≥ 1 point")),
+        ("beyond_one_lsb", 0.0, 0.001, None, ("0 %", "", "≥ 0.1 %")),
+        ("zeros", 15_571, 15_571, None, ("15,571", "", "≥ 15,571")),
+        ("training_warnings", 2, 0, None, ("2", "", "≥ 0")),
+        ("latency_ratio", 1.0625, 1.05, None, ("1.062", "", "≥ 1.05")),
+        ("agreement", None, 0.98, None, ("not measured", "", "≥ 98 %")),
+    ],
+)
+def test_gates_are_told_in_words_and_units_of_a_reader(name, observed, limit, samples, told):
+    found = Gate(
+        name=name, passed=False, observed=observed, limit=limit, relation=">=", subject="a file", samples=samples
+    )
+    assert (requirements.observed(found), requirements.counted(found), requirements.limit(found)) == told
+    assert requirements.title(found) != name
+    assert requirements.limit(found.model_copy(update={"relation": "<="})).startswith("≤ ")
+
+
+def test_every_gate_of_a_file_has_a_name_for_readers(summary):
+    comparison = summary.comparisons[3]
+    held = KernelValues(
+        weights=4,
+        zeros=2,
+        sparsity=0.5,
+        distinct_values=3,
+        distinct_per_channel=2,
+        zeros_by_kernel=(2,),
+        distinct_by_kernel=(2,),
+    )
+    file = summary.artifacts[3].model_copy(update={"kernels": held})
+    made = (
+        *gates.same_network_gates(comparison, max_beyond_one_lsb=0.001, min_agreement=0.995),
+        *gates.accuracy_gates(
+            [comparison.candidate], [comparison], max_accuracy_drop=0.01, min_agreement=0.98, min_accuracy=0.9
+        ),
+        gates.pruned_gate(file, held),
+        gates.clustered_gate(file, held),
+    )
+    assert {each.name for each in made} == set(requirements._KNOWN) - {"training_warnings"}
+    judged = alone(summary.model_copy(update={"gates": made}))
+    page, text = Page(html_report.render(judged)).text, markdown.render(judged)
+    for each in made:
+        assert f"{requirements.title(each)} {each.name}" in page
+        assert f"| {requirements.title(each)} ({each.name}) |" in text
+    assert "98.74 % (9,874 of 10,000 samples)" in text
 
 
 def gate(*, passed: bool) -> Gate:
