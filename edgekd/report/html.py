@@ -181,7 +181,7 @@ def _figures(run: ReportedRun, prefix: str, matrices: int | None) -> dict[str, F
         "plot-memory-by-operator": plots.memory_by_operator(summary),
         "plot-accuracy": plots.accuracy_by_epoch(summary),
         **{f"plot-profile-{number}": profiles.figure(each) for number, each in enumerate(summary.profiles)},
-        **{f"plot-loss-{role}": plots.loss_by_epoch(curve, role) for role, curve in summary.curves.items()},
+        **{f"plot-loss-{role}": plots.loss_by_epoch(curve) for role, curve in summary.curves.items()},
     }
     return _known({f"{prefix}{key}": figure for key, figure in found.items()})
 

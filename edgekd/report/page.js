@@ -5,20 +5,48 @@ const figures = JSON.parse(document.getElementById("figures").textContent);
 const options = { displayModeBar: false };
 const PAPER_WIDTH = 640;
 const NARROW = 400; // pixels, in which a legend has one column
+const MOST_ENTRIES = 6; // of a legend that is always shown on a narrow page
 const LONG = 24; // characters of two names that have no room in one line with a count
 
-// What a width changes of a figure's layout: on a narrow page names are smaller, and a long legend makes room for itself.
+const folds = {}; // the buttons that show and hide long legends on a narrow page, by the figures' ids
+
+// What a width changes of a figure's layout: on a narrow page names are smaller, and a long legend is folded up, or makes
+// room for itself.
 function sized(element, width) {
   const { legend, height, yaxis } = figures[element.id].layout;
   const narrow = width < NARROW;
   const changes = { width };
   if (yaxis) changes["yaxis.tickfont.size"] = narrow ? 11 : 13;
   if (legend?.entrywidth) {
+    const button = folds[element.id];
+    const shown = !narrow || button?.getAttribute("aria-expanded") !== "false";
+    if (button) button.hidden = !narrow;
+    changes.showlegend = shown;
     changes["legend.entrywidth"] = narrow ? 1 : legend.entrywidth;
-    changes.height = height + (narrow ? 90 : 0);
+    changes.height = height + (narrow ? (shown ? 90 : -90) : 0);
     element.style.height = `${changes.height}px`;
   }
   return changes;
+}
+
+// Makes the button of a figure whose legend is long. The first one is open: others have the same colours.
+function fold(element) {
+  const { data, layout } = figures[element.id];
+  const entries = data.filter((trace) => trace.showlegend ?? true).length;
+  if (!layout.legend?.entrywidth || entries <= MOST_ENTRIES) return;
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "fold";
+  button.textContent = `Legend of ${entries} entries`;
+  button.setAttribute("aria-expanded", String(Object.keys(folds).length === 0));
+  button.setAttribute("aria-controls", element.id);
+  button.addEventListener("click", () => {
+    button.setAttribute("aria-expanded", String(button.getAttribute("aria-expanded") !== "true"));
+    Plotly.relayout(element, sized(element, element.clientWidth));
+  });
+  button.hidden = true;
+  element.before(button);
+  folds[element.id] = button;
 }
 
 // A confusion matrix comes as counts. Returns it with colours, and with what each cell says, of which classes it is:
@@ -82,6 +110,7 @@ function markFronts(element) {
 const drawn = Object.entries(figures).map(([id, figure]) => {
   const element = document.getElementById(id);
   if (figure.layout.height) element.style.height = `${figure.layout.height}px`;
+  fold(element);
   const layout = { ...figure.layout, width: element.clientWidth, height: element.clientHeight };
   return Plotly.newPlot(element, figure.data, structuredClone(layout), options).then(() => {
     observer.observe(element);

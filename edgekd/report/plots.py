@@ -7,7 +7,19 @@ from edgekd.records import Artifact, EpochRecord, OperatorCost, Summary
 from edgekd.report import table
 from edgekd.report.figure import COLOURS, ROLE_COLOURS, Figure, figure, in_two_lines, text
 
-_TERM_COLOURS = ("#8b5cf6", "#0d9488", "#db2777", "#65932b", "#c2553c")
+# Lines of a loss have nothing in common, so that they can be told apart without colours, too.
+_LOSSES = (
+    {"colour": "#3b82f6", "dash": "solid", "symbol": "circle"},
+    {"colour": "#d97706", "dash": "dash", "symbol": "square"},
+)
+_TERMS = (
+    {"colour": "#db2777", "dash": "dot", "symbol": "triangle-up"},
+    {"colour": "#78849a", "dash": "longdash", "symbol": "diamond"},
+    {"colour": "#b68655", "dash": "dashdot", "symbol": "x"},
+    {"colour": "#9a67be", "dash": "longdashdot", "symbol": "cross"},
+    {"colour": "#7245fa", "dash": "12px,3px,3px,3px,3px,3px", "symbol": "star"},
+)
+_MOST_MARKED = 25  # epochs: marks of more would hide the dashes
 
 
 def accuracy_by_epoch(summary: Summary) -> Figure | None:
@@ -16,27 +28,34 @@ def accuracy_by_epoch(summary: Summary) -> Figure | None:
     for role, curve in _curves(summary):
         colour = _role_colour(role)
         name = text(table.title(role))
+        validation, training = (
+            _line(curve, [100 * value for value in values], f"{name}, {split}", colour, unit=" %", dash=dash)
+            for split, values, dash in (
+                ("validation", [row.validation_accuracy for row in curve], "solid"),
+                ("training", [row.accuracy for row in curve], "dot"),
+            )
+        )
+        # One entry of the legend for both: which is which stands below the graph.
         traces += [
-            _line(curve, [100 * row.validation_accuracy for row in curve], f"{name}, validation", colour, unit=" %"),
-            _line(curve, [100 * row.accuracy for row in curve], f"{name}, training", colour, unit=" %", dash="dot"),
+            validation | {"name": name, "legendgroup": name},
+            training | {"name": name, "legendgroup": name, "showlegend": False},
         ]
     return figure(traces, x="epoch", y="accuracy, %", whole_x=True) if traces else None
 
 
-def loss_by_epoch(curve: Sequence[EpochRecord], role: str) -> Figure | None:
+def loss_by_epoch(curve: Sequence[EpochRecord]) -> Figure | None:
     """Returns one model's training loss, its weighted terms and its validation loss by epoch."""
     if not curve:
         return None
-    colour = _role_colour(role)
+    training, validation = _LOSSES
     traces = [
-        _line(curve, [row.loss for row in curve], "training", colour),
-        _line(curve, [row.validation_loss for row in curve], "validation", colour, dash="dash"),
+        _line(curve, [row.loss for row in curve], "training", **training),
+        _line(curve, [row.validation_loss for row in curve], "validation", **validation),
     ]
     names = sorted({term for row in curve for term in row.terms})
     if len(names) > 1:
-        for term, shade in zip(names, itertools.cycle(_TERM_COLOURS)):
-            values = [row.terms.get(term) for row in curve]
-            traces.append(_line(curve, values, f"term {text(term)}", shade, dash="dot", markers=False))
+        for term, style in zip(names, itertools.cycle(_TERMS)):
+            traces.append(_line(curve, [row.terms.get(term) for row in curve], f"term {text(term)}", **style))
     return figure(traces, x="epoch", y="loss", whole_x=True)
 
 
@@ -141,15 +160,15 @@ def _line(
     *,
     unit: str = "",
     dash: str = "solid",
-    markers: bool = True,
+    symbol: str = "circle",
 ) -> Figure:
     return {
         "type": "scatter",
-        "mode": "lines+markers" if markers or len(curve) == 1 else "lines",
+        "mode": "lines+markers" if len(curve) <= _MOST_MARKED else "lines",
         "name": name,
         "x": [row.epoch for row in curve],
         "y": list(values),
         "line": {"color": colour, "dash": dash, "width": 2},
-        "marker": {"color": colour, "size": 5},
+        "marker": {"color": colour, "size": 5 if symbol == "circle" else 7, "symbol": symbol},
         "hovertemplate": f"%{{y:.4g}}{unit}<extra>{name}</extra>",
     }

@@ -316,6 +316,32 @@ def test_the_table_of_results_fits_a_desktop_and_scrolls_in_its_own_box_on_a_pho
     assert beyond[1] > 300
 
 
+def test_on_a_phone_the_first_long_legend_is_open_and_the_others_can_be_opened(made_up: Opened) -> None:
+    page = made_up.page
+
+    def entries() -> list[int]:
+        return [page.locator(f"#plot-{key} .legendtext").count() for key in ("latency", "size")]
+
+    page.set_viewport_size({"width": WIDTHS[0], "height": 900})
+    drawn(page)
+    assert entries() == [10, 10]
+    assert not [each for each in page.locator(".fold").all() if each.is_visible()]
+    page.set_viewport_size({"width": WIDTHS[1], "height": 900})
+    page.wait_for_function("() => !document.querySelector('#plot-size .legendtext')")
+    assert entries() == [10, 0]
+    heights = [page.locator(f"#plot-{key}").bounding_box() for key in ("latency", "size")]
+    assert heights[1]["height"] + 150 < heights[0]["height"]
+    second = page.locator("#results .fold").nth(1)
+    assert (second.inner_text(), second.get_attribute("aria-expanded")) == ("Legend of 10 entries", "false")
+    second.focus()
+    page.keyboard.press("Enter")
+    page.wait_for_function("() => document.querySelectorAll('#plot-size .legendtext').length === 10")
+    assert second.get_attribute("aria-expanded") == "true"
+    page.keyboard.press("Enter")
+    page.wait_for_function("() => !document.querySelector('#plot-size .legendtext')")
+    assert made_up.complaints == []
+
+
 def test_a_cell_says_its_classes_by_name_though_the_axes_have_no_room_for_them(made_up: Opened) -> None:
     count = len(MANY)
     said = point_at(made_up.page, "#plot-confusion .heatmaplayer image", 8.5 / count, 7.5 / count)
@@ -353,6 +379,8 @@ def test_the_front_is_that_of_the_files_that_are_seen(made_up: Opened, summary: 
             for plot, cost in (("plot-size", sizes), ("plot-latency", latencies))
         ]
 
+    page.set_viewport_size({"width": WIDTHS[0], "height": 900})
+    drawn(page)
     everything = fronts("")
     page.locator("input[name=scheme][value=int8]").uncheck()
     assert fronts("float", "dynamic")[1] != everything[1]

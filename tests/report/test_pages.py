@@ -8,6 +8,7 @@ import subprocess
 import sys
 from typing import Any
 
+import numpy as np
 import plotly.graph_objects
 import pytest
 
@@ -320,7 +321,7 @@ def test_a_teacher_of_elsewhere_was_not_trained(summary):
 
 
 def test_the_curves_hold_every_epoch_and_every_term(summary):
-    figure = plots.loss_by_epoch(summary.curves["student_distilled"], "student_distilled")
+    figure = plots.loss_by_epoch(summary.curves["student_distilled"])
     traces = {trace["name"]: trace for trace in figure["data"]}
     assert set(traces) == {"training", "validation", "term attention_transfer", "term labels", "term soft_logits"}
     curve = summary.curves["student_distilled"]
@@ -328,6 +329,63 @@ def test_the_curves_hold_every_epoch_and_every_term(summary):
     assert traces["training"]["y"] == [row.loss for row in curve]
     assert traces["validation"]["y"] == [row.validation_loss for row in curve]
     assert traces["term soft_logits"]["y"] == [row.terms["soft_logits"] for row in curve]
+
+
+# Machado, Oliveira and Fernandes, A Physiologically-based Model for Simulation of Color Vision Deficiency, 2009.
+SEEN = {
+    "all": np.eye(3),
+    "no red cones": np.array(
+        [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]]
+    ),
+    "no green cones": np.array(
+        [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]]
+    ),
+    "no blue cones": np.array(
+        [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]]
+    ),
+}
+
+
+def lab(colour: str, seen: np.ndarray) -> np.ndarray:
+    """CIE L*a*b* of an sRGB colour, as an eye sees it."""
+    coded = np.array([int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)])
+    linear = np.where(coded <= 0.04045, coded / 12.92, ((coded + 0.055) / 1.055) ** 2.4)
+    to_xyz = np.array([[0.4125, 0.3576, 0.1804], [0.2127, 0.7152, 0.0722], [0.0193, 0.1192, 0.9503]])
+    x, y, z = np.cbrt(to_xyz @ np.clip(seen @ linear, 0.001, 1) / np.array([0.9505, 1.0, 1.0888]))
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+def test_the_lines_of_a_loss_can_be_told_apart_by_colour_by_dash_and_by_mark(summary):
+    row = summary.curves["student_distilled"][0]
+    terms = dict.fromkeys(("labels", "soft_logits", "dist", "dkd", "hint"), 1.0)
+    lines = plots.loss_by_epoch([row.model_copy(update={"terms": terms})])["data"]
+    assert len(lines) == 2 + 5
+    assert len({line["line"]["dash"] for line in lines}) == len({line["marker"]["symbol"] for line in lines}) == 7
+    colours = [line["line"]["color"] for line in lines]
+    for seen in SEEN.values():
+        apart = [np.linalg.norm(lab(a, seen) - lab(b, seen)) for a, b in itertools.combinations(colours, 2)]
+        assert min(apart) > 12  # a just noticeable difference is about 2
+
+
+def test_marks_of_many_epochs_do_not_hide_the_dashes(summary):
+    row = summary.curves["student_distilled"][0]
+    many = [row.model_copy(update={"epoch": epoch}) for epoch in range(1, 101)]
+    assert {line["mode"] for line in plots.loss_by_epoch(many)["data"]} == {"lines"}
+    assert {line["mode"] for line in plots.loss_by_epoch(many[:8])["data"]} == {"lines+markers"}
+
+
+def test_the_accuracies_of_a_network_share_an_entry_of_the_legend(summary):
+    lines = plots.accuracy_by_epoch(summary)["data"]
+    assert [line["name"] for line in lines if line.get("showlegend", True)] == [
+        "Teacher",
+        "Student on labels",
+        "Distilled student",
+    ]
+    assert [line["legendgroup"] for line in lines[::2]] == [line["legendgroup"] for line in lines[1::2]]
+    assert lines[0]["y"] == [100 * row.validation_accuracy for row in summary.curves["teacher"]]
+    assert "Teacher, validation" in lines[0]["hovertemplate"]
+    assert "Teacher, training" in lines[1]["hovertemplate"]
+    assert lines[0]["line"]["dash"] == "solid" != lines[1]["line"]["dash"]
 
 
 def test_the_pieces_of_a_bar_are_the_operators_and_add_up_to_the_file(summary):
