@@ -7,7 +7,7 @@ from edgekd.records import Interval, Measurement, ModelRecord, Summary
 from edgekd.report import formatting, methods, table
 from edgekd.report.formatting import NOT_MEASURED
 
-PROVEN = "the files match the networks they were made from"
+PROVEN = "the files match the networks they were made from, within the recipe's limits"
 """What it means that all gates hold."""
 
 LIMIT = (
