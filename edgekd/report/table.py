@@ -39,7 +39,6 @@ HEADERS = (
     "p99, ms",
 )
 DROP = "Drop: accuracy below the distilled student's; − where a row is above it."
-_WITH_INTERVALS = (HEADERS[1], HEADERS[7])  # more would make a row of text too long
 _NARROW_HEADERS = ("Model", "Accuracy", "Drop, points", "Agreement", "Size", "p50, ms")
 _SHORT = {NOT_MEASURED: "–", TOO_FEW_RUNS: "too few"}  # in a terminal, whose columns are narrow
 _FILE_COLUMNS = 200  # of output that is not a terminal
@@ -137,11 +136,8 @@ def parts(row: Row) -> tuple[tuple[str, str], ...]:
 
 
 def cells(row: Row) -> tuple[str, ...]:
-    """Returns a row's texts in the order of HEADERS; accuracy and p50 with their intervals in brackets."""
-    return tuple(
-        f"{text} [{interval}]" if interval and header in _WITH_INTERVALS else text
-        for header, (text, interval) in zip(HEADERS, parts(row), strict=True)
-    )
+    """Returns a row's texts in the order of HEADERS, with their intervals in brackets."""
+    return tuple(f"{text} [{interval}]" if interval else text for text, interval in parts(row))
 
 
 def print_to_terminal(summary: Summary, *, file: IO[str] | None = None) -> None:
@@ -210,6 +206,7 @@ def _file_row(artifact: Artifact, summary: Summary) -> Row:
         format=artifact.format,
         scheme=artifact.scheme,
         accuracy=artifact.accuracy,
+        accuracy_interval=_accuracy_interval(artifact, summary),
         accuracy_drop=artifact.accuracy_drop,
         drop_interval=comparison.accuracy_drop if comparison else None,
         agreement=artifact.agreement,
@@ -220,6 +217,12 @@ def _file_row(artifact: Artifact, summary: Summary) -> Row:
         latency=measurement.latency_ms if measurement else None,
         num_threads=measurement.num_threads if measurement else None,
     )
+
+
+def _accuracy_interval(artifact: Artifact, summary: Summary) -> Interval | None:
+    """Returns the interval of a file's accuracy, from its row of the stages with this accuracy; None without one."""
+    found = (row.accuracy for row in summary.stages if row.name == artifact.name)
+    return next((each for each in found if each.value == artifact.accuracy), None)
 
 
 def _known(text: str, interval: Interval | None, words: Callable[[Interval], str]) -> tuple[str, str]:

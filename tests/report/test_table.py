@@ -75,9 +75,9 @@ def test_cells_say_the_numbers_with_their_intervals(summary):
     row = by_name(summary)["student-int8.tflite"]
     assert dict(zip(table.HEADERS, table.cells(row), strict=True)) == {
         "Model": "student-int8.tflite",
-        "Accuracy": "89.61 %",
-        "Drop, points": "+0.32",
-        "Agreement": "98.74 %",
+        "Accuracy": "89.61 % [89.0 to 90.2 %]",
+        "Drop, points": "+0.32 [+0.18 to +0.46]",
+        "Agreement": "98.74 % [98.5 to 98.9 %]",
         "Parameters": "19,834",
         "MACs": "2.51 M",
         "Size": "29.2 KiB",
@@ -86,6 +86,10 @@ def test_cells_say_the_numbers_with_their_intervals(summary):
         "p99, ms": "0.118",
     }
     assert table.cells(by_name(summary)["Teacher"])[1] == "92.31 % [91.1 to 93.5 %]"
+    # Of a file it is that of its stage: without one, or where that has another accuracy, as in another runtime, none.
+    for stages in ((), [each.model_copy(update={"accuracy": summary.stages[0].accuracy}) for each in summary.stages]):
+        changed = summary.model_copy(update={"stages": tuple(stages)})
+        assert table.cells(by_name(changed)["student-int8.tflite"])[1] == "89.61 %"
 
 
 def test_nothing_measured_is_neither_zero_nor_none(unmeasured):
@@ -145,7 +149,15 @@ def test_a_file_that_is_not_a_terminal_gets_every_column(summary):
     text = file.getvalue()
     for row in table.rows(summary):
         assert row.name in text
-    for expected in ("92.31 ± 1.17 %", "309,450", "29.2 KiB", "0.0731 ± 0.0035", "0.118", "− 2.38".replace(" ", "")):
+    for expected in (
+        "92.31 ± 1.17 %",
+        "89.61 ± 0.60 %",
+        "309,450",
+        "29.2 KiB",
+        "0.0731 ± 0.0035",
+        "0.118",
+        "− 2.38".replace(" ", ""),
+    ):
         assert expected in text
 
 
