@@ -1,6 +1,5 @@
 """What the README tells people to type works."""
 
-import io
 import itertools
 import json
 import re
@@ -16,9 +15,9 @@ import pytest
 from PIL import Image
 
 from edgekd import cli, recipe
-from edgekd.pipeline import load_data
+from edgekd.cli import _recipes
+from edgekd.pipeline import RunResult, load_data
 from edgekd.records import Summary
-from edgekd.report import table
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -33,13 +32,15 @@ def commands() -> list[str]:
     return [line for line in lines if line.startswith("edgekd ")]
 
 
-def test_the_output_and_the_gain_are_those_of_the_quickstarts_record() -> None:
+def test_the_output_and_the_gain_are_those_of_the_quickstarts_record(capsys: pytest.CaptureFixture[str]) -> None:
     path = ROOT / "models" / "quickstart" / "results" / "summary.json"
-    printed = io.StringIO()
-    table.print_to_terminal(Summary.read(path), file=printed)
-    expected = "\n".join(line.rstrip() for line in printed.getvalue().splitlines())
-    assert expected.count("\n") == 2 + 1 + 4 + 6  # headers in two lines, a rule, networks, files; then what signs mean
-    assert expected in README
+    summary = Summary.read(path)
+    result = RunResult(summary=summary, folder=Path("runs/quickstart"), worked=("report",))
+    _recipes._print(result, summary.gates, smoke=False)
+    expected = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    # Headers in two lines, a rule, networks, files; then what signs mean, gates, noise and where the report is.
+    assert len(expected) == 2 + 1 + 4 + 6 + 4
+    assert "\n".join(expected) in README
     gain = json.loads(path.read_text(encoding="utf-8"))["gains"]["student_distilled"]
     low, high = 100 * gain["low"], 100 * gain["high"]
     assert f"+{100 * gain['value']:.2f} points over the student on labels\n[+{low:.2f} to +{high:.2f}]" in README
