@@ -26,6 +26,16 @@ def test_no_command_of_a_guide_is_left_out_and_no_rule_is_for_nothing(tool: Modu
     assert sum(each.typed is not None for each in found) > 50
 
 
+@pytest.mark.parametrize("rules", ["NOT_HERE", "SHORTER", "TELLING", "JUDGES"])
+def test_a_rule_of_any_kind_that_fits_nothing_is_noticed(
+    tool: ModuleType, monkeypatch: pytest.MonkeyPatch, rules: str
+) -> None:
+    before = getattr(tool, rules)
+    more = {**before, "no such command": "-"} if isinstance(before, dict) else (*before, "no such command")
+    monkeypatch.setattr(tool, rules, more)
+    assert tool.rules_without_use(tool.commands(tool.GUIDES)) == ["no such command"]
+
+
 def test_what_takes_long_is_run_in_short(tool: ModuleType) -> None:
     typed = {each.told: each.typed for each in tool.commands(tool.GUIDES)}
     assert typed["run quickstart"] == "run quickstart --smoke"
