@@ -10,12 +10,9 @@ import pytest
 
 from edgekd.cli import _bench_modes
 from edgekd.cli.bench import command
+from tests.bench.shortest import SHORTEST
 
-QUICK = tuple(
-    part
-    for each in ("min_block_ms=1", "min_runs=5", "blocks=1", "min_warmup_seconds=0.01", "max_warmup_seconds=0.1")
-    for part in ("--set", each)
-)
+QUICK = tuple(part for name, value in SHORTEST.items() if name != "processes" for part in ("--set", f"{name}={value}"))
 
 
 @pytest.fixture(scope="module")

@@ -14,15 +14,9 @@ from edgekd.bench.samples import RawSamples
 from edgekd.cli import bench as command
 from edgekd.errors import TargetError
 from edgekd.records import Interval
+from tests.bench.shortest import SHORTEST
 
-QUICK = {
-    "processes": 3,
-    "blocks": 1,
-    "min_runs": 10,
-    "min_block_ms": 1.0,
-    "min_warmup_seconds": 0.01,
-    "max_warmup_seconds": 0.1,
-}
+QUICK = SHORTEST | {"processes": 3, "min_runs": 10}
 
 
 @pytest.fixture(scope="module")

@@ -12,15 +12,9 @@ from edgekd.bench.connection import Connection
 from edgekd.bench.samples import RawSamples
 from edgekd.errors import ModelError, RecipeError, StorageError
 from edgekd.records import Artifact, Measurement, TensorSpec
+from tests.bench.shortest import SHORTEST
 
-QUICK = {
-    "processes": 3,
-    "blocks": 2,
-    "min_runs": 20,
-    "min_block_ms": 1.0,
-    "min_warmup_seconds": 0.01,
-    "max_warmup_seconds": 0.1,
-}
+QUICK = SHORTEST | {"processes": 3, "blocks": 2, "min_runs": 20}
 
 
 def artifact(path: Path, root: Path, **changes) -> Artifact:

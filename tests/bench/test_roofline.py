@@ -8,20 +8,12 @@ from edgekd.bench import roofline
 from edgekd.bench.roofline import Peak
 from edgekd.errors import DataError
 from edgekd.records import Interval
-
-QUICK = {
-    "processes": 1,
-    "blocks": 1,
-    "min_runs": 5,
-    "min_block_ms": 1.0,
-    "min_warmup_seconds": 0.01,
-    "max_warmup_seconds": 0.1,
-}
+from tests.bench.shortest import SHORTEST
 
 
 @pytest.fixture(scope="module")
 def measured(dense_tflite, int8_tflite, tmp_path_factory):
-    return bench.measure([dense_tflite, int8_tflite], raw_folder=tmp_path_factory.mktemp("roof") / "raw", **QUICK)
+    return bench.measure([dense_tflite, int8_tflite], raw_folder=tmp_path_factory.mktemp("roof") / "raw", **SHORTEST)
 
 
 def peaks(float32, int8):
@@ -58,13 +50,13 @@ def test_integers_are_held_to_the_peak_of_integers(measured, int8_tflite):
 
 
 def test_the_machine_is_measured(measured, dense_tflite, int8_tflite):
-    found = roofline.measure(measured, [dense_tflite, int8_tflite], num_threads=1, **QUICK)
+    found = roofline.measure(measured, [dense_tflite, int8_tflite], num_threads=1, **SHORTEST)
     assert [each.kind for each in found.peaks] == ["float32", "int8"]
     assert all(each.gmacs_per_second.value > 0.1 for each in found.peaks)
     assert found.bandwidth_gb_per_second == found.bandwidth_interval.value > 0.1
     assert [each.artifact for each in found.points] == ["dense.tflite", "int8.tflite"]
     with pytest.raises(DataError, match="one number of threads"):
-        roofline.measure(measured, [dense_tflite], num_threads=2, **QUICK)
+        roofline.measure(measured, [dense_tflite], num_threads=2, **SHORTEST)
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -85,7 +77,7 @@ def test_the_bandwidth_is_that_of_all_threads_together(monkeypatch, threads):
 
 
 def test_the_command_prints_the_limits(edgekd_command, dense_tflite):
-    quick = [part for name, value in QUICK.items() if name != "processes" for part in ("--set", f"{name}={value}")]
+    quick = [part for name, value in SHORTEST.items() if name != "processes" for part in ("--set", f"{name}={value}")]
     result = edgekd_command("bench", dense_tflite, *quick, "--processes", 1, "--roofline")
     assert result.status == 0, result.err
     assert "this machine with 1 thread: GMAC/s" in result.out

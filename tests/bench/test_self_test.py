@@ -4,16 +4,10 @@ import pytest
 from edgekd.bench import self_test
 from edgekd.bench.samples import RawSamples
 from edgekd.errors import RecipeError
+from tests.bench.shortest import SHORTEST
 from tests.bench.test_comparing import measured
 
-QUICK = {
-    "processes": 3,
-    "blocks": 1,
-    "min_runs": 5,
-    "min_block_ms": 1.0,
-    "min_warmup_seconds": 0.01,
-    "max_warmup_seconds": 0.1,
-}
+QUICK = SHORTEST | {"processes": 3}
 
 
 def raw(models):

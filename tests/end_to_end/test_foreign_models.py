@@ -15,6 +15,7 @@ import edgekd
 from edgekd import bench, runtime
 from edgekd.diff import diff_models
 from edgekd.inspect import inspect_model
+from tests.bench.shortest import SHORTEST
 
 WAKE_WORDS = ("alexa", "hey_jarvis", "hey_mycroft", "okay_nabu")
 
@@ -121,13 +122,5 @@ def test_a_model_of_dynamic_shapes_is_the_same_without_optimisations(magika):
 
 
 def test_foreign_files_are_measured(wake_words, magika, tmp_path):
-    least = {
-        "processes": 1,
-        "blocks": 1,
-        "min_runs": 3,
-        "min_block_ms": 1.0,
-        "min_warmup_seconds": 0.0,
-        "max_warmup_seconds": 0.1,
-    }
-    measured = bench.measure([wake_words["alexa"], magika], raw_folder=tmp_path / "samples", **least)
+    measured = bench.measure([wake_words["alexa"], magika], raw_folder=tmp_path / "samples", **SHORTEST)
     assert [each.latency_ms.p50 > 0 for each in measured] == [True, True]

@@ -10,15 +10,9 @@ import pytest
 from edgekd.bench.plan import make_plan
 from edgekd.bench.targets import local
 from edgekd.errors import ModelError, RecipeError, StorageError
+from tests.bench.shortest import SHORTEST
 
-QUICK = {
-    "processes": 2,
-    "blocks": 3,
-    "min_runs": 5,
-    "min_block_ms": 1.0,
-    "min_warmup_seconds": 0.01,
-    "max_warmup_seconds": 0.1,
-}
+QUICK = SHORTEST | {"processes": 2, "blocks": 3}
 
 
 def measured(paths, *, on_progress=None, **settings):

@@ -22,17 +22,11 @@ from edgekd.bench.plan import make_plan
 from edgekd.bench.samples import RawSamples
 from edgekd.bench.targets import local, ssh
 from edgekd.errors import ModelError, RecipeError, StorageError, TargetError
+from tests.bench.shortest import SHORTEST
 
 pytestmark = pytest.mark.sshd
 
-QUICK = {
-    "processes": 1,
-    "blocks": 2,
-    "min_runs": 5,
-    "min_block_ms": 1.0,
-    "min_warmup_seconds": 0.01,
-    "max_warmup_seconds": 0.1,
-}
+QUICK = SHORTEST | {"blocks": 2}
 
 
 @pytest.fixture(scope="module")
