@@ -36,8 +36,3 @@ def test_what_works_comes_before_what_sleeps_and_children_count(tmp_path: Path) 
     waits = {file: float(seconds) for seconds, file in re.findall(r"^ +(\d+\.\d) s  (\S+)$", waited, re.MULTILINE)}
     assert waits["test_idle.py"] >= 0.5
     assert re.search(r"^ +\d+\.\d s  after the start: gw0 is done$", waited, re.MULTILINE)
-
-
-def test_the_files_that_begin_first_are_there(longest_files):
-    assert longest_files
-    assert [path for path in longest_files if not path.is_file()] == []
