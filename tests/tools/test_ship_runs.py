@@ -168,9 +168,14 @@ def test_a_card_tells_what_was_measured_and_how_to_do_it_again(shipped, finished
         assert rf"| {title} | {100 * model['accuracy']:.2f} % \[{low:.1f} to {high:.1f} %\] |" in text
         assert f"| {title}, weights SHA-256 | {model['weights_sha256']} |" in text
     assert len(summary["artifacts"]) == 3
+    samples, z = summary["data"]["test"], 1.959964
     for artifact in summary["artifacts"]:
         (line,) = re.findall(rf"^\| {re.escape(artifact['name'])} \|.*$", text, flags=re.MULTILINE)
-        assert f"| {100 * artifact['accuracy']:.2f} % |" in line
+        value = artifact["accuracy"]
+        centre = (value + z**2 / (2 * samples)) / (1 + z**2 / samples)  # Wilson's interval
+        reach = z / (1 + z**2 / samples) * (value * (1 - value) / samples + z**2 / (4 * samples**2)) ** 0.5
+        expected = rf"{100 * value:.2f} % \[{100 * (centre - reach):.1f} to {100 * (centre + reach):.1f} %\]"
+        assert f"| {expected} |" in line
         assert f"{artifact['size_bytes'] / 1024:.3g} KiB" in line
     int8 = summary["artifacts"][1]
     assert f"| [student-int8.tflite](student-int8.tflite) | {int8['size_bytes']:,} bytes | {int8['sha256']} |" in text
