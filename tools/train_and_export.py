@@ -9,6 +9,7 @@ it was stopped, and writes a report. Exit status 1 where a file is not the netwo
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="of everything that is random (default: 0)")
     parser.add_argument("--out", type=Path, default=Path("exported"), help="folder of the files (default: exported)")
     options = parser.parse_args(arguments)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read when TensorFlow is imported
     try:
         return _run(options)
     except edgekd.EdgekdError as error:

@@ -20,6 +20,7 @@ is the score (01_test.py), whose AUC is of each machine: give a test file for ea
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -41,6 +42,7 @@ FIT = {"epochs": 100, "batch_size": 512}
 HELD_OUT = 0.1  # of the windows, from the end, so that few clips lie on both sides
 QUALITY_TARGET = 0.85  # MLPerf Tiny's AUC
 CALIBRATED = 4096  # training windows, where there are as many; few miss the loudest, which the file then cuts off
+STILL_FALLING = 0.95  # of the validation loss, in a tenth of the epochs
 MIN_SQNR_DB = 25.0  # of the file's reconstructions against the network's
 MOST_COMPARED = 2000  # windows; more tell no more
 RESAMPLES = 1000
@@ -57,6 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.epochs < 1:
         parser.error(f"--epochs is {options.epochs}: expected 1 or more")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read when TensorFlow is imported
     try:
         return _run(options)
     except edgekd.EdgekdError as error:
@@ -104,6 +107,11 @@ def _trained(data: Dataset, *, epochs: int, seed: int) -> Any:
     curve = network.fit(windows, windows, **fit).history
     if not np.isfinite(curve["loss"]).all():
         raise NonFiniteError("the loss became NaN or infinite: scale the windows to smaller numbers.")
+    tenth = max(1, epochs // 10)
+    before, last = curve["val_loss"][-tenth - 1 :][0], curve["val_loss"][-1]
+    if last < STILL_FALLING * before:
+        ended = f"from {before:.4g} to {last:.4g} in the last {tenth} of {epochs} epochs"
+        _tell(f"the validation loss was still falling, {ended}: give more --epochs, as few windows make few steps")
     return network
 
 

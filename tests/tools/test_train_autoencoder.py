@@ -113,7 +113,7 @@ def test_the_seed_decides_the_weights_and_the_order(road, monkeypatch):
 
     def fit(network, *_, **__):
         begun.append((network.get_weights()[0].tobytes(), tf.random.shuffle(tf.range(100)).numpy().tobytes()))
-        return types.SimpleNamespace(history={"loss": [0.0]})
+        return types.SimpleNamespace(history={"loss": [0.0], "val_loss": [0.0]})
 
     monkeypatch.setattr(keras.Model, "fit", fit)
     data = road._dataset(FLOATS, "sounds")
@@ -127,6 +127,23 @@ def test_a_loss_that_is_not_finite_is_told(road, monkeypatch):
     monkeypatch.setattr(keras.Model, "fit", lambda *_, **__: types.SimpleNamespace(history={"loss": [1.0, np.nan]}))
     with pytest.raises(edgekd.EdgekdError, match="the loss became NaN or infinite"):
         road._trained(road._dataset(FLOATS, "sounds"), epochs=1, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("losses", "told"),
+    [
+        ([*range(40, 20, -1)], "still falling, from 23 to 21 in the last 2 of 20 epochs: give more --epochs"),
+        ([*range(40, 22, -1), 22, 22], ""),
+        ([7], ""),
+    ],
+)
+def test_a_training_that_ends_too_early_is_told(road, monkeypatch, capsys, losses, told):
+    history = {"loss": losses, "val_loss": losses}
+    monkeypatch.setattr(keras.Model, "fit", lambda *_, **__: types.SimpleNamespace(history=history))
+    road._trained(road._dataset(FLOATS, "sounds"), epochs=len(losses), seed=0)
+    said = capsys.readouterr().out
+    assert told in said
+    assert bool(told) == bool(said)
 
 
 def test_what_the_page_says_to_type_gets_through(trained, sounds, edgekd_command, tmp_path, monkeypatch):
