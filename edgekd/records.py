@@ -681,11 +681,13 @@ class Summary(Record):
     later student minus that of the student on labels, paired over the test samples. `stages` are networks and files,
     each beside the one that it came from, and `layers` files operator by operator, where the recipe asks for it.
     `predictions_path` is the file of `edgekd.predictions`, from the run's folder on. `training_warnings` say where this
-    record shows that a training went wrong; it is None in records of earlier versions, which did not look.
+    record shows that a training went wrong; it is None in records of earlier versions, which did not look. The numbers
+    of a `smoke` run mean nothing.
     """
 
     schema_version: int = SCHEMA_VERSION
     name: str
+    smoke: bool = False
     seed: int
     recipe_sha256: str
     experiment_sha256: str | None = None

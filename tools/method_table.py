@@ -130,7 +130,7 @@ def _mean(values: Sequence[float]) -> float | None:
 
 def page(table: Table) -> str:
     """Returns the table as a page of Markdown, with what may be concluded from it and how it was made."""
-    mark = "<!-- Written by tools/compare_methods.py: change the file of the methods and run it again. -->"
+    mark = "<!-- Written by tools/compare_methods.py, or by tools/write_results.py from its record: do not edit. -->"
     return "\n\n".join([mark, "# The methods, compared", *body(table)]) + "\n"
 
 

@@ -1,11 +1,12 @@
-"""Writes docs/results.md from the records that lie under models/: nothing is trained, and nothing measured.
+"""Writes docs/results.md and docs/methods.md from the records under models/: nothing is trained, nothing measured.
 
     python tools/write_results.py
-    python tools/write_results.py --check       exit status 1 where the page is not that of the records
+    python tools/write_results.py --check       exit status 1 where a page is not that of the records
 
 The records: what tools/compare_methods.py and tools/compare_quantisation.py found on full Fashion-MNIST
 (`models/fashion_mnist/results/`), what one of them found on CIFAR-10 where that was compared
-(`models/cifar10/results/`), and the finished runs of the zoo's recipes (`results/summary.json` beside a recipe).
+(`models/cifar10/results/`), and the finished runs of the zoo's recipes (`results/summary.json` beside a recipe);
+docs/methods.md is what the first of them found on the embedded images (`models/embedded/results/`).
 """
 
 import argparse
@@ -28,6 +29,8 @@ from edgekd.verify.metrics import wilson_interval
 
 ZOO = Path("models")
 PAGE = Path("docs/results.md")
+METHODS_PAGE = Path("docs/methods.md")
+EMBEDDED = "embedded/results/methods.json"
 METHODS = "fashion_mnist/results/methods.json"
 QUANTISATION = "fashion_mnist/results/quantisation.json"
 CIFAR10 = "cifar10/results/methods.json"
@@ -102,6 +105,11 @@ def page(zoo: Path) -> str:
             *method_table.body(cifar10, heading="###"),
         ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def methods_page(zoo: Path) -> str:
+    """Returns the page of the comparison on the embedded images; raises as `page`."""
+    return method_table.page(method_table.Table.read(zoo / EMBEDDED))
 
 
 def _lines(lines: Iterator[str]) -> str:
@@ -382,26 +390,33 @@ def _accuracy(summary: Summary, role: str) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Writes the page, or looks whether it is true; 1 where it is not, 2 where a record is missing."""
-    parser = argparse.ArgumentParser(description="Writes docs/results.md from the records under models/.")
+    """Writes the pages, or looks whether they are true; 1 where one is not, 2 where a record is missing."""
+    parser = argparse.ArgumentParser(description="Writes docs/results.md and docs/methods.md from the records.")
     parser.add_argument("--zoo", type=Path, default=ZOO, help="folder of the records (default: models)")
     parser.add_argument("--page", type=Path, default=PAGE, help="where to write (default: docs/results.md)")
     parser.add_argument(
-        "--check", action="store_true", help="write nothing: say whether the page is that of the records"
+        "--methods-page", type=Path, default=METHODS_PAGE, help="where to write the other (default: docs/methods.md)"
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing: say whether the pages are those of the records"
     )
     options = parser.parse_args(arguments)
+    pages = {options.page: page, options.methods_page: methods_page}
+    false = False
     try:
-        written = page(options.zoo)
-        if options.check:
-            same = storage.require_file(options.page, "page").read_text(encoding="utf-8") == written
-            sys.stdout.write(f"{options.page}: {'as the records say' if same else 'not that of the records'}\n")
-            return int(not same)
-        storage.write_text(options.page, written)
+        written = {path: made(options.zoo) for path, made in pages.items()}
+        for path, text in written.items():
+            if options.check:
+                same = storage.require_file(path, "page").read_text(encoding="utf-8") == text
+                false |= not same
+                sys.stdout.write(f"{path}: {'as the records say' if same else 'not that of the records'}\n")
+            else:
+                storage.write_text(path, text)
+                sys.stdout.write(f"{path}\n")
     except EdgekdError as error:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_code
-    sys.stdout.write(f"{options.page}\n")
-    return 0
+    return int(false)
 
 
 if __name__ == "__main__":

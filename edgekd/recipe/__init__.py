@@ -19,6 +19,7 @@ from edgekd.recipe.distillation import (
 from edgekd.recipe.document import Recipe, canonical_json
 from edgekd.recipe.loading import (
     RECIPE_FILE,
+    SMOKE_SUFFIX,
     assigned,
     data_section,
     find,
@@ -57,6 +58,7 @@ __all__ = [
     "PARITIES",
     "RECIPE_FILE",
     "SCHEMES",
+    "SMOKE_SUFFIX",
     "SOURCES",
     "TARGETS",
     "TARGET_ENTRIES",

@@ -16,6 +16,8 @@ from edgekd.recipe.document import Recipe
 from edgekd.recipe.problems import first_problem, kind_of_value
 from edgekd.recipe.section import Section
 
+SMOKE_SUFFIX = "-smoke"
+"""Of the names of recipes that were made short: the numbers of their runs mean nothing."""
 RECIPE_FILE = "recipe.yaml"
 
 
@@ -95,7 +97,7 @@ def smoke(recipe: Recipe) -> Recipe:
     document["distill"]["generations"] = min(2, recipe.distill.generations)
     if recipe.data.unlabelled is not None:
         document["data"]["unlabelled"]["limit"] = min(256, recipe.data.unlabelled.limit or 256)
-    document["name"] = f"{recipe.name}-smoke"
+    document["name"] = f"{recipe.name}{SMOKE_SUFFIX}"
     return from_document(document, origin=f"{recipe.name} --smoke")
 
 

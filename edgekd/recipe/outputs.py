@@ -104,7 +104,7 @@ class Calibration(Section):
 
 
 class Verify(Section):
-    """Gates: every exported file must hold them, or the command ends with exit status 1.
+    """Gates: exported files must hold them, or the command ends with exit status 1.
 
     A limit that is finer than one of the test images is taken as one image: of 60 images, one may differ where 0.5 %
     may. A limit that lets none differ is taken as it is.
@@ -114,7 +114,8 @@ class Verify(Section):
     """The distilled student's test accuracy minus the file's is at most this."""
     min_agreement: Fraction = 0.98
     """At least this fraction of test images has the same class as of the float student: the distilled one, or
-    the sparse one."""
+    the sparse one. Files of a student that was trained further (`quantize.aware`) are not held to it: they may well
+    see other images right."""
     max_beyond_one_lsb: Fraction = 0.001
     """With `quantize`: at most this fraction of an int8 file's outputs is more than one step off the int8 student's."""
     min_agreement_with_int8_student: Fraction = 0.995

@@ -10,6 +10,9 @@ from edgekd.report.formatting import NOT_MEASURED
 PROVEN = "the files match the networks they were made from, within the recipe's limits"
 """What it means that all gates hold."""
 
+SMOKE = ". The numbers of a smoke run mean nothing: it shows that every stage works"
+"""What to add where a run was made short."""
+
 LIMIT = (
     "Gates hold the exported files to the networks that were trained, within the limits of the recipe. They do not say "
     "that these are good: their accuracies do, and the warnings about the training, if there are any."
@@ -38,12 +41,13 @@ def verdict(*summaries: Summary) -> Verdict:
     """Returns the verdict on the gates of some runs; without any gate nothing has passed."""
     gates = [gate for summary in summaries for gate in summary.gates]
     failed = sum(not gate.passed for gate in gates)
+    smoke = SMOKE if any(summary.smoke for summary in summaries) else ""
     if not gates:
-        return Verdict("unchecked", "No gate was checked")
+        return Verdict("unchecked", f"No gate was checked{smoke}")
     if failed:
-        return Verdict("failed", f"{failed} of {formatting.counted(len(gates), 'gate')} failed")
+        return Verdict("failed", f"{failed} of {formatting.counted(len(gates), 'gate')} failed{smoke}")
     held = "The gate held" if len(gates) == 1 else f"All {len(gates)} gates held"
-    return Verdict("passed", f"{held}: {PROVEN}")
+    return Verdict("passed", f"{held}: {PROVEN}{smoke}")
 
 
 def facts(summary: Summary) -> tuple[Fact, ...]:

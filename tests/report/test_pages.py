@@ -529,6 +529,8 @@ MATCH = "the files match the networks they were made from, within the recipe's l
 def test_the_verdict_is_that_of_the_gates(summary, gates, state, text):
     found = headline.verdict(summary.model_copy(update={"gates": gates}))
     assert (found.state, found.text) == (state, text)
+    short = headline.verdict(summary, summary.model_copy(update={"gates": gates, "smoke": True}))
+    assert short.text.endswith("The numbers of a smoke run mean nothing: it shows that every stage works")
 
 
 def test_the_headline_words_a_gain_by_its_paired_interval_as_the_table_does(summary):

@@ -255,7 +255,9 @@ def test_a_record_without_a_row_is_told_in_one_line(tool, zoo, capsys):
     for family in record["families"]:
         family["rows"] = [each for each in family["rows"] if each["name"] != "int8"]
     (zoo / QUANTISATION).write_text(json.dumps(record), encoding="utf-8")
-    assert tool.main(["--zoo", str(zoo), "--page", str(zoo / "page.md")]) == 2
+    assert (
+        tool.main(["--zoo", str(zoo), "--page", str(zoo / "page.md"), "--methods-page", str(zoo / "methods.md")]) == 2
+    )
     assert "has no row 'int8'" in capsys.readouterr().err
     assert not (zoo / "page.md").exists()
 
@@ -270,16 +272,22 @@ def test_the_pages_in_the_documentation_are_those_of_the_records(tool):
     written = table.page(table.Results.read(ROOT / "models" / QUANTISATION))
     assert (ROOT / "docs" / "quantisation-results.md").read_text(encoding="utf-8") == written
     assert (ROOT / "docs" / "results.md").read_text(encoding="utf-8") == tool.page(ROOT / "models")
+    assert (ROOT / "docs" / "methods.md").read_text(encoding="utf-8") == tool.methods_page(ROOT / "models")
 
 
 def test_a_page_that_is_not_that_of_the_records_is_told(tool, zoo, capsys):
-    page = zoo / "page.md"
-    arguments = ["--zoo", str(zoo), "--page", str(page)]
+    tool.method_table.Table.read(zoo / METHODS).write(zoo / tool.EMBEDDED)
+    pages = zoo / "page.md", zoo / "methods.md"
+    arguments = ["--zoo", str(zoo), "--page", str(pages[0]), "--methods-page", str(pages[1])]
     assert tool.main(arguments) == 0
     assert tool.main([*arguments, "--check"]) == 0
-    page.write_text(page.read_text(encoding="utf-8").replace("+2.00", "+9.00", 1), encoding="utf-8")
-    assert tool.main([*arguments, "--check"]) == 1
-    assert "not that of the records" in capsys.readouterr().out
+    capsys.readouterr()
+    for page in pages:
+        right = page.read_text(encoding="utf-8")
+        page.write_text(right.replace("+2.00", "+9.00", 1), encoding="utf-8")
+        assert tool.main([*arguments, "--check"]) == 1
+        assert f"{page}: not that of the records" in capsys.readouterr().out
+        page.write_text(right, encoding="utf-8")
     (zoo / METHODS).unlink()
     assert tool.main(arguments) == 2
     assert "methods.json" in capsys.readouterr().err
