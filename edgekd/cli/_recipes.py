@@ -63,6 +63,7 @@ def work(
 def _print(result: RunResult, gates: Sequence[Gate], *, smoke: bool) -> None:
     table.print_to_terminal(result.summary)
     _tables.print_sparsity(result.summary)
+    _tables.print_elsewhere(result.summary)
     for role, model in result.summary.models.items():
         if model.accuracy is None:  # the test split is for `run` and `verify`
             epoch = f", epoch {model.best_epoch}" if model.best_epoch else ""

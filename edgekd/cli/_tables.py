@@ -10,7 +10,7 @@ from rich.text import Text
 
 from edgekd.errors import printable
 from edgekd.records import Comparison, ExportCheck, Gate, Rounding, Sensitivity, Summary
-from edgekd.report import formatting, sparsity
+from edgekd.report import estimates, formatting, parities, sparsity
 
 if TYPE_CHECKING:
     from edgekd.distill.cache.catalogue import EntryRecord
@@ -133,6 +133,18 @@ def print_sparsity(summary: Summary) -> None:
     if rows:
         click.echo()
         _print(sparsity.HEADERS, rows)
+
+
+def print_elsewhere(summary: Summary) -> None:
+    """Prints what was reckoned, or compared in its outputs, for targets on which nothing is measured."""
+    if summary.estimates:
+        click.echo()
+        _print(*estimates.table(summary.estimates))
+        click.echo(estimates.EXPLANATION)
+    if summary.parities:
+        click.echo()
+        _print(parities.HEADERS, parities.rows(summary.parities))
+        click.echo(parities.EXPLANATION)
 
 
 def print_check(check: ExportCheck) -> None:

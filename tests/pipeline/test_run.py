@@ -13,6 +13,7 @@ import onnx
 import pytest
 
 from edgekd import api, recipe, storage
+from edgekd.cli._tables import print_elsewhere
 from edgekd.distill.stopping import StopRequest
 from edgekd.errors import DataError, EdgekdError, ModelError, ShapeError, StoppedError, StorageError
 from edgekd.inspect import inspect_model
@@ -226,7 +227,9 @@ def test_what_other_settings_wrote_does_not_stay_among_the_new_files(
     assert not list((finished_copy / "bench" / "samples").iterdir())
 
 
-def test_a_run_reckons_for_chips_that_are_not_at_hand(finished_copy: Path, tiny_recipe: dict[str, Any]) -> None:
+def test_a_run_reckons_for_chips_that_are_not_at_hand(
+    finished_copy: Path, tiny_recipe: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
     tiny_recipe["bench"] = {"targets": ["cortex-m"], "core": "cortex-m7"}
     summary = run(made(tiny_recipe), out=finished_copy).summary
     assert summary.measurements == ()
@@ -238,6 +241,10 @@ def test_a_run_reckons_for_chips_that_are_not_at_hand(finished_copy: Path, tiny_
         text = (finished_copy / name).read_text()
         assert "nothing in this table was measured" in text
         assert "cannot run there" in text
+    print_elsewhere(summary)
+    text = capsys.readouterr().out
+    assert "Estimated time, ms (band)" in text
+    assert "nothing in this table was measured" in text
 
 
 def test_a_run_says_where_the_time_goes(finished_copy: Path, tiny_recipe: dict[str, Any]) -> None:
