@@ -190,10 +190,12 @@ def command(
     network = exportable.open_model(model)
     for spec in specs:
         check_layer_names(network, spec.layers)  # before any file is calibrated and written
+    paths = [(out or model.parent) / spec.file_name.replace("student", model.stem, 1) for spec in specs]
+    replaced = {str(path) for path in paths if path.exists()}
     artifacts = [
         api.export_model(
             network,
-            (out or model.parent) / spec.file_name.replace("student", model.stem, 1),
+            path,
             scheme=spec.scheme,
             data=data,
             samples=samples or 512,
@@ -205,7 +207,7 @@ def command(
             preprocessing=spec.preprocessing,
             **spec.arguments,
         )
-        for spec in specs
+        for spec, path in zip(specs, paths, strict=True)
     ]
     written = [
         api.write_c_source(artifact.path, Path(artifact.path).parent, name=c_name)
@@ -221,7 +223,8 @@ def command(
         click.echo(json.dumps(document, indent=2))
         return
     for artifact in artifacts:
-        click.echo(f"{artifact.path}  {artifact.size_bytes:,} bytes  sha256 {artifact.sha256[:16]}…")
+        before = "  replaces a file" if artifact.path in replaced else ""
+        click.echo(f"{artifact.path}  {artifact.size_bytes:,} bytes  sha256 {artifact.sha256[:16]}…{before}")
         for record in artifact.preprocessing:
             click.echo(f"  {formatting.preprocessing(record)}")
     for each in written:

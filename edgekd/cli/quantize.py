@@ -124,9 +124,11 @@ def command(
         return
     import_quietly("keras")  # which takes long: what could be told before it was told
     network = api.quantize_model(architectures.load_model(model), data, **chosen_settings)
+    path = folder / f"{model.stem}-int8.tflite"
+    before = "  replaces a file" if path.exists() else ""
     artifact = api.export_model(  # first, since it may be refused: then nothing is written
         network,
-        folder / f"{model.stem}-int8.tflite",
+        path,
         scheme="int8",
         shape=data.input_shape,
         allow_float_operators=bool(exclude),
@@ -137,7 +139,7 @@ def command(
         click.echo(json.dumps({"schema_version": 1, "model": str(saved), "artifact": artifact.model_dump(mode="json")}))
         return
     click.echo(f"{saved}")
-    click.echo(f"{artifact.path}  {artifact.size_bytes:,} bytes  sha256 {artifact.sha256[:16]}…")
+    click.echo(f"{artifact.path}  {artifact.size_bytes:,} bytes  sha256 {artifact.sha256[:16]}…{before}")
 
 
 def _analyse_student(recipe: "Recipe", out: Path, limits: dict[str, Any], *, as_json: bool) -> None:

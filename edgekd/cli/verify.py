@@ -214,7 +214,9 @@ def _require_used(given: Mapping[str, str], data: str | None) -> None:
     for name in ("ranges", "shapes", "seed"):
         if data is not None and name in given:
             raise click.UsageError(f"{given[name]} is for made-up samples, and --data gives real ones: leave it out.")
-    named = data is not None and Path(data).suffix.lower() != ".npz" and not Path(data).is_dir()
+    from edgekd.recipe import is_dataset_name
+
+    named = data is not None and is_dataset_name(data)
     for name in ("options", "split"):
         if not named and name in given:
             raise click.UsageError(f"{given[name]} is for a dataset by name, such as --data embedded: leave it out.")

@@ -182,7 +182,7 @@ def _found(data: Any, options: Sequence[str]) -> Any:
     if data is None or isinstance(data, Split | Dataset):
         return data
     path = Path(data)
-    if path.suffix.lower() != ".npz" and not path.is_dir():
+    if recipe.is_dataset_name(str(data)):
         return load_data(recipe.data_section(str(data), overrides=tuple(options)))
     if options:
         raise RecipeError(f"options ({', '.join(options)}) are for a dataset by name; {str(path)!r} takes none.")

@@ -5,7 +5,7 @@ network, a loss, a data source, a format) stand flat beside the section's own ke
 signature, which is read without importing it.
 """
 
-from edgekd.recipe.data import Augment, Data, Unlabelled
+from edgekd.recipe.data import Augment, Data, Unlabelled, is_dataset_name
 from edgekd.recipe.distillation import (
     NO_ADAPTER,
     Adapter,
@@ -96,6 +96,7 @@ __all__ = [
     "default_objective",
     "find",
     "from_document",
+    "is_dataset_name",
     "load",
     "section",
     "shown_name",

@@ -1,10 +1,21 @@
 """The sections on data: where samples come from, how they are batched and varied."""
 
+from pathlib import Path
 from typing import Any, Self
 
 import pydantic
 
+from edgekd import registry
 from edgekd.recipe.section import SOURCES, NonNegative, NonNegativeFloat, OpenFraction, Positive, Section, check_plugin
+
+
+def is_dataset_name(data: str) -> bool:
+    """Returns whether this names a dataset, as `data.dataset` does, and not an .npz file or a folder by its path."""
+    source, colon, _ = data.partition(":")
+    if colon and source in registry.discover(SOURCES):
+        return True
+    path = Path(data)
+    return path.suffix.lower() != ".npz" and not path.is_dir()
 
 
 class Augment(Section):

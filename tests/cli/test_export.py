@@ -86,7 +86,9 @@ def test_what_is_quantised_already_is_refused(edgekd_command, folder, tmp_path, 
 
 
 def test_an_int8_network_brings_its_ranges_along(edgekd_command, folder, tmp_path):
+    (tmp_path / "int8-int8.tflite").write_text("what another command wrote")
     done = edgekd_command("export", folder / "int8.keras", "--scheme", "int8", "--out", tmp_path)
+    assert done.out.splitlines()[0].endswith("…  replaces a file")
     assert done.status == 0, done.err
     assert (tmp_path / "int8-int8.tflite").exists()
 

@@ -74,6 +74,16 @@ def test_what_fails_says_how_far_and_ends_with_status_1(edgekd_command, models):
     assert edgekd_command("verify", reference, other, *lenient).status == 0
 
 
+def test_a_file_that_a_dataset_names_is_read_as_a_recipe_reads_it(edgekd_command, linear, tmp_path):
+    rng = np.random.default_rng(0)
+    arrays = {"x_train": rng.random((20, 3), np.float32), "y_train": np.arange(20) % 2}
+    np.savez(tmp_path / "named.npz", **arrays, x_test=rng.random((7, 3), np.float32), y_test=np.arange(7) % 2)
+    model = linear("a.onnx", np.float32([[2, 0], [0, 2], [0, 1]]))
+    result = edgekd_command("verify", model, model, "--data", f"npz:{tmp_path / 'named.npz'}")
+    assert result.status == 0, result.err
+    assert "on 7 samples of npz:named.npz test" in result.out
+
+
 def test_intervals_that_hold_the_limit_end_with_status_3(edgekd_command, models, data):
     reference, same, _ = models
     result = edgekd_command("verify", reference, same, "--data", data, "--by-interval")
