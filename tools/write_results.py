@@ -93,7 +93,7 @@ def page(zoo: Path) -> str:
             "labels, which trained as long, paired by image. The files are int8 TFLite. Latencies are in each "
             "recipe's `card.md`: they were measured on different days, which is no comparison. Where the data or the "
             "epochs are not the recipe's, its own stand in brackets: such a run shows that the recipe works, and "
-            f"nothing of what its method is worth.{_repeated(methods, quantised, runs)}{_shared(runs)}",
+            f"nothing of what its method is worth.{_harmed(runs)}{_repeated(methods, quantised, runs)}{_shared(runs)}",
             _lines(_students(zoo, runs)),
         ]
     if cifar10 is not None:
@@ -154,10 +154,17 @@ def _goals(
             row = _row(family, name)
             if row.drop is not None:
                 yield (
-                    f"| {row.title}, at most {100 * quantisation_table.MAX_DROP:.1f} points below float32 "
+                    f"| {row.title}{_further(quantised, name)}, at most "
+                    f"{100 * quantisation_table.MAX_DROP:.1f} points below float32 "
                     f"({family.architecture}) | {quantisation_table.in_words(row.drop)} "
                     f"| {quantisation_table.verdict(row.drop)} |"
                 )
+
+
+def _further(quantised: quantisation_table.Results, name: str) -> str:
+    if name != quantisation_table.TAUGHT:
+        return ""
+    return f" for {formatting.counted(quantised.aware_epochs, 'further epoch')}"
 
 
 def _interval(accuracy: float, images: int) -> Interval:
@@ -214,6 +221,13 @@ def _differences(before: Any, after: Any, key: str = "") -> Iterator[tuple[str, 
             yield from _differences(before.get(each), after.get(each), f"{key}.{each}" if key else each)
     elif before != after:
         yield key, before, after
+
+
+def _harmed(runs: dict[str, Summary]) -> str:
+    """Returns the runs whose students would have been better on labels, beyond what the test images explain."""
+    gains = {name: summary.gains.get(report_table.STUDENT_DISTILLED) for name, summary in runs.items()}
+    found = [f"`{name}`" for name, gain in gains.items() if gain is not None and gain.high < 0]
+    return f" Teaching harmed the students of {formatting.listed(found)}." if found else ""
 
 
 def _repeated(methods: method_table.Table, quantised: quantisation_table.Results, runs: dict[str, Summary]) -> str:
