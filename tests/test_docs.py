@@ -139,12 +139,23 @@ def test_the_gains_of_losses_are_those_that_were_measured() -> None:
     assert len(told) > 5
     assert told == [(name, small[name.lower()], large.get(name.lower(), "–")) for name, *_ in told]
     assert f"({small['attention transfer']}, {large['attention transfer']})" in GUIDES["choose-a-loss"]
+    for words, method in (
+        ("paper has", "multi-level logits"),
+        ("a cosine", "soft logits + cosine"),
+        ("RKD", "soft logits + rkd"),
+        ("VID", "soft logits + vid"),
+        ("knowledge review", "knowledge review"),
+        ("self-distillation", "self-distillation (exits)"),
+    ):
+        assert re.search(rf"{words}\s\({re.escape(small[method])}\)", GUIDES["choose-a-loss"]), method
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     for method, where in (("dist", small), ("dist", large)):
         assert f"({where[method]}" in readme
     for where in (small, large):
         assert max(where, key=lambda method: float(where[method].split()[0])) == "dist"
-    assert GUIDES["choose-a-loss"].startswith("# Choose a loss\n\nBegin with DIST,")
+    assert "or more try DIST first." in GUIDES["choose-a-loss"]
+    ways = {19: "nineteen"}[len(small)]
+    assert f"[{ways} ways to teach](docs/methods.md)" in readme
 
 
 def test_the_zoos_page_tells_accuracies_and_sizes_as_the_records_have_them() -> None:

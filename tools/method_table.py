@@ -264,6 +264,7 @@ def _conclusion(table: Table) -> str:
         f"{formatting.counted(len(rows), 'comparison')} would leave out zero by chance: a single finding is a hint and "
         "no proof.",
     ]
+    sentences += _order(rows)
     baseline = next((row for row in table.rows if row.name == BASELINE), None)
     if baseline is not None and baseline.mean_accuracy is not None:
         accuracy = baseline.mean_accuracy
@@ -278,6 +279,24 @@ def _conclusion(table: Table) -> str:
             "many of the same images, but some; the intervals, which tell of other seeds, have none of it."
         )
     return " ".join(sentences)
+
+
+def _order(compared: Sequence[Row]) -> Iterator[str]:
+    """Yields which method gained most, and which others cannot be told from it, by differences paired by seed."""
+    if len(compared) < 2:
+        return
+    best = max(compared, key=lambda row: -math.inf if row.mean_difference is None else row.mean_difference)
+    accuracies = {each.seed: each.accuracy for each in best.trained}
+    near = []
+    for row in compared:
+        behind = mean_interval([accuracies[each.seed] - each.accuracy for each in row.trained])
+        if row is not best and (behind is None or behind.low <= 0):
+            near.append(row.title)
+    yield f"The largest mean gain is that of {best.title}; " + (
+        f"paired by seed, its lead on {formatting.listed(near)} includes zero, so the order of these is not shown."
+        if near
+        else "paired by seed, its lead on every other leaves out zero."
+    )
 
 
 def _settings(table: Table) -> str:

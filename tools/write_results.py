@@ -10,7 +10,6 @@ docs/methods.md is what the first of them found on the embedded images (`models/
 """
 
 import argparse
-import math
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -282,7 +281,6 @@ def _of_teaching(methods: method_table.Table) -> Iterator[str]:
     noise = [row for row in compared if row not in better and row not in worse]
     yield f"**Teaching.** {_found('Helped, beyond what seeds explain', better)} {_found('Harmed', worse)}"
     yield _found("Cannot be told from no effect", noise)
-    yield from _order(compared)
 
 
 def _of_quantising(quantised: quantisation_table.Results) -> Iterator[str]:
@@ -292,24 +290,6 @@ def _of_quantising(quantised: quantisation_table.Results) -> Iterator[str]:
     yield (
         "What the teacher goes on teaching has further epochs, so its gain is not one of quantising: the calibrated "
         "files tell what that costs."
-    )
-
-
-def _order(compared: Sequence[method_table.Row]) -> Iterator[str]:
-    """Yields which method gained most, and which others cannot be told from it, by differences paired by seed."""
-    if len(compared) < 2:
-        return
-    best = max(compared, key=lambda row: -math.inf if row.mean_difference is None else row.mean_difference)
-    accuracies = {each.seed: each.accuracy for each in best.trained}
-    near = []
-    for row in compared:
-        behind = method_table.mean_interval([accuracies[each.seed] - each.accuracy for each in row.trained])
-        if row is not best and (behind is None or behind.low <= 0):
-            near.append(row.title)
-    yield f"The largest mean gain is that of {best.title}; " + (
-        f"paired by seed, its lead on {formatting.listed(near)} includes zero, so the order of these is not shown."
-        if near
-        else "paired by seed, its lead on every other leaves out zero."
     )
 
 
