@@ -284,9 +284,16 @@ def _terminal_cells(row: Row, *, intervals: bool) -> tuple[str, ...]:
     if intervals and row.accuracy_interval is not None:
         texts[1] = _accuracy(texts[1], row.accuracy_interval)
     if intervals and row.latency is not None and row.latency.interval is not None:
-        decimals = len(texts[7].partition(".")[2])
-        texts[7] = f"{texts[7]} ± {reach(row.latency.interval):.{decimals}f}"
+        texts[7] = _latency(texts[7], row.latency.interval)
     return tuple(texts)
+
+
+def _latency(text: str, interval: Interval) -> str:
+    """Returns a latency with how far its interval reaches; with the whole where that would be below zero."""
+    farthest = reach(interval)
+    if farthest < interval.value:
+        return f"{text} ± {farthest:.{len(text.partition('.')[2])}f}"
+    return f"{text} [{formatting.milliseconds_interval(interval)}]"
 
 
 def _accuracy(text: str, interval: Interval) -> str:
