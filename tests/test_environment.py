@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from packaging.specifiers import SpecifierSet
 
 from edgekd import environment
 
@@ -72,3 +73,12 @@ def test_scatter_is_the_scaled_median_deviation_over_the_median():
     uneven = environment.noise(repetitions=10, clock=ticks.__next__)
     assert uneven["median_ms"] == pytest.approx(2.0)
     assert uneven["scatter"] == pytest.approx(1.4826 * 1.0 / 2.0)
+
+
+def test_every_package_that_is_installed_takes_the_oldest_python_that_edgekd_takes():
+    """Pip looks for minutes for a version that is pinned and asks for a newer Python than the machine has."""
+    oldest = SpecifierSet(importlib.metadata.metadata("edgekd")["Requires-Python"])
+    assert oldest == SpecifierSet(">=3.11")
+    asked = {each.name: each.metadata["Requires-Python"] for each in importlib.metadata.distributions()}
+    assert len(asked) > 100
+    assert not {name: wanted for name, wanted in asked.items() if wanted and "3.11.0" not in SpecifierSet(wanted)}
