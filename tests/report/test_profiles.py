@@ -6,6 +6,7 @@ import re
 import plotly.graph_objects
 import pytest
 
+from edgekd.cli._tables import print_elsewhere
 from edgekd.records import Interval, OperatorTime, OutputParity, Parity, ParityFindings, Profile
 from edgekd.report import html as html_report
 from edgekd.report import markdown, parities, profiles
@@ -151,6 +152,13 @@ def test_differences_are_told_in_the_outputs_own_unit_and_gaps_are_no_zeros():
     notes = parities.notes(PARITIES)
     assert notes[-1] == "d.tflite, qemu-aarch64: cannot be run there: no kernel."
     assert notes[0].startswith("a.tflite, b.onnx, c.tflite, qemu-aarch64: tflite-runtime 2.14 on Python 3.11")
+
+
+def test_a_run_prints_them_too(summary, capsys):
+    print_elsewhere(summary.model_copy(update={"estimates": (), "parities": PARITIES}))
+    printed = capsys.readouterr().out
+    assert "25 % of 200" in printed
+    assert printed.endswith(f"{parities.EXPLANATION}\n")
 
 
 @pytest.mark.parametrize("page", [markdown, html_report])
