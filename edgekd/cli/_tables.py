@@ -10,7 +10,7 @@ from rich.text import Text
 
 from edgekd.errors import printable
 from edgekd.records import Comparison, ExportCheck, Gate, Rounding, Sensitivity, Summary
-from edgekd.report import estimates, formatting, parities, sparsity
+from edgekd.report import estimates, formatting, parities, requirements, sparsity
 
 if TYPE_CHECKING:
     from edgekd.distill.cache.catalogue import EntryRecord
@@ -93,10 +93,9 @@ def print_failed(gates: Iterable[Gate]) -> None:
 
 
 def _counted(gate: Gate) -> str:
-    """Returns the samples that a fraction is made of: of few, one decides."""
-    if gate.samples is None or gate.observed is None:
-        return ""
-    return f" ({round(gate.observed * gate.samples)} of {formatting.counted(gate.samples, 'sample')})"
+    """Returns the samples that a fraction is made of, in brackets: of few, one decides."""
+    counted = requirements.counted(gate)
+    return f" ({counted})" if counted else ""
 
 
 def print_cache_entries(entries: "Sequence[EntryRecord]") -> None:

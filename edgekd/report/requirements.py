@@ -21,9 +21,10 @@ def _count(number: float) -> str:
     return formatting.count(round(number))
 
 
+_DROP = "accuracy_drop"
 _KNOWN: dict[str, tuple[str, _Words]] = {
     "accuracy": ("Accuracy", _percent),
-    "accuracy_drop": ("Drop of accuracy", _points),
+    _DROP: ("Drop of accuracy", _points),
     "agreement": ("Agreement", _percent),
     "agreement_with_int8_student": ("Agreement with the int8 student", _percent),
     "beyond_one_lsb": ("Outputs beyond one LSB of the int8 student's", _percent),
@@ -46,11 +47,18 @@ def observed(gate: Gate) -> str:
 
 
 def counted(gate: Gate) -> str:
-    """Returns the samples that an observed fraction is made of; empty where it is of none, or they are not known."""
+    """Returns the samples that an observed fraction is made of; empty where it is of none, or they are not known.
+
+    A drop is a difference of two numbers of samples and no part of them: `36 more right, of 2,000 samples`.
+    """
     if gate.samples is None or gate.observed is None:
         return ""
-    of_these = formatting.count(round(gate.observed * gate.samples)).replace("-", "−")
-    return f"{of_these} of {formatting.counted(gate.samples, 'sample')}"
+    found = round(gate.observed * gate.samples)
+    samples = formatting.counted(gate.samples, "sample")
+    if gate.name != _DROP:
+        return f"{formatting.count(found)} of {samples}"
+    lost = f"{formatting.count(abs(found))} {'fewer' if found > 0 else 'more'}" if found else "as many"
+    return f"{lost} right, of {samples}"
 
 
 def limit(gate: Gate) -> str:

@@ -464,7 +464,15 @@ def test_a_run_of_before_has_no_section_of_size_and_memory(summary):
     ("name", "observed", "limit", "samples", "told"),
     [
         ("agreement_with_int8_student", 59 / 60, 0.995, 60, ("98.33 %", "59 of 60 samples", "≥ 99.5 %")),
-        ("accuracy_drop", -0.0182, 0.01, 2000, ("−1.82 points", "−36 of 2,000 samples", "≥ 1 point")),
+        ("accuracy_drop", -0.0182, 0.01, 2000, ("−1.82 points", "36 more right, of 2,000 samples", "≥ 1 point")),
+        (
+            "accuracy_drop",
+            1200 / 10_000,
+            0.01,
+            10_000,
+            ("12 points", "1,200 fewer right, of 10,000 samples", "≥ 1 point"),
+        ),
+        ("accuracy_drop", 0.0, 0.0, 60, ("0 points", "as many right, of 60 samples", "≥ 0 points")),
         ("beyond_one_lsb", 0.0, 0.001, None, ("0 %", "", "≥ 0.1 %")),
         ("zeros", 15_571, 15_571, None, ("15,571", "", "≥ 15,571")),
         ("training_warnings", 2, 0, None, ("2", "", "≥ 0")),
