@@ -6,6 +6,8 @@ from edgekd.records import Measurement
 from edgekd.report import formatting, table
 from edgekd.report.runs import ReportedRun
 
+_TIMES = "at different times"
+
 
 def differences(runs: Sequence[ReportedRun]) -> tuple[str, ...]:
     """Returns in sentences what the runs do not share: data, seeds, and how the shown latencies were measured.
@@ -17,10 +19,11 @@ def differences(runs: Sequence[ReportedRun]) -> tuple[str, ...]:
         found.append("These runs have different data: their accuracies cannot be compared.")
     shown = [each for run in runs if (each := _shown(run))]
     together = [each for measurements in shown for each in measurements]
-    ways = [*(["at different times", *_machines(together)] if len(shown) > 1 else []), *_ways(together)]
+    ways = [*([_TIMES, *_machines(together)] if len(shown) > 1 else []), *_ways(together)]
     if ways:
-        advice = "edgekd bench --compare measures files together."
-        found.append(f"Latencies were measured {formatting.listed(ways)}: they cannot be compared. {advice}")
+        # Of what else differs, such as machines, no measuring together is a remedy.
+        advice = " edgekd bench --compare measures files together." if ways == [_TIMES] else ""
+        found.append(f"Latencies were measured {formatting.listed(ways)}: they cannot be compared.{advice}")
     if len({run.summary.seed for run in runs}) > 1:
         found.append("These runs have different seeds.")
     return tuple(found)
