@@ -8,8 +8,8 @@
 of 128 mel bands in decibels. `test.npz` has other windows as `x`, with `y`: 0 normal, 1 anomalous; and, where several
 windows are of one recording, its number or name for each window as `clip`. An anomaly's score is the mean squared error
 of its reconstruction, over all windows of a clip. The AUC is the probability that an anomaly has a higher score than
-what is normal: of chance 0.5. The benchmark asks for 0.85. Intervals take clips (windows, without `clip`) as
-independent.
+what is normal: of chance 0.5. The benchmark asks for 0.85. Intervals are of 95 %, take clips (windows, without `clip`)
+as independent, and have a width where no two clips overlap, too: 1.000 of 5 and 5 clips is [0.643 to 1.000].
 
 Written to --out: autoencoder.keras and autoencoder-int8.tflite. Exit status 1 where the file is not near enough to the
 network, 2 where something cannot be done. edgekd's recipes train classifiers; this is a script to copy and change.
@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy import optimize, stats
 
 import edgekd
 from edgekd import runtime, storage
@@ -45,7 +45,8 @@ CALIBRATED = 4096  # training windows, where there are as many; few miss the lou
 STILL_FALLING = 0.95  # of the validation loss, in a tenth of the epochs
 MIN_SQNR_DB = 25.0  # of the file's reconstructions against the network's
 MOST_COMPARED = 2000  # windows; more tell no more
-RESAMPLES = 1000
+Z = stats.norm.ppf(0.975)
+EDGE = 1e-12  # of what an interval may reach
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -85,7 +86,7 @@ def _run(options: argparse.Namespace) -> int:
     size = edgekd.export_model(network, file, scheme="int8", **calibration).size_bytes
     passed = _proven(network, file, held_out[:: -(-len(held_out) // MOST_COMPARED)], size)
     if test is not None:
-        _tell_aucs(test, network, file, seed=options.seed)
+        _tell_aucs(test, network, file)
     return 0 if passed else 1
 
 
@@ -126,7 +127,7 @@ def _proven(network: Any, file: Path, windows: Array, size_bytes: int) -> bool:
     return bool(verification)
 
 
-def _tell_aucs(test: Mapping[str, Array], network: Any, file: Path, *, seed: int) -> None:
+def _tell_aucs(test: Mapping[str, Array], network: Any, file: Path) -> None:
     """Prints how well the network and the file tell the anomalies of a test file."""
     clips, of_window = np.unique(test["clip"], return_inverse=True)
     anomalous = np.bincount(of_window, test["y"]) > 0
@@ -136,20 +137,33 @@ def _tell_aucs(test: Mapping[str, Array], network: Any, file: Path, *, seed: int
             outputs = runtime.predict(runner, test["x"], batch_size=FIT["batch_size"])
         errors = np.square(test["x"] - outputs).mean(axis=1, dtype=np.float64)
         scores = np.bincount(of_window, errors) / np.bincount(of_window)
-        parts = (scores[anomalous], scores[~anomalous])
-        _tell(f"{name}: AUC {auc(*parts):.3f}{_interval(parts, seed)} (MLPerf Tiny asks for {QUALITY_TARGET})")
+        value, low, high = auc(scores[anomalous], scores[~anomalous])
+        _tell(f"{name}: AUC {value:.3f} [{low:.3f} to {high:.3f}] (MLPerf Tiny asks for {QUALITY_TARGET})")
 
 
-def _interval(parts: tuple[Array, Array], seed: int) -> str:
-    drawn = stats.bootstrap(parts, auc, n_resamples=RESAMPLES, batch=100, method="percentile", rng=seed)
-    low, high = drawn.confidence_interval
-    return f" [{low:.3f} to {high:.3f}]" if low < high else ""  # no draw tells another AUC where nothing overlaps
+def auc(anomalous: Array, normal: Array) -> tuple[float, float, float]:
+    """Returns the probability that an anomaly's score exceeds a normal one's, ties counting half, and its interval.
 
+    The interval is of the θ from which the value is at most z standard deviations away: with m and n scores and
+    N = (m + n) / 2 - 1 the variance is θ(1 - θ) [1 + N(1 - θ) / (2 - θ) + Nθ / (1 + θ)] / mn, that of Hanley and McNeil
+    but for N. Unlike a bootstrap's it has a width where all anomalies exceed all that is normal.
 
-def auc(anomalous: Array, normal: Array, axis: int = -1) -> Any:
-    """Returns the probability that an anomaly's score exceeds a normal one's, ties counting half."""
-    won = stats.mannwhitneyu(anomalous, normal, axis=axis, method="asymptotic").statistic
-    return won / (anomalous.shape[axis] * normal.shape[axis])
+    References:
+      R. G. Newcombe, "Confidence intervals for an effect size measure based on the Mann-Whitney statistic. Part 2:
+      asymptotic methods and evaluation", Statistics in Medicine 25, 2006, method 5. https://doi.org/10.1002/sim.2324
+    """
+    pairs = len(anomalous) * len(normal)
+    value = float(stats.mannwhitneyu(anomalous, normal, method="asymptotic").statistic) / pairs
+    mean = (len(anomalous) + len(normal)) / 2 - 1
+
+    def beyond(theta: float) -> float:
+        factor = 1 + mean * (1 - theta) / (2 - theta) + mean * theta / (1 + theta)
+        return float((value - theta) ** 2 - Z**2 * theta * (1 - theta) * factor / pairs)
+
+    # At 0 and at 1 there is no variance: a value there is a root of its own, which the brackets leave out.
+    low = optimize.brentq(beyond, 0.0, min(value, 1 - EDGE)) if value > 0 else 0.0
+    high = optimize.brentq(beyond, max(value, EDGE), 1.0) if value < 1 else 1.0
+    return value, low, high
 
 
 def _windows(arrays: Mapping[str, Array], path: Path) -> Array:
