@@ -18,6 +18,8 @@ if TYPE_CHECKING:  # --help must not wait for it
 STATUS = {"passed": 0, "failed": 1, "inconclusive": 3}
 """Exit statuses of what judges."""
 
+_UNREAD = frozenset({"augment", "batch_size", "mixup", "unlabelled"})  # of a recipe's data, by a calibration
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -115,7 +117,7 @@ def data_of_model(dataset: str | None, overrides: tuple[str, ...], *, smoke: boo
     """Returns the keys of a recipe's data section that `--dataset` and `--set data.KEY=VALUE` give beside a model.
 
     Raises:
-      UsageError: another key, or one without `--dataset`, or `--smoke`.
+      UsageError: another key, one that calibration does not read, one without `--dataset`, or `--smoke`.
     """
     from edgekd import recipe
 
@@ -127,6 +129,14 @@ def data_of_model(dataset: str | None, overrides: tuple[str, ...], *, smoke: boo
         raise click.UsageError(
             f"--set {next(iter(keys), 'data')}: beside a saved model --set is for keys of its data, such as "
             "data.image_size=32; others are for recipes."
+        )
+    if "dataset" in data:
+        raise click.UsageError("--set data.dataset: beside a saved model the data are named once, by --dataset.")
+    unread = sorted(_UNREAD & data.keys())
+    if unread:
+        raise click.UsageError(
+            f"--set data.{unread[0]}: calibration reads the training images as they are, and takes nothing from this "
+            "key: leave it out. It is for trainings, in recipes."
         )
     if data and dataset is None:
         raise click.UsageError(f"--set data.{next(iter(data))} is for the data of --dataset: give that, too.")

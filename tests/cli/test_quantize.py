@@ -57,6 +57,14 @@ def test_a_saved_model_becomes_an_int8_network_and_its_file(edgekd_command, netw
             "is for keys of its data, such as data.image_size",
         ),
         (("mine.keras", "--set", "data.image_size=1"), "is for the data of --dataset: give that, too"),
+        (("mine.keras", "--dataset", "embedded", "--set", "data.dataset=synthetic"), "are named once, by --dataset"),
+        *(
+            (
+                ("mine.keras", "--dataset", "embedded", "--set", f"data.{key}"),
+                f"--set data.{key.split('=')[0]}: calibration",
+            )
+            for key in ("batch_size=8", "augment={shift: 1}", "mixup=0.2", "unlabelled={dataset: embedded}")
+        ),
         (("mine.keras", "--dataset", "embedded", "--smoke"), "--smoke is for recipes"),
         (("quickstart", "--dataset", "embedded"), "cannot be combined with a recipe"),
         (("quickstart", "--set", "quantize=null"), "has no quantize section"),
