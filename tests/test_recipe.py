@@ -684,6 +684,7 @@ def test_a_smoke_recipe_takes_the_same_road_with_little_work(load):
     original = load(FULL)
     short = recipe.smoke(original)
     assert short.name == "full-smoke"
+    assert (short.smoke, original.smoke, load(FULL, "name=a-smoke").smoke) == (True, False, False)
     assert (short.teacher[0].epochs, short.student.epochs) == (1, 1)
     assert (short.teacher[0].schedule, short.teacher[0].step_epochs) == ("cosine", ())
     assert short.data.train_limit == 1024
@@ -696,6 +697,20 @@ def test_a_smoke_recipe_takes_the_same_road_with_little_work(load):
     assert short.teacher[0].arguments == original.teacher[0].arguments
     assert short.data.arguments == original.data.arguments
     assert original.teacher[0].epochs == 9  # unchanged itself
+
+
+def test_gates_of_a_smoke_recipe_ask_nothing_of_accuracy_that_a_short_training_cannot_give(load):
+    asked = ("verify.min_accuracy=0.9", "verify.max_training_warnings=0", "verify.max_beyond_one_lsb=0.5")
+    short = recipe.smoke(load(MINIMAL, *asked)).verify
+    assert (short.max_accuracy_drop, short.min_agreement, short.min_agreement_with_int8_student) == (0.1, 0.8, 0.98)
+    assert (short.min_accuracy, short.max_training_warnings, short.max_beyond_one_lsb) == (None, None, 0.5)
+    further = recipe.smoke(load(MINIMAL, "quantize.aware={epochs: 2}")).verify
+    assert (further.max_accuracy_drop, further.max_beyond_one_lsb) == (None, 0.02)
+
+
+def test_an_accuracy_is_not_asked_of_files_that_are_not_there(load):
+    with pytest.raises(RecipeError, match=r"verify\.min_accuracy is 0\.9, and export is empty: no file would be held"):
+        load(MINIMAL, "export=[]", "verify.min_accuracy=0.9")
 
 
 def test_a_smoke_recipe_never_makes_more_work_than_the_recipe(load):

@@ -9,7 +9,7 @@ import pydantic
 from method_table import percent
 
 from edgekd.records import Environment, Interval, Latency, Record
-from edgekd.report import formatting, intervals
+from edgekd.report import formatting
 
 REFERENCE = "float32"
 LABELS = "labels_float32"
@@ -108,10 +108,11 @@ def _page_lines(results: Results) -> Iterator[str]:
         "selected on the validation split; every file reads the test split once. Accuracies are means over seeds with "
         "95 % t-intervals. A drop is the taught float32 file's accuracy less the row's, paired by seed, likewise; of a "
         "single seed, as in the tables of other tools, the interval is paired by image (Agresti and Min). "
-        "Of a latency ± is the longer side of its 95 % interval. "
+        "A latency is the geometric mean over processes of their medians, with its 95 % interval. "
         "Sizes and latencies are those of the first seed; all files of a table were measured in one run, taking turns, "
-        "and a ratio is to the taught float32 file, with a 95 % interval over processes: from the two files' own "
-        "intervals, as if they had not taken turns, so it is too wide where the machine slowed both.\n"
+        "and a ratio is to the taught float32 file, with a 95 % interval from the two files' own, as if they had not "
+        "taken turns, so it is too wide where the machine slowed both. Medians and ratios of medians stood here "
+        "before; they were changed for what the intervals are of, after these measurements had been seen.\n"
     )
     for family in results.families:
         yield from _family_lines(family)
@@ -129,7 +130,7 @@ def _page_lines(results: Results) -> Iterator[str]:
 def _family_lines(family: Family) -> Iterator[str]:
     trained = f"{formatting.counted(family.epochs, 'epoch')}, {formatting.counted(len(family.seeds), 'seed')}"
     yield f"## {family.architecture}, {family.parameters:,} parameters, {trained}\n"
-    yield "| file | test accuracy, % | drop, points | bytes | p50, ms | ratio |"
+    yield "| file | test accuracy, % | drop, points | bytes | latency, ms | ratio |"
     yield "|---|---|---|---|---|---|"
     reference = next(row for row in family.rows if row.name == REFERENCE)
     for row in family.rows:
@@ -140,7 +141,7 @@ def _family_lines(family: Family) -> Iterator[str]:
         )
     yield ""
     yield "Of the first seed's taught float32 network and the same calibration images, what other tools make:\n"
-    yield "| int8 file by | test accuracy, % | drop, points | agreement, % | SQNR, dB | bytes | p50, ms | ratio |"
+    yield "| int8 file by | test accuracy, % | drop, points | agreement, % | SQNR, dB | bytes | latency, ms | ratio |"
     yield "|---|---|---|---|---|---|---|---|"
     for tool in family.tools:
         yield (
@@ -198,7 +199,7 @@ def _latency(latency: Latency | None) -> str:
         return "–"
     if latency.interval is None:
         return f"{latency.p50:.3f}"
-    return f"{latency.interval.value:.3f} ± {intervals.reach(latency.interval):.3f}"
+    return f"{_centre(latency):.3f} [{latency.interval.low:.3f} to {latency.interval.high:.3f}]"
 
 
 def ratio(latency: Latency | None, reference: Latency | None) -> str:

@@ -64,9 +64,9 @@ def page(zoo: Path) -> str:
         "<!-- Written by tools/write_results.py from the records under models/: run it again instead of editing. -->",
         "# Results",
         "What teaching and quantising came to: on the whole of Fashion-MNIST, but where another name stands. "
-        "Everything here was computed from "
-        f"records that lie in the repository (`models/{METHODS}`, `models/{QUANTISATION}`, and `results/summary.json` "
-        "beside the zoo's recipes) by `python tools/write_results.py`.",
+        "The numbers found are from records that lie in the repository, in folders `results` under `models/` "
+        f"(`{METHODS}`, `{QUANTISATION}`, `{CIFAR10}`, and those beside the zoo's recipes); "
+        "`python tools/write_results.py` writes this page from them.",
         _lines(_goals(methods, quantised, runs, tries=1 + (zoo / FIRST_RUN).is_file())),
         f"*Met* and *missed* are said where the whole 95 % interval is on that side of the goal, and *by the estimate* "
         "where it is not. The method that the goals are about was chosen before, for its gain on the embedded subset "
@@ -223,10 +223,16 @@ def _differences(before: Any, after: Any, key: str = "") -> Iterator[tuple[str, 
 
 
 def _harmed(runs: dict[str, Summary]) -> str:
-    """Returns the runs whose students would have been better on labels, beyond what the test images explain."""
+    """Returns the runs whose taught students were worse than on labels, beyond what the test images explain."""
     gains = {name: summary.gains.get(report_table.STUDENT_DISTILLED) for name, summary in runs.items()}
     found = [f"`{name}`" for name, gain in gains.items() if gain is not None and gain.high < 0]
-    return f" Teaching harmed the students of {formatting.listed(found)}." if found else ""
+    if not found:
+        return ""
+    were = "student was" if len(found) == 1 else "students were"
+    return (
+        f" In this one run the taught {were} worse than on labels, beyond what the test images explain: "
+        f"{formatting.listed(found)}."
+    )
 
 
 def _repeated(methods: method_table.Table, quantised: quantisation_table.Results, runs: dict[str, Summary]) -> str:
@@ -252,7 +258,8 @@ def _repeated(methods: method_table.Table, quantised: quantisation_table.Results
     again = [
         f"`{name}` of seed {summary.seed}"
         for name, summary in runs.items()
-        if any(
+        if methods.data_fingerprint in (None, summary.data.fingerprint)
+        and any(
             model.accuracy is not None and (role, model.parameters, summary.seed, round(model.accuracy, 6)) in known
             for role, model in summary.models.items()
         )
@@ -264,14 +271,23 @@ def _repeated(methods: method_table.Table, quantised: quantisation_table.Results
 
 
 def _shared(runs: dict[str, Summary]) -> str:
-    """Returns which runs have one student on labels: their gains are not independent."""
-    by_weights: dict[str, list[str]] = {}
+    """Returns which runs have one student on labels, or one teacher as well: their gains are not independent."""
+    told = {report_table.STUDENT_LABELS: "student on labels", report_table.TEACHER: "teacher"}
+    return "".join(
+        f" {formatting.listed(names)} have one {what}."
+        for role, what in told.items()
+        for names in _by_weights(runs, role)
+    )
+
+
+def _by_weights(runs: dict[str, Summary], role: str) -> list[list[str]]:
+    """Returns the names of runs that have the same network in a role, two or more of each."""
+    found: dict[str, list[str]] = {}
     for name, summary in runs.items():
-        student = summary.models.get(report_table.STUDENT_LABELS)
-        if student is not None and student.weights_sha256 is not None:
-            by_weights.setdefault(student.weights_sha256, []).append(f"`{name}`")
-    found = [formatting.listed(names) for names in by_weights.values() if len(names) > 1]
-    return "".join(f" {names} have one student on labels, and one teacher." for names in found)
+        model = summary.models.get(role)
+        if model is not None and model.weights_sha256 is not None:
+            found.setdefault(model.weights_sha256, []).append(f"`{name}`")
+    return [names for names in found.values() if len(names) > 1]
 
 
 def _of_teaching(methods: method_table.Table) -> Iterator[str]:
@@ -396,13 +412,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     pages = {options.page: page, options.methods_page: methods_page}
-    false = False
+    untrue = False
     try:
         written = {path: made(options.zoo) for path, made in pages.items()}
         for path, text in written.items():
             if options.check:
                 same = storage.require_file(path, "page").read_text(encoding="utf-8") == text
-                false |= not same
+                untrue |= not same
                 sys.stdout.write(f"{path}: {'as the records say' if same else 'not that of the records'}\n")
             else:
                 storage.write_text(path, text)
@@ -410,7 +426,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except EdgekdError as error:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_code
-    return int(false)
+    return int(untrue)
 
 
 if __name__ == "__main__":

@@ -73,7 +73,9 @@ def _print(result: RunResult, gates: Sequence[Gate], *, smoke: bool) -> None:
     _tables.print_failed(gates)
     if gates:
         held = sum(gate.passed for gate in gates)
-        click.echo(f"{held} of {len(gates)} gates held" + (f": {headline.PROVEN}" if held == len(gates) else ""))
+        click.echo(f"{held} of {len(gates)} gates held" + (headline.proven(gates) if held == len(gates) else ""))
+    if smoke:
+        click.echo(f"{headline.SMOKE.removeprefix('. ')}")
     measured = result.summary.measurements
     noisy = sum(bool(measurement.warnings) for measurement in measured)
     if noisy:

@@ -87,9 +87,10 @@ def print_failed(gates: Iterable[Gate]) -> None:
     """Prints one line for each gate that failed."""
     for gate in gates:
         if not gate.passed:
-            observed = "was not measured" if gate.observed is None else f"is {gate.observed:.4g}{_counted(gate)}"
+            found, limit = formatting.told_apart(gate.observed, gate.limit)
+            observed = "was not measured" if gate.observed is None else f"is {found}{_counted(gate)}"
             how = "gate inconclusive" if gate.inconclusive else "gate failed"
-            click.echo(f"{how}: {gate.subject}: {gate.name} {observed}; it must be {gate.relation} {gate.limit:.4g}")
+            click.echo(f"{how}: {gate.subject}: {gate.name} {observed}; it must be {gate.relation} {limit}")
 
 
 def _counted(gate: Gate) -> str:

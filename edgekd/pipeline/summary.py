@@ -19,7 +19,7 @@ from edgekd.pipeline.stage import (
     roles,
     teacher_names,
 )
-from edgekd.recipe import SMOKE_SUFFIX, Recipe
+from edgekd.recipe import Recipe
 from edgekd.records import Artifact, Comparison, EpochRecord, Gate, ModelRecord, Summary, TrainingWarning
 from edgekd.report import runs, soundness
 from edgekd.verify import metrics
@@ -54,7 +54,7 @@ def summarise(folder: RunFolder, recipe: Recipe, data: Dataset, stages: tuple[st
     records = {stage: folder.record(stage) for stage in stages}
     summary = Summary(
         name=recipe.name,
-        smoke=recipe.name.endswith(SMOKE_SUFFIX),
+        smoke=recipe.smoke,
         seed=recipe.seed,
         recipe_sha256=recipe.sha256,
         experiment_sha256=recipe.experiment_sha256,

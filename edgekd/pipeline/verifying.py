@@ -45,7 +45,7 @@ def _verify(work: Work) -> list[Path]:
     classes = {role: outputs.argmax(axis=-1) for role, outputs in logits.items()}
     images, labels = test.read(np.arange(len(test)))
     artifacts = ExportResult.read(work.run / EXPORT / RECORD_FILE).artifacts
-    limits = _within_reach(work.recipe.verify, len(test))
+    limits = _within_reach(work.recipe.verify, samples=len(test), outputs=logits[STUDENT_DISTILLED].size)
     comparisons: list[Comparison] = []
     found_gates: list[Gate] = []
     for position, artifact in enumerate(artifacts):
@@ -107,20 +107,17 @@ def _gains(classes: Mapping[str, np.ndarray], labels: np.ndarray, found: Sequenc
     return {role: metrics.paired_drop_interval(classes[role], classes[STUDENT_LABELS], labels) for role in later}
 
 
-def _within_reach(limits: Verify, samples: int) -> Verify:
-    """Returns the limits, none finer than one sample: what nobody can see cannot be asked for."""
-    from edgekd.verify.gates import one_sample_at_least
+def _within_reach(limits: Verify, *, samples: int, outputs: int) -> Verify:
+    """Returns the limits, none finer than one of so many samples or outputs: nothing finer can be seen."""
+    from edgekd.verify.gates import all_but_one_at_most, one_at_least
 
-    def all_but_one_at_most(least: float) -> float:
-        return min(least, (samples - 1) / samples) if least < 1 else least
-
+    drop = limits.max_accuracy_drop
     return limits.model_copy(
         update={
-            "max_accuracy_drop": one_sample_at_least(limits.max_accuracy_drop, samples),
-            "min_agreement": all_but_one_at_most(limits.min_agreement),
-            # The outputs of one sample are as large a part of all outputs as it is of the samples.
-            "max_beyond_one_lsb": one_sample_at_least(limits.max_beyond_one_lsb, samples),
-            "min_agreement_with_int8_student": all_but_one_at_most(limits.min_agreement_with_int8_student),
+            "max_accuracy_drop": None if drop is None else one_at_least(drop, samples),
+            "min_agreement": all_but_one_at_most(limits.min_agreement, samples),
+            "max_beyond_one_lsb": one_at_least(limits.max_beyond_one_lsb, outputs),
+            "min_agreement_with_int8_student": all_but_one_at_most(limits.min_agreement_with_int8_student, samples),
         }
     )
 

@@ -19,7 +19,6 @@ from edgekd.recipe.distillation import (
 from edgekd.recipe.document import Recipe, canonical_json
 from edgekd.recipe.loading import (
     RECIPE_FILE,
-    SMOKE_SUFFIX,
     assigned,
     data_section,
     find,
@@ -58,7 +57,6 @@ __all__ = [
     "PARITIES",
     "RECIPE_FILE",
     "SCHEMES",
-    "SMOKE_SUFFIX",
     "SOURCES",
     "TARGETS",
     "TARGET_ENTRIES",

@@ -35,6 +35,8 @@ class Recipe(Section):
 
     name: Annotated[str, pydantic.Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]*$")] = "unnamed"
     """Names the run's folder and record."""
+    smoke: bool = False
+    """Whether this is the short form that `--smoke` makes of a recipe: the numbers of its runs mean nothing."""
     seed: NonNegative = 0
     """Decides initial weights, order and views."""
     data: Data = pydantic.Field(default_factory=Data)
@@ -66,6 +68,15 @@ class Recipe(Section):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise invalid(f"export asks for {', '.join(twice)} more than once: remove the repetition.")
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _check_gates(self) -> Self:
+        if self.verify.min_accuracy is not None and not self.export:
+            raise invalid(
+                f"verify.min_accuracy is {self.verify.min_accuracy:g}, and export is empty: no file would be held "
+                "to it. Export a file, or leave min_accuracy out."
+            )
         return self
 
     @pydantic.model_validator(mode="after")
@@ -175,13 +186,13 @@ class Recipe(Section):
     def experiment_sha256(self) -> str:
         """A hash of what runs must share to be one experiment, repeated with several seeds.
 
-        Of `without_places` it leaves out `seed` and `name`; `verify` and `bench`, which judge and measure what was made
-        and decide no network and no file; and what stands behind the colon of a `dataset`, often a path: which data it
-        led to, the fingerprint in a run's record says. For the same reason a teacher that is given by its path counts
-        by its name here; records have the hash of its weights.
+        Of `without_places` it leaves out `seed`, `name` and `smoke`; `verify` and `bench`, which judge and measure what
+        was made and decide no network and no file; and what stands behind the colon of a `dataset`, often a path: which
+        data it led to, the fingerprint in a run's record says. For the same reason a teacher that is given by its path
+        counts by its name here; records have the hash of its weights.
         """
         document = self.without_places()
-        for key in ("seed", "name", "verify", "bench"):
+        for key in ("seed", "name", "smoke", "verify", "bench"):
             del document[key]
         for section in _sources(document):
             section["dataset"] = section["dataset"].partition(":")[0]

@@ -106,12 +106,12 @@ class Calibration(Section):
 class Verify(Section):
     """Gates: exported files must hold them, or the command ends with exit status 1.
 
-    A limit that is finer than one of the test images is taken as one image: of 60 images, one may differ where 0.5 %
-    may. A limit that lets none differ is taken as it is.
+    A limit that is finer than one of the test images (of `max_beyond_one_lsb`: than one of their outputs) is taken as
+    one: of 60 images, one may differ where 0.5 % may. A limit that lets none differ is taken as it is.
     """
 
-    max_accuracy_drop: Fraction = 0.01
-    """The distilled student's test accuracy minus the file's is at most this."""
+    max_accuracy_drop: Fraction | None = 0.01
+    """The distilled student's test accuracy minus the file's is at most this; null: no such gate."""
     min_agreement: Fraction = 0.98
     """At least this fraction of test images has the same class as of the float student: the distilled one, or
     the sparse one. Files of a student that was trained further (`quantize.aware`) are not held to it: they may well

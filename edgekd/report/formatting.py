@@ -117,6 +117,18 @@ def counted(number: int, noun: str, plural: str | None = None) -> str:
     return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
 
 
+def told_apart(one: float | None, other: float) -> tuple[str, str]:
+    """Returns two numbers with four significant digits, or with as many as it takes to tell them apart."""
+    if one is None:
+        return "", f"{other:.4g}"
+    texts = [(_digits(one, digits), _digits(other, digits)) for digits in range(4, 18)]
+    return next((each for each in texts if one == other or each[0] != each[1]), texts[-1])
+
+
+def _digits(number: float, digits: int) -> str:
+    return str(round(number)) if float(number).is_integer() else f"{number:.{digits}g}"
+
+
 def listed(names: Sequence[str]) -> str:
     """Returns names as a sentence has them: `a, b and c`."""
     return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))

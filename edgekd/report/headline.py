@@ -1,23 +1,29 @@
 """What a reader should know first: whether the gates held, and the few numbers that matter most."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Literal
 
-from edgekd.records import Interval, Measurement, ModelRecord, Summary
+from edgekd.records import Gate, Interval, Measurement, ModelRecord, Summary
 from edgekd.report import formatting, methods, table
 from edgekd.report.formatting import NOT_MEASURED
 
 PROVEN = "the files match the networks they were made from, within the recipe's limits"
-"""What it means that all gates hold."""
+"""What it means that all gates hold that are about files."""
 
 SMOKE = ". The numbers of a smoke run mean nothing: it shows that every stage works"
 """What to add where a run was made short."""
 
-LIMIT = (
+_ON_FILES = frozenset(
+    {"accuracy_drop", "agreement", "agreement_with_int8_student", "beyond_one_lsb"}
+    | {"zeros", "distinct_values_per_channel"}
+)
+"""The gates that hold files to networks; others ask how good they are."""
+
+_LIMIT = (
     "Gates hold the exported files to the networks that were trained, within the limits of the recipe. They do not say "
     "that these are good: their accuracies do, and the warnings about the training, if there are any."
 )
-"""What it does not mean."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +53,17 @@ def verdict(*summaries: Summary) -> Verdict:
     if failed:
         return Verdict("failed", f"{failed} of {formatting.counted(len(gates), 'gate')} failed{smoke}")
     held = "The gate held" if len(gates) == 1 else f"All {len(gates)} gates held"
-    return Verdict("passed", f"{held}: {PROVEN}{smoke}")
+    return Verdict("passed", f"{held}{proven(gates)}{smoke}")
+
+
+def proven(gates: Sequence[Gate]) -> str:
+    """Returns what it means that these gates hold, to be put after their number; empty where none is about files."""
+    return f": {PROVEN}" if any(gate.name in _ON_FILES for gate in gates) else ""
+
+
+def limit(summary: Summary) -> str:
+    """Returns what it does not mean that the gates hold; empty where some ask how good files or trainings are."""
+    return _LIMIT if all(gate.name in _ON_FILES for gate in summary.gates) else ""
 
 
 def facts(summary: Summary) -> tuple[Fact, ...]:

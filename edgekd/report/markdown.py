@@ -171,7 +171,8 @@ def _gates(summary: Summary) -> str:
         )
         for gate in summary.gates
     ]
-    return f"## Gates\n\n{of_markdown(('Result', 'Subject', 'Gate', 'Observed', 'Limit'), body)}\n\n{headline.LIMIT}"
+    found = of_markdown(("Result", "Subject", "Gate", "Observed", "Limit"), body)
+    return "\n\n".join(filter(None, ["## Gates", found, headline.limit(summary)]))
 
 
 def _in_brackets(words: str) -> str:

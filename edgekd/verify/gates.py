@@ -6,17 +6,22 @@ from edgekd.errors import ShapeError
 from edgekd.records import Artifact, Comparison, Gate, Interval, KernelValues
 
 
-def one_sample_at_least(fraction: float, samples: int) -> float:
-    """Returns the fraction of samples that may differ: no finer than one sample, unless none may.
+def one_at_least(fraction: float, number: int) -> float:
+    """Returns the fraction of things that may differ: no finer than one of them, unless none may.
 
     Of 60 samples, 0.5 % are less than one: such a limit would hold only where nothing differs at all, which is another
     limit than the one that was asked for.
 
     Args:
       fraction: from 0, where none may differ, to 1.
-      samples: how many there are; 0 leaves the fraction as it is.
+      number: how many there are. Of one or none the fraction stays as it is: a limit that lets all differ is none.
     """
-    return max(fraction, 1 / samples) if fraction > 0 and samples > 0 else fraction
+    return max(fraction, 1 / number) if fraction > 0 and number > 1 else fraction
+
+
+def all_but_one_at_most(fraction: float, number: int) -> float:
+    """Returns the fraction of things that must agree: not all of them, unless all must; see `one_at_least`."""
+    return min(fraction, (number - 1) / number) if fraction < 1 and number > 1 else fraction
 
 
 def same_network_gates(
@@ -113,7 +118,7 @@ def accuracy_gates(
     subjects: Sequence[str],
     comparisons: Sequence[Comparison],
     *,
-    max_accuracy_drop: float,
+    max_accuracy_drop: float | None,
     min_agreement: float | None,
     min_accuracy: float | None = None,
     agreeing: Sequence[Comparison] | None = None,
@@ -127,7 +132,7 @@ def accuracy_gates(
     Args:
       subjects: the names of all files that must pass.
       comparisons: what was compared; `candidate` names the file.
-      max_accuracy_drop: the reference's accuracy minus the file's may be at most this.
+      max_accuracy_drop: the reference's accuracy minus the file's may be at most this. None: there is no such gate.
       min_agreement: the fraction of samples with the same predicted class must be at least this. None for files of a
         network that was trained further than the reference: then there is no such gate.
       min_accuracy: the file's accuracy must be at least this; None: no such gate.
@@ -142,17 +147,8 @@ def accuracy_gates(
     gates = []
     for subject in subjects or ("no exported file",):
         dropped, agreed = drops.get(subject), agreements.get(subject)
-        drop = dropped.accuracy_drop.value if dropped and dropped.accuracy_drop else None
         gates += [
-            Gate(
-                name="accuracy_drop",
-                passed=drop is not None and drop <= max_accuracy_drop,
-                observed=drop,
-                limit=max_accuracy_drop,
-                relation="<=",
-                subject=subject,
-                samples=dropped.samples if dropped and dropped.accuracy_drop else None,
-            ),
+            *_drop(subject, dropped, max_accuracy_drop),
             *_agreement(subject, agreed, min_agreement),
             *_accuracy(subject, dropped, min_accuracy),
         ]
@@ -198,6 +194,23 @@ def _by_interval(gate: Gate, interval: Interval | None) -> Gate:
         return value <= gate.limit if gate.relation == "<=" else value >= gate.limit
 
     return gate.model_copy(update={"passed": holds(worst), "inconclusive": holds(best) and not holds(worst)})
+
+
+def _drop(subject: str, comparison: Comparison | None, limit: float | None) -> tuple[Gate, ...]:
+    if limit is None:
+        return ()
+    drop = comparison.accuracy_drop if comparison else None
+    return (
+        Gate(
+            name="accuracy_drop",
+            passed=drop is not None and drop.value <= limit,
+            observed=drop.value if drop else None,
+            limit=limit,
+            relation="<=",
+            subject=subject,
+            samples=comparison.samples if comparison and drop else None,
+        ),
+    )
 
 
 def _agreement(subject: str, comparison: Comparison | None, limit: float | None) -> tuple[Gate, ...]:

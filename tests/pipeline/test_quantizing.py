@@ -73,6 +73,11 @@ def test_an_int8_file_is_judged_against_both_students(taught: RunResult) -> None
         (onnx_file, "agreement_with_int8_student"),
     }
     assert all(gate.passed for gate in taught.summary.gates)
+    images = taught.summary.data.test
+    limits = {gate.name: gate.limit for gate in taught.summary.gates}
+    outputs = images * len(taught.summary.data.class_names)
+    assert limits["beyond_one_lsb"] == pytest.approx(max(0.001, 1 / outputs))
+    assert limits["agreement_with_int8_student"] == pytest.approx(min(0.995, (images - 1) / images))
     against = {(each.candidate, each.reference) for each in taught.summary.comparisons}
     assert {(int8_file, STUDENT_DISTILLED), (int8_file, STUDENT_QUANTIZED)} <= against
 

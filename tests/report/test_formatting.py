@@ -76,3 +76,17 @@ def test_names_are_listed_as_in_a_sentence():
 def test_shapes_say_what_is_open():
     assert formatting.shape((None, 3, 8)) == "any × 3 × 8"
     assert (formatting.shape(()), formatting.shape(None)) == ("scalar", "unknown")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [
+        (0.98333, 0.995, ("0.9833", "0.995")),
+        (0.85, 0.85004, ("0.85", "0.85004")),
+        (123456.0, 123460.0, ("123456", "123460")),
+        (0.5, 0.5, ("0.5", "0.5")),
+        (None, 0.01, ("", "0.01")),
+    ],
+)
+def test_two_numbers_have_as_many_digits_as_tell_them_apart(one, other, expected):
+    assert formatting.told_apart(one, other) == expected

@@ -525,9 +525,14 @@ def gate(*, passed: bool) -> Gate:
 MATCH = "the files match the networks they were made from, within the recipe's limits"
 
 
+TRAINING = Gate(name="training_warnings", passed=True, observed=0, limit=0, relation="<=", subject="run")
+
+
 @pytest.mark.parametrize(
     ("gates", "state", "text"),
     [
+        ((TRAINING,), "passed", "The gate held"),
+        ((gate(passed=True), TRAINING), "passed", f"All 2 gates held: {MATCH}"),
         ((), "unchecked", "No gate was checked"),
         ((gate(passed=True),), "passed", f"The gate held: {MATCH}"),
         ((gate(passed=True), gate(passed=True)), "passed", f"All 2 gates held: {MATCH}"),
@@ -537,6 +542,9 @@ MATCH = "the files match the networks they were made from, within the recipe's l
 def test_the_verdict_is_that_of_the_gates(summary, gates, state, text):
     found = headline.verdict(summary.model_copy(update={"gates": gates}))
     assert (found.state, found.text) == (state, text)
+    about_files = all(each.name == "agreement" for each in gates)
+    limit = headline.limit(summary.model_copy(update={"gates": gates}))
+    assert ("They do not say that these are good" in limit) == about_files
     short = headline.verdict(summary, summary.model_copy(update={"gates": gates, "smoke": True}))
     assert short.text.endswith("The numbers of a smoke run mean nothing: it shows that every stage works")
 

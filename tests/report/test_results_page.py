@@ -185,12 +185,17 @@ def test_settings_that_are_not_the_recipes_stand_beside_its_own(tool, zoo, summa
     epochs = recipe.load("quickstart").student.epochs
     gains = {"student_distilled": Interval(value=-0.02, low=-0.03, high=-0.01)}
     keep(summary.model_copy(update={"gains": gains}), zoo / "whole")
+    model = summary.models["teacher"].model_copy(update={"weights_sha256": "0" * 64})
+    keep(summary.model_copy(update={"models": summary.models | {"teacher": model}}), zoo / "other")
     keep(summary, zoo / "short", **{"student.epochs": 1, "data.dataset": "tfds:mnist"})
     text = tool.page(zoo)
     assert f"| `whole` | {summary.data.name} | {epochs} | " in text
     assert f"| `short` | {summary.data.name} (embedded) | 1 ({epochs}) | " in text
-    assert "Teaching harmed the students of `whole`." in text
-    assert "`short` and `whole` have one student on labels" in text
+    assert (
+        "In this one run the taught student was worse than on labels, beyond what the test images explain: `whole`."
+        in text
+    )
+    assert "`other`, `short` and `whole` have one student on labels. `short` and `whole` have one teacher." in text
 
 
 def test_a_run_that_the_tables_have_already_is_no_other_finding(tool, zoo, summary):

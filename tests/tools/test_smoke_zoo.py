@@ -27,7 +27,7 @@ def test_every_recipe_has_a_short_form_that_keeps_its_networks_losses_and_stages
         assert [teacher.model for teacher in short.teacher] == [teacher.model for teacher in whole.teacher]
         assert [loss.taps for loss in short.distill.losses] == [loss.taps for loss in whole.distill.losses]
         assert (short.quantize is None) == (whole.quantize is None)
-        assert short.verify.max_beyond_one_lsb == whole.verify.max_beyond_one_lsb
+        assert short.smoke
 
 
 def test_a_recipe_that_fails_is_told_and_the_others_are_still_tried(tool, monkeypatch, capsys):

@@ -4,7 +4,7 @@ import pytest
 
 from edgekd.errors import ShapeError
 from edgekd.records import Comparison, Interval, OutputError
-from edgekd.verify.gates import accuracy_gates, one_sample_at_least, same_network_gates
+from edgekd.verify.gates import accuracy_gates, all_but_one_at_most, one_at_least, same_network_gates
 
 
 def comparison(candidate, *, drop=None, agreement=None):
@@ -103,10 +103,21 @@ def test_a_network_that_was_trained_further_is_judged_by_its_accuracy_alone():
 
 @pytest.mark.parametrize(
     ("fraction", "samples", "expected"),
-    [(0.005, 60, 1 / 60), (0.005, 200, 0.005), (0.02, 60, 0.02), (0.0, 60, 0.0), (0.005, 0, 0.005)],
+    [(0.005, 60, 1 / 60), (0.005, 200, 0.005), (0.02, 60, 0.02), (0.0, 60, 0.0), (0.005, 1, 0.005), (0.005, 0, 0.005)],
 )
 def test_no_limit_is_finer_than_a_sample_but_the_one_that_lets_none_differ(fraction, samples, expected):
-    assert one_sample_at_least(fraction, samples) == expected
+    assert one_at_least(fraction, samples) == expected
+    assert all_but_one_at_most(1 - fraction, samples) == pytest.approx(1 - expected, abs=1e-15)
+
+
+def test_agreement_of_all_but_one_holds_where_fewer_may_differ_than_there_are():
+    (gate,) = accuracy_gates(
+        ["a"],
+        [comparison("a", agreement=59 / 60)],
+        max_accuracy_drop=None,
+        min_agreement=all_but_one_at_most(0.995, 60),
+    )
+    assert (gate.name, gate.passed) == ("agreement", True)
 
 
 def test_a_file_is_held_to_an_accuracy_of_its_own_where_one_is_asked_for():
