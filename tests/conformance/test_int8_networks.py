@@ -35,6 +35,7 @@ SMALL: dict[str, dict[str, Any]] = {
 }
 # A block of each kind, which the others repeat: without expansion, with a stride, with a residual.
 SHALLOW: dict[str, dict[str, Any]] = {"mobilenet_v2": {"_STAGES": ((1, 16, 1, 1), (6, 24, 2, 2))}}
+EVERY_SECOND_PIXEL = ("deep_cnn", "light_cnn")
 UNTRAINED = ("mobilenet_v1", "mobilenet_v2")
 EPOCHS = {"lab_cnn": 9}  # of the others three are enough to tell classes apart
 CLASSES = 10
@@ -54,7 +55,9 @@ def plugin(name: str) -> dict[str, Any]:
 
 
 def shaped(name: str, images: np.ndarray) -> np.ndarray:
-    """Returns the images as a family takes them: those that take vectors get their pixels."""
+    """Returns the images as a family takes them: of some every second pixel, of others a vector."""
+    if name in EVERY_SECOND_PIXEL:
+        images = images[:, ::2, ::2]
     return images if len(plugin(name)["INPUT_SHAPE"]) == 3 else images.reshape(len(images), -1)
 
 
