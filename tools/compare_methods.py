@@ -1,7 +1,8 @@
 """Compares the methods of a file, tools/methods.yaml by default, over several seeds, with intervals.
 
     python tools/compare_methods.py                       the table, under runs/methods
-    python tools/compare_methods.py --page docs/methods.md  the page of the documentation
+    python tools/compare_methods.py --results models/embedded/results/methods.json
+        the record of docs/methods.md, which tools/write_results.py then writes
     python tools/compare_methods.py --methods soft_logits dkd --seeds 0 --epochs 1 --train-limit 512   in a minute
     python tools/compare_methods.py --methods-file tools/results.yaml --data-dir TFDS_FOLDER --out runs/results
 

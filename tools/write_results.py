@@ -237,21 +237,21 @@ def _harmed(runs: dict[str, Summary]) -> str:
 
 def _repeated(methods: method_table.Table, quantised: quantisation_table.Results, runs: dict[str, Summary]) -> str:
     """Returns which runs are trainings that the page has told of already, on labels or taught."""
-    told = {report_table.STUDENT_LABELS: method_table.BASELINE, report_table.STUDENT_DISTILLED: METHOD}
+    rows_of_methods = {report_table.STUDENT_LABELS: method_table.BASELINE, report_table.STUDENT_DISTILLED: METHOD}
     known = {
         (role, row.parameters, each.seed, round(each.accuracy, 6))
-        for role, name in told.items()
+        for role, name in rows_of_methods.items()
         for row in methods.rows
         if row.name == name
         for each in row.trained
     }
-    told = {
+    rows_quantised = {
         report_table.STUDENT_LABELS: quantisation_table.LABELS,
         report_table.STUDENT_DISTILLED: quantisation_table.REFERENCE,
     }
     known |= {
         (role, family.parameters, seed, round(accuracy, 6))
-        for role, name in told.items()
+        for role, name in rows_quantised.items()
         for family in quantised.families
         for seed, accuracy in zip(family.seeds, _row(family, name).accuracies, strict=True)
     }
@@ -271,7 +271,7 @@ def _repeated(methods: method_table.Table, quantised: quantisation_table.Results
 
 
 def _shared(runs: dict[str, Summary]) -> str:
-    """Returns which runs have one student on labels, or one teacher as well: their gains are not independent."""
+    """Returns which runs have one student on labels, or one teacher: their gains are not independent."""
     told = {report_table.STUDENT_LABELS: "student on labels", report_table.TEACHER: "teacher"}
     return "".join(
         f" {formatting.listed(names)} have one {what}."

@@ -75,7 +75,7 @@ def _print(result: RunResult, gates: Sequence[Gate], *, smoke: bool) -> None:
         held = sum(gate.passed for gate in gates)
         click.echo(f"{held} of {len(gates)} gates held" + (headline.proven(gates) if held == len(gates) else ""))
     if smoke:
-        click.echo(f"{headline.SMOKE.removeprefix('. ')}")
+        click.echo(headline.SMOKE)
     measured = result.summary.measurements
     noisy = sum(bool(measurement.warnings) for measurement in measured)
     if noisy:

@@ -11,8 +11,8 @@ from edgekd.report.formatting import NOT_MEASURED
 PROVEN = "the files match the networks they were made from, within the recipe's limits"
 """What it means that all gates hold that are about files."""
 
-SMOKE = ". The numbers of a smoke run mean nothing: it shows that every stage works"
-"""What to add where a run was made short."""
+SMOKE = "The numbers of a smoke run mean nothing: it shows that every stage works"
+"""What to say where a run was made short."""
 
 _ON_FILES = frozenset(
     {"accuracy_drop", "agreement", "agreement_with_int8_student", "beyond_one_lsb"}
@@ -47,7 +47,7 @@ def verdict(*summaries: Summary) -> Verdict:
     """Returns the verdict on the gates of some runs; without any gate nothing has passed."""
     gates = [gate for summary in summaries for gate in summary.gates]
     failed = sum(not gate.passed for gate in gates)
-    smoke = SMOKE if any(summary.smoke for summary in summaries) else ""
+    smoke = f". {SMOKE}" if any(summary.smoke for summary in summaries) else ""
     if not gates:
         return Verdict("unchecked", f"No gate was checked{smoke}")
     if failed:
