@@ -84,7 +84,7 @@ def smoke(recipe: Recipe) -> Recipe:
     document["calibration"]["samples"] = min(64, recipe.calibration.samples)
     document["verify"] |= {"max_accuracy_drop": 0.1, "min_agreement": 0.8, "min_agreement_with_int8_student": 0.98}
     document["verify"]["max_beyond_one_lsb"] = max(0.02, recipe.verify.max_beyond_one_lsb)
-    if len(later) > 0:  # what is trained further after one epoch may well lose all that it had learned
+    if later:  # what is trained further after one epoch may well lose all that it had learned
         document["verify"]["max_accuracy_drop"] = None
     document["verify"] |= {"min_accuracy": None, "max_training_warnings": None}
     document["verify"]["layer_samples"] = 0  # takes long, and nothing depends on it
