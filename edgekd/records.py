@@ -13,6 +13,9 @@ from edgekd.errors import StorageError
 
 SCHEMA_VERSION = 1
 
+Task = Literal["classification", "reconstruction"]
+"""What a network gives for a sample: one logit for each class, or the sample itself, as an autoencoder does."""
+
 
 class Record(pydantic.BaseModel):
     """Base of every record: immutable, strict about its keys, and free of NaN and infinity."""
@@ -87,6 +90,22 @@ class Interval(Record):
     confidence: float = 0.95
 
 
+class Reconstruction(Record):
+    """How near what a network gives back is to what it was given, and how well the error tells anomalies.
+
+    `mse` is the mean squared error over the samples of the first class, which is what is normal. `auc` is the
+    probability that an anomaly, a sample of any other class, has a larger error than what is normal, ties counting
+    half; it is None where the training split has samples of other classes than the first, too, and where the test split
+    has not both. Errors are means over the `normal` and `anomalous` groups of samples, such as the windows of one
+    recording, where the data says which belong together.
+    """
+
+    mse: float
+    auc: Interval | None = None
+    normal: int
+    anomalous: int
+
+
 class KernelValues(Record):
     """What the kernels of a network or file hold, those of its convolutions and dense layers taken together.
 
@@ -111,7 +130,8 @@ class ModelRecord(Record):
     `training_seconds` is the time spent in training steps, over all the processes that it took. A `foreign` model
     is a teacher from outside that is not a Keras file: it has neither parameters nor MACs, `weights_sha256` is over
     everything that determines its outputs, None where that cannot be known, and `path` is where it lies. `kernels` is
-    told of a sparse student.
+    told of a sparse student. A network that reconstructs has no accuracies but a `validation_loss`, the mean squared
+    error, and a `reconstruction`.
     """
 
     role: str
@@ -122,6 +142,8 @@ class ModelRecord(Record):
     accuracy: float | None = None
     accuracy_interval: Interval | None = None
     validation_accuracy: float | None = None
+    validation_loss: float | None = None
+    reconstruction: Reconstruction | None = None
     epochs: int | None = None
     best_epoch: int | None = None
     weights_sha256: str | None
@@ -164,7 +186,7 @@ class Artifact(Record):
     """One exported file. `accuracy`, `accuracy_drop` and `agreement` are None until it has been verified.
 
     `accuracy_drop` is the reference model's accuracy minus this file's; `agreement` is the fraction of test samples
-    on which both predict the same class. `float_operators` are those that the scheme left in float, each with the
+    on which both predict the same class. A file that reconstructs has a `reconstruction` instead. `float_operators` are those that the scheme left in float, each with the
     name of its output. `gzip_bytes` is the size after gzip at its highest level; `kernels` are those that are stored.
     `preprocessing` is what was moved out of the graph, for each such input. A run fills in `operators` and `tensors`,
     the constants that the file stores, the largest first.
@@ -188,6 +210,7 @@ class Artifact(Record):
     accuracy: float | None = None
     accuracy_drop: float | None = None
     agreement: float | None = None
+    reconstruction: Reconstruction | None = None
 
 
 class Finding(Record):
@@ -245,7 +268,7 @@ class OutputError(Record):
 
 
 class Comparison(Record):
-    """A candidate against a reference on the same samples."""
+    """A candidate against a reference on the same samples; `auc_drop` is told where both reconstruct."""
 
     reference: str
     candidate: str
@@ -255,6 +278,7 @@ class Comparison(Record):
     candidate_accuracy: float | None = None
     accuracy_drop: Interval | None = None
     agreement: Interval | None = None
+    auc_drop: Interval | None = None
     outputs: tuple[OutputError, ...]
 
 
@@ -262,16 +286,19 @@ class StageRow(Record):
     """One network of a run, or one of its files in one runtime, on the test split.
 
     `before` names the row that it came from, to which agreement, accuracy drop and SQNR refer. `sqnr_db` is None where
-    there is none before, and where the outputs are equal (`identical`).
+    there is none before, and where the outputs are equal (`identical`). What reconstructs has a `reconstruction` and an
+    `auc_drop` in place of accuracy, accuracy drop and agreement.
     """
 
     name: str
     kind: Literal["network", "file"]
     runtime: str
-    accuracy: Interval
+    accuracy: Interval | None
     before: str | None = None
     accuracy_drop: Interval | None = None
     agreement: Interval | None = None
+    reconstruction: Reconstruction | None = None
+    auc_drop: Interval | None = None
     sqnr_db: float | None = None
     identical: bool = False
 
@@ -619,15 +646,16 @@ class Environment(Record):
 class EpochRecord(Record):
     """One row of a learning curve. `terms` holds each weighted loss term's mean over the epoch.
 
-    `learning_rate` is the one of the epoch's last step.
+    `learning_rate` is the one of the epoch's last step. Accuracies are None of networks that reconstruct; their
+    validation loss is the mean squared error.
     """
 
     epoch: int
     loss: float
     terms: dict[str, float]
-    accuracy: float
+    accuracy: float | None
     validation_loss: float
-    validation_accuracy: float
+    validation_accuracy: float | None
     learning_rate: float
     images_per_second: float
 
@@ -677,7 +705,8 @@ class Summary(Record):
     experiment, over seeds. It is None in records of earlier versions.
 
     `environment` is where the summary was made; `earlier_environments` has the stages that were done elsewhere or with
-    other versions, and are kept. `taught` says in words how the student was taught. `gains` has the accuracy of each
+    other versions, and are kept. `task` is what networks give: with `reconstruction`, networks and files have an AUC at
+    most, where this says accuracy. `taught` says in words how the student was taught. `gains` has the accuracy of each
     later student minus that of the student on labels, paired over the test samples. `stages` are networks and files,
     each beside the one that it came from, and `layers` files operator by operator, where the recipe asks for it.
     `predictions_path` is the file of `edgekd.predictions`, from the run's folder on. `training_warnings` say where this
@@ -687,6 +716,7 @@ class Summary(Record):
 
     schema_version: int = SCHEMA_VERSION
     name: str
+    task: Task = "classification"
     smoke: bool = False
     seed: int
     recipe_sha256: str
