@@ -14,7 +14,7 @@ from edgekd.data.dataset import Dataset, Split
 from edgekd.errors import DataError, ModelError, RecipeError, unknown_name
 from edgekd.pipeline import Progress
 from edgekd.pipeline import load_data as _load_data
-from edgekd.records import Artifact, Comparison, EpochRecord, ExportCheck, Measurement, Sensitivity
+from edgekd.records import Artifact, Comparison, EpochRecord, ExportCheck, Measurement, Sensitivity, Task
 
 if TYPE_CHECKING:  # importing it would import TensorFlow, which happens when work begins
     import keras
@@ -30,18 +30,19 @@ if TYPE_CHECKING:  # importing it would import TensorFlow, which happens when wo
     from edgekd.verify.records import Verification
 
 
-def load_data(dataset: str = "embedded", **options: Any) -> Dataset:
+def load_data(dataset: str = "embedded", *, task: Task = "classification", **options: Any) -> Dataset:
     """Returns a dataset in three splits.
 
     Args:
       dataset: embedded, synthetic, tfds:NAME, idx:DIR, image_folder:DIR or npz:FILE.
+      task: what networks are to give for a sample: its class, or with "reconstruction" the sample itself.
       **options: keys of a recipe's data section, such as `validation_fraction` or `train_limit`, and the source's own.
 
     Raises:
       RecipeError: an unknown source or option.
       DataError: data that is missing, unreadable or inconsistent.
     """
-    return _load_data(_recipe.section(_recipe.Data, {"dataset": dataset, **options}))
+    return _load_data(_recipe.section(_recipe.Data, {"dataset": dataset, **options}), task=task)
 
 
 def create_model(architecture: str, data: Dataset, *, seed: int = 0, **arguments: Any) -> "keras.Model":

@@ -93,11 +93,10 @@ class Interval(Record):
 class Reconstruction(Record):
     """How near what a network gives back is to what it was given, and how well the error tells anomalies.
 
-    `mse` is the mean squared error over the samples of the first class, which is what is normal. `auc` is the
-    probability that an anomaly, a sample of any other class, has a larger error than what is normal, ties counting
-    half; it is None where the training split has samples of other classes than the first, too, and where the test split
-    has not both. Errors are means over the `normal` and `anomalous` groups of samples, such as the windows of one
-    recording, where the data says which belong together.
+    Test samples of a class that the training or the validation split has are normal, all others are anomalous. `mse` is
+    the mean squared error over the normal ones. `auc` is the probability that an anomaly has a larger error than what
+    is normal, ties counting half; it is None where there are no anomalies. Errors are means over the `normal` and
+    `anomalous` groups of samples, such as the windows of one recording, where the data says which belong together.
     """
 
     mse: float
@@ -186,10 +185,10 @@ class Artifact(Record):
     """One exported file. `accuracy`, `accuracy_drop` and `agreement` are None until it has been verified.
 
     `accuracy_drop` is the reference model's accuracy minus this file's; `agreement` is the fraction of test samples
-    on which both predict the same class. A file that reconstructs has a `reconstruction` instead. `float_operators` are those that the scheme left in float, each with the
-    name of its output. `gzip_bytes` is the size after gzip at its highest level; `kernels` are those that are stored.
-    `preprocessing` is what was moved out of the graph, for each such input. A run fills in `operators` and `tensors`,
-    the constants that the file stores, the largest first.
+    on which both predict the same class. A file that reconstructs has a `reconstruction` instead. `float_operators` are
+    those that the scheme left in float, each with the name of its output. `gzip_bytes` is the size after gzip at its
+    highest level; `kernels` are those that are stored. `preprocessing` is what was moved out of the graph, for each
+    such input. A run fills in `operators` and `tensors`, the constants that the file stores, the largest first.
     """
 
     name: str

@@ -11,6 +11,7 @@ from edgekd.data import buffers, splitting
 from edgekd.data.dataset import UNLABELLED, Dataset, Loaded, Split
 from edgekd.data.joined import Joined
 from edgekd.errors import DataError, RecipeError
+from edgekd.records import Task
 
 SOURCES = "edgekd.data.sources"
 
@@ -28,6 +29,7 @@ def load(
     unlabelled: str | None = None,
     unlabelled_arguments: Mapping[str, Any] | None = None,
     unlabelled_limit: int | None = None,
+    task: Task = "classification",
 ) -> Dataset:
     """Returns a dataset in three splits, the same ones every time.
 
@@ -55,6 +57,7 @@ def load(
         and an image folder no class folders.
       unlabelled_arguments: that source's own options.
       unlabelled_limit: at most so many of them, chosen by `split_seed`; None for all.
+      task: what networks are to give for a sample, see `edgekd.data.dataset.Dataset`.
 
     Raises:
       RecipeError: an unknown source or option, a missing or superfluous location, or a number out of range.
@@ -76,7 +79,7 @@ def load(
         further = _load_unlabelled(unlabelled, dict(unlabelled_arguments or {}))
         train = _with_unlabelled(train, name, further, limit=unlabelled_limit, seed=split_seed)
         name = f"{name} and {further.name} unlabelled"
-    return Dataset(name=name, train=train, validation=validation, test=test, class_names=tuple(loaded.class_names))
+    return Dataset(name, train, validation, test, class_names=tuple(loaded.class_names), task=task)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -168,7 +171,8 @@ def _gather(place: _Place, *, part: str, limit: int | None, seed: int) -> Split:
     labels = place.labels
     if limit is not None and limit < len(labels):
         place = place.at(splitting.stratified_sample(labels, limit, seed=seed, stream=f"limit.{part}"))
-    return Split(buffers.take(place.split.images, place.positions, what=f"the {part} split"), place.labels)
+    groups = None if place.split.groups is None else place.split.groups[place.positions]
+    return Split(buffers.take(place.split.images, place.positions, what=f"the {part} split"), place.labels, groups)
 
 
 def _check_numbers(fractions: Mapping[str, float], limits: Mapping[str, int | None]) -> None:

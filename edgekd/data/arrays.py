@@ -30,6 +30,7 @@ _UNREADABLE = (
 _LIKE_A_SPLIT = re.compile(r"[xy](_.*)?", re.IGNORECASE)
 _OTHER_NAMES = {"x": "images", "y": "labels"}  # other names for the arrays of a file with one split
 _SPLITS = {"train": "train", "test": "test", "validation": "val"}
+_CLIPS = "clip_test"
 
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:
@@ -67,7 +68,8 @@ def loaded_from_arrays(
 
     Args:
       arrays: x_train, y_train (or x, y, which may also be called images, labels), and optionally x_test, y_test, x_val,
-        y_val and class_names; any others whose names do not begin with x_ or y_ are left alone.
+        y_val, class_names and clip_test, which says of test samples which belong together; any others whose names do
+        not begin with x_ or y_ are left alone.
       name: the dataset's name.
       what: where the arrays come from, for messages.
       class_names: names that take precedence over those among the arrays.
@@ -88,6 +90,8 @@ def loaded_from_arrays(
         return Loaded(name=name, train=train, class_names=())
     splits = {part: _split(arrays, pair, what=what, channel_axis=channel_axis) for part, pair in keys.items()}
     names = _class_names(arrays, class_names, what) or numbered_classes(splits["train"].labels)
+    if "test" in splits and _CLIPS in arrays:
+        splits["test"] = _grouped(splits["test"], arrays[_CLIPS], what=what)
     return Loaded(
         name=name,
         train=splits["train"],
@@ -168,6 +172,18 @@ def _split(
         return Split(samples, integer_labels(arrays[pair[1]], what=pair[1]))
     except DataError as error:
         raise DataError(f"{what}: {', '.join(key for key in pair if key)}: {error}") from error
+
+
+def _grouped(split: Split, clips: np.ndarray, *, what: str) -> Split:
+    if clips.dtype.kind not in "iuU" or clips.shape != split.labels.shape:
+        raise DataError(
+            f"{what}: {_CLIPS} has dtype {clips.dtype} and shape {list(clips.shape)}: expected the number or name of "
+            f"the clip of each of the {len(split)} test samples."
+        )
+    try:
+        return Split(split.images, split.labels, np.unique(clips, return_inverse=True)[1].astype(np.int64))
+    except DataError as error:
+        raise DataError(f"{what}: {_CLIPS}, counted in the order of their names: {error}") from error
 
 
 def _class_names(arrays: Mapping[str, np.ndarray], option: Sequence[str] | None, what: str) -> tuple[str, ...] | None:

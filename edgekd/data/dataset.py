@@ -9,7 +9,7 @@ import numpy as np
 from edgekd.data import buffers
 from edgekd.data.joined import Joined
 from edgekd.errors import DataError
-from edgekd.records import DatasetRecord
+from edgekd.records import DatasetRecord, Task
 
 PIXELS = "pixel / 255: float32 from 0 to 1"
 AS_STORED = "none: float32 as stored"
@@ -28,10 +28,13 @@ class Split:
         arrays read as one. Images have a channel axis last, also greyscale ones; float data, such as sensor windows or
         features, has any rank.
       labels: [n] int64, the class of each sample, or UNLABELLED.
+      groups: [n] int64, equal for samples that are judged together, such as the windows of one recording, where what
+        finds anomalies is tested; None where each stands for itself.
     """
 
     images: np.ndarray | Joined
     labels: np.ndarray
+    groups: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if self.images.dtype not in (np.uint8, np.float32) or self.images.ndim < 2:
@@ -50,6 +53,8 @@ class Split:
             )
         if 0 in self.images.shape[1:]:
             raise DataError(f"samples of shape {list(self.images.shape[1:])} hold no value: no axis may be 0.")
+        if self.groups is not None:
+            self._check_groups(self.groups)
 
     def __repr__(self) -> str:
         """Returns one line without the samples: `<Split: 2,000 samples of 28 x 28 x 1, uint8>`."""
@@ -57,6 +62,21 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def _check_groups(self, groups: np.ndarray) -> None:
+        if groups.dtype != np.int64 or groups.shape != self.labels.shape:
+            raise DataError(
+                f"groups of dtype {groups.dtype} and shape {list(groups.shape)} for {len(self.labels)} samples: "
+                "expected one number for each."
+            )
+        pairs = np.unique(np.stack([groups, self.labels]), axis=1)
+        numbers, labels = np.unique(pairs[0], return_counts=True)
+        if labels.max(initial=1) > 1:
+            mixed = numbers[labels.argmax()]
+            raise DataError(
+                f"samples of group {mixed} have labels {', '.join(map(str, pairs[1, pairs[0] == mixed]))}: expected "
+                "one label for all samples of a group."
+            )
 
     def read(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Returns (samples [k, ...] float32, labels [k] int64) at the given positions, as copies."""
@@ -78,9 +98,17 @@ class Loaded:
 class Dataset:
     """A dataset in three splits, checked at construction; only the training split may hold unlabelled samples.
 
+    Attributes:
+      name: of the dataset.
+      train: what is learned from.
+      validation: what selects epochs.
+      test: what is read once, at the end.
+      class_names: in the order of the labels.
+      task: what networks are to give for a sample: its class, or the sample itself.
+
     Raises:
-      DataError: an empty split, splits of different shapes or dtypes, labels outside the classes, all training labels
-        of one class, or samples that are not finite.
+      DataError: an empty split, splits of different shapes or dtypes, labels outside the classes, samples that are not
+        finite, or, where classes are to be told, all training labels of one class.
     """
 
     name: str
@@ -88,6 +116,7 @@ class Dataset:
     validation: Split
     test: Split
     class_names: tuple[str, ...]
+    task: Task = "classification"
 
     def __post_init__(self) -> None:
         self._check_classes()
@@ -99,7 +128,7 @@ class Dataset:
             self._check_finite(name, split)
         labels = self.train.labels[self.train.labels != UNLABELLED]
         present = np.unique(labels)
-        if len(present) == 1:
+        if len(present) == 1 and not self.reconstructs:
             raise DataError(
                 f"{self.name}: all {len(labels)} training labels are class {present[0]} "
                 f"({self.class_names[present[0]]!r}): expected samples of at least two classes."
@@ -108,7 +137,8 @@ class Dataset:
     def __str__(self) -> str:
         """Returns one line: `embedded: 12,000 training, 2,000 validation, 2,000 test samples of 28 x 28 x 1, ...`."""
         counts = f"{len(self.train):,} training, {len(self.validation):,} validation, {len(self.test):,} test samples"
-        return f"{self.name}: {counts} of {_by(self.input_shape)}, {self.num_classes:,} classes"
+        told = "to be reconstructed" if self.reconstructs else f"{self.num_classes:,} classes"
+        return f"{self.name}: {counts} of {_by(self.input_shape)}, {told}"
 
     def __repr__(self) -> str:
         """Returns that line with the first classes' names, and no samples."""
@@ -149,6 +179,21 @@ class Dataset:
         return tuple(self.train.images.shape[1:])
 
     @property
+    def reconstructs(self) -> bool:
+        """Whether networks are to give back the sample, as autoencoders do."""
+        return self.task == "reconstruction"
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """The shape of what a network is to give for one sample: its logits, or the sample."""
+        return self.input_shape if self.reconstructs else (self.num_classes,)
+
+    def anomalous(self, split: Split) -> np.ndarray:
+        """Returns [n] booleans: which samples of a split are of a class that training and validation do not have."""
+        known = np.union1d(self.train.labels, self.validation.labels)
+        return ~np.isin(split.labels, known)
+
+    @property
     def num_classes(self) -> int:
         """How many classes the labels may name."""
         return len(self.class_names)
@@ -161,6 +206,8 @@ class Dataset:
         for name, split in self.splits.items():
             digest.update(f"{name} {split.images.dtype.name} {tuple(split.images.shape)}".encode())
             digest.update(split.labels.astype("<i8").data)
+            if split.groups is not None:
+                digest.update(b"groups" + split.groups.astype("<i8").tobytes())
             for chunk in buffers.chunks_of(split.images):
                 digest.update(chunk.astype(chunk.dtype.newbyteorder("<"), copy=False).data)
         return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""A network's logits, loss and accuracy on a split, in inference mode."""
+"""A network's outputs, loss and accuracy on a split, in inference mode."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,7 @@ import scipy
 import tensorflow as tf
 
 from edgekd.data.batches import ordered_batches
-from edgekd.data.dataset import Split
+from edgekd.data.dataset import Dataset, Split
 
 
 class Predictor:
@@ -20,7 +20,7 @@ class Predictor:
         self._compiled: dict[tuple[int, ...], Callable[[tf.Tensor], tf.Tensor]] = {}
 
     def logits(self, split: Split) -> np.ndarray:
-        """Returns [samples, classes] float32 logits, in the split's order."""
+        """Returns [samples, classes] float32 logits, or [samples, ...] reconstructions, in the split's order."""
         forward = self._forward(split.images.shape[1:])
         batches = ordered_batches(split, batch_size=self._batch_size)
         return np.concatenate([forward(tf.constant(batch.images)).numpy() for batch in batches]).astype(np.float32)
@@ -32,6 +32,22 @@ class Predictor:
             forward = tf.function(lambda batch: self._model(batch, training=False), autograph=False)
             self._compiled[shape] = forward.get_concrete_function(images)
         return self._compiled[shape]
+
+    def mean_squared_error(self, split: Split) -> float:
+        """Returns the mean squared difference of a split's samples and their reconstructions."""
+        total, values = 0.0, 0
+        forward = self._forward(split.images.shape[1:])
+        for batch in ordered_batches(split, batch_size=self._batch_size):
+            outputs = forward(tf.constant(batch.images)).numpy()
+            total += float(np.square(outputs - batch.images, dtype=np.float64).sum())
+            values += outputs.size
+        return total / values
+
+    def validated(self, data: Dataset) -> tuple[float, ...]:
+        """Returns the loss on the validation split, and the accuracy there unless networks reconstruct."""
+        if data.reconstructs:
+            return (self.mean_squared_error(data.validation),)
+        return self.loss_and_accuracy(data.validation)
 
     def loss_and_accuracy(self, split: Split) -> tuple[float, float]:
         """Returns the mean cross-entropy in nats, without smoothing, and the top-1 accuracy."""

@@ -7,7 +7,7 @@ from edgekd.errors import ModelError, ShapeError
 
 
 def check(model: keras.Model, data: Dataset, *, role: str) -> None:
-    """Raises an error unless the network takes the data's samples and gives one logit for each of its classes.
+    """Raises an error unless the network takes the data's samples and gives a logit for each class, or the sample.
 
     Args:
       model: the network.
@@ -26,7 +26,7 @@ def check(model: keras.Model, data: Dataset, *, role: str) -> None:
     if len(model.inputs) != 1 or len(model.outputs) != 1:
         raise ShapeError(
             f"the {role} has {len(model.inputs)} inputs and {len(model.outputs)} outputs: a network with one input "
-            "and one output, the logits, is needed."
+            f"and one output, the {'reconstruction' if data.reconstructs else 'logits'}, is needed."
         )
     received, classes = tuple(model.inputs[0].shape[1:]), tuple(model.outputs[0].shape[1:])
     fits = len(received) == len(data.input_shape) and all(
@@ -37,7 +37,10 @@ def check(model: keras.Model, data: Dataset, *, role: str) -> None:
             f"the {role} takes inputs of shape {received}, but samples of {data.name!r} have {data.input_shape}: "
             "choose another model, or data of its size."
         )
-    if classes != (data.num_classes,):
+    if data.reconstructs:
+        _check_reconstruction(classes, data, role=role)
+        return
+    if classes != data.output_shape:
         raise ShapeError(
             f"the {role}'s output has shape {classes}, but {data.name!r} has {data.num_classes} classes: teacher, "
             "student and data must have the same classes."
@@ -49,6 +52,14 @@ def check(model: keras.Model, data: Dataset, *, role: str) -> None:
             "--set teacher.outputs=probabilities, or outputs: probabilities beside model in a recipe. Otherwise set "
             "model.layers[-1].activation = keras.activations.linear (or build keras.Model(model.input, "
             "model.layers[-1].input) where the last layer is only the activation), and save it again."
+        )
+
+
+def _check_reconstruction(received: tuple[int | None, ...], data: Dataset, *, role: str) -> None:
+    if received != data.output_shape:
+        raise ShapeError(
+            f"the {role}'s output has shape {received}, but its task is reconstruction, and samples of {data.name!r} "
+            f"have {data.output_shape}: it must give back what it gets, such as architecture autoencoder does."
         )
 
 

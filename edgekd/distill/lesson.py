@@ -19,19 +19,21 @@ Adapters = Mapping[str, layers.Layer]
 
 
 class Targets(NamedTuple):
-    """The labels of a batch.
+    """What a batch is to give.
 
     Attributes:
       labels: [batch] integers; -1 where the class is not known.
       partner_labels: [batch] integers, of the images that were mixed in; None without mixup.
       partner_weight: [batch] float, the share of those images; None without mixup.
       complete: whether no label is -1.
+      inputs: [batch, ...] the samples themselves, where networks reconstruct.
     """
 
     labels: Any
     partner_labels: Any = None
     partner_weight: Any = None
     complete: bool = True
+    inputs: Any = None
 
 
 class Lesson:
@@ -73,12 +75,17 @@ class Lesson:
                 self._adapters[own, other] = _build_adapters(
                     objective, shapes[own], teacher.taps, seed=randomness.key("adapters", seed, own, other)
                 )
-        self._alone = Objective(label_smoothing=objective.label_smoothing)
+        self._alone = Objective(label_smoothing=objective.label_smoothing, reconstructs=objective.reconstructs)
         self.names = tuple(
             _named(name, each)
             for name, teachers in zip(learners.names, taught_by, strict=True)
             for each in self._objective_of(teachers).names
         )
+
+    @property
+    def reconstructs(self) -> bool:
+        """Whether the networks are to give back their inputs."""
+        return self._objective.reconstructs
 
     @property
     def helpers(self) -> tuple[layers.Layer, ...]:
@@ -108,7 +115,7 @@ class Lesson:
         *,
         training: bool,
     ) -> tuple[dict[str, Any], Any]:
-        """Returns each weighted term by name, and the student's [batch, classes] logits.
+        """Returns each weighted term by name, and the student's [batch, classes] logits, or reconstructions.
 
         Args:
           images: [batch, ...] float.
@@ -118,6 +125,7 @@ class Lesson:
           training: whether the networks are in training mode.
         """
         outputs = self.learners.forward(images, training=training)
+        targets = targets._replace(inputs=images) if self.reconstructs else targets
         outside = None if teacher is None else Outputs(teacher.get(LOGITS), teacher)
         terms: dict[str, Any] = {}
         for own, teachers in enumerate(self.learners.teachers(outputs, outside)):
@@ -165,9 +173,8 @@ def weighted_terms(
     values = values or {}
     terms: dict[str, Any] = {}
     if objective.uses_labels:
-        weight = _now(objective.labels_weight, "labels.weight", values)
-        entropy = _cross_entropy(student.logits, targets, smoothing=objective.label_smoothing)
-        terms["labels"] = weight * entropy
+        weight = _now(objective.labels_weight, f"{objective.own_term}.weight", values)
+        terms[objective.own_term] = weight * _own_loss(objective, student.logits, targets)
     for term in objective.terms:
         found = []
         for position, teacher in enumerate(teachers):
@@ -223,6 +230,13 @@ def _of_teacher(term: Term, tap: str, student_shape: tuple[int, ...], teacher: O
     key = teacher_output(term, tap, student_shape).key
     # Peers give whole features, of which the loss makes the summary itself.
     return teacher.taps[key if key in teacher.taps else tap]
+
+
+def _own_loss(objective: Objective, outputs: Any, targets: Targets) -> Any:
+    """Returns the mean squared error to the inputs where networks reconstruct, else the cross-entropy."""
+    if objective.reconstructs:
+        return ops.mean(ops.square(_wide(outputs) - _wide(targets.inputs)))
+    return _cross_entropy(outputs, targets, smoothing=objective.label_smoothing)
 
 
 def _cross_entropy(logits: Any, targets: Targets, *, smoothing: float) -> Any:

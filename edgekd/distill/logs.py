@@ -35,12 +35,13 @@ class TensorBoardLog(Callback):
         """Adds the last epoch."""
         with self._writer.as_default(step=state.epoch):
             for name, value in columns(state.curve[-1]).items():
-                tf.summary.scalar(name, value)
+                if value is not None:
+                    tf.summary.scalar(name, value)
         self._writer.flush()
 
 
-def columns(row: EpochRecord) -> dict[str, float]:
-    """Returns an epoch's numbers by name; the terms of the loss are called `term/<name>`."""
+def columns(row: EpochRecord) -> dict[str, float | None]:
+    """Returns an epoch's numbers by name; the terms of the loss are called `term/<name>`, and what is not told None."""
     values = row.model_dump(exclude={"terms"})
     return values | {f"term/{name}": value for name, value in row.terms.items()}
 

@@ -43,6 +43,8 @@ def fit(
 ) -> TrainingState:
     """Trains the student and leaves it with the weights of its best epoch by validation accuracy.
 
+    Where networks reconstruct (`data.task`), by validation loss.
+
     Args:
       student: the network; or several learners, of which the first selects the epoch.
       data: its training split is learned from, its validation split selects the epoch; the test split is not read.
@@ -66,6 +68,7 @@ def fit(
       NonFiniteError: a loss became NaN or infinite; the weights on disk are those of the last checkpoint.
       RecipeError: a step that cannot be shared out, or a loss that needs the class of samples that have none.
     """
+    objective = objective.on(data)
     replicas = Replicas(strategy)
     replicas.prepare(objective, training, batch_size=min(batch_size, len(data.train)))
     objective.check_labels(data.train.labels, mixup=mixup)
@@ -112,9 +115,9 @@ def fit(
                 if checkpoint:
                     checkpoint.after_step(state)
         optimizers.check_moving(optimizer)
-        loss, accuracy = replicas.from_chief(lambda: predictor.loss_and_accuracy(data.validation))
+        validation_loss, *validation_accuracy = replicas.from_chief(lambda: predictor.validated(data))
         state.end_epoch(
-            validation=(loss, accuracy),
+            validation=(validation_loss, validation_accuracy[0] if validation_accuracy else None),
             learning_rate=optimizers.last_learning_rate(optimizer),
             batch_size=min(batch_size, len(data.train)),
             weights=snapshot(networks),

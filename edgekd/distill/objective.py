@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from edgekd import recipe, registry, schedules
+from edgekd.data.dataset import Dataset
 from edgekd.errors import RecipeError
 from edgekd.schedules import Schedule
 
@@ -61,11 +62,15 @@ class TeacherOutput:
 
 @dataclasses.dataclass(frozen=True)
 class Objective:
-    """labels_weight · cross-entropy with the (smoothed) labels + Σ weight · loss."""
+    """labels_weight · cross-entropy with the (smoothed) labels + Σ weight · loss.
+
+    Where networks reconstruct, the mean squared error to their inputs stands for the cross-entropy with the labels.
+    """
 
     labels_weight: float | Schedule = 1.0
     label_smoothing: float = 0.0
     terms: tuple[Term, ...] = ()
+    reconstructs: bool = False
 
     def __post_init__(self) -> None:
         if not self.uses_labels and not self.terms:
@@ -90,7 +95,17 @@ class Objective:
     @property
     def names(self) -> tuple[str, ...]:
         """What the parts of the total are called, in order."""
-        return (("labels",) if self.uses_labels else ()) + tuple(term.name for term in self.terms)
+        own = (self.own_term,) if self.uses_labels else ()
+        return own + tuple(term.name for term in self.terms)
+
+    @property
+    def own_term(self) -> str:
+        """What the part is called that nobody teaches."""
+        return "inputs" if self.reconstructs else "labels"
+
+    def on(self, data: Dataset) -> "Objective":
+        """Returns the objective for what the networks are to give on some data."""
+        return dataclasses.replace(self, reconstructs=data.reconstructs)
 
     def check_labels(self, labels: np.ndarray, *, mixup: float) -> None:
         """Raises RecipeError where a term looks at the true class, and samples have none or are blended of two.
@@ -127,7 +142,8 @@ class Objective:
 
     def schedules(self) -> dict[str, Schedule]:
         """Returns all that changes from step to step, by name, in a fixed order."""
-        found = {"labels.weight": self.labels_weight} if isinstance(self.labels_weight, Schedule) else {}
+        own = f"{self.own_term}.weight"
+        found = {own: self.labels_weight} if isinstance(self.labels_weight, Schedule) else {}
         for term in self.terms:
             if isinstance(term.weight, Schedule):
                 found[f"{term.name}.weight"] = term.weight

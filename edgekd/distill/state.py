@@ -16,12 +16,13 @@ class TrainingState:
     """Where a training stands. The loop alone changes it; callbacks read it.
 
     Attributes:
-      names: what a step measures: the total loss, the accuracy, and each weighted term.
+      names: what a step measures: the total loss, the accuracy unless networks reconstruct, and each weighted term.
       epoch: the epoch that runs or comes next, from 0.
       step: steps done in that epoch.
       sums: the sums over those steps of what the step measures.
       curve: one record for each finished epoch.
-      best_epoch: the finished epoch with the best validation accuracy, from 1; 0 before the first.
+      best_epoch: the finished epoch with the best validation accuracy, or the least validation loss where networks
+        reconstruct, from 1; 0 before the first.
       best_weights: the network's variables after that epoch.
       seconds: time spent in training steps of this epoch, for the throughput only.
       training_seconds: time spent in training steps of all epochs, in whatever process they ran.
@@ -59,7 +60,7 @@ class TrainingState:
     def end_epoch(
         self,
         *,
-        validation: tuple[float, float],
+        validation: tuple[float, float | None],
         learning_rate: float,
         batch_size: int,
         weights: list[np.ndarray],
@@ -80,7 +81,7 @@ class TrainingState:
             EpochRecord(
                 epoch=self.epoch + 1,
                 loss=means.pop("loss"),
-                accuracy=means.pop("accuracy"),
+                accuracy=means.pop("accuracy", None),
                 terms=means,
                 validation_loss=loss,
                 validation_accuracy=accuracy,
@@ -88,7 +89,7 @@ class TrainingState:
                 images_per_second=self.images_per_second(batch_size),
             )
         )
-        if not self.best_epoch or accuracy > self.curve[self.best_epoch - 1].validation_accuracy:
+        if not self.best_epoch or _better(self.curve[-1], self.curve[self.best_epoch - 1]):
             self.best_epoch, self.best_weights = self.epoch + 1, weights
         self.epoch, self.step, self.sums, self.seconds = self.epoch + 1, 0, None, 0.0
 
@@ -103,9 +104,16 @@ class TrainingState:
         return self.step * batch_size / self.seconds if self.seconds else 0.0
 
     def ended(self, *, epochs: int, early_stopping: int | None) -> bool:
-        """Whether all epochs are done, or validation accuracy has not risen for `early_stopping` epochs."""
+        """Whether all epochs are done, or the last `early_stopping` ones were no better in validation."""
         stalled = early_stopping is not None and self.epoch - self.best_epoch >= early_stopping
         return self.epoch >= epochs or (stalled and self.epoch > 0)
+
+
+def _better(row: EpochRecord, best: EpochRecord) -> bool:
+    """Returns whether an epoch is better in validation than the best one before it."""
+    if row.validation_accuracy is None or best.validation_accuracy is None:
+        return row.validation_loss < best.validation_loss
+    return row.validation_accuracy > best.validation_accuracy
 
 
 def snapshot(variables: list[keras.Variable]) -> list[np.ndarray]:

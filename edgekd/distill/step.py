@@ -18,8 +18,8 @@ Batch = Mapping[str, tf.Tensor]
 class TrainStep:
     """A compiled step that updates the learners and returns its measurements.
 
-    `names` says what the returned vector holds: the total loss, the student's accuracy on the batch, then each weighted
-    term.
+    `names` says what the returned vector holds: the total loss, the student's accuracy on the batch unless networks
+    reconstruct, then each weighted term.
     """
 
     def __init__(
@@ -50,7 +50,8 @@ class TrainStep:
         self._complete = complete
         self._replicas = replicas or Replicas()
         regularised = any(model.losses for model in lesson.learners.models)
-        self.names = ("loss", "accuracy", *lesson.names, *(("regularization",) if regularised else ()))
+        accuracy = () if lesson.reconstructs else ("accuracy",)
+        self.names = ("loss", *accuracy, *lesson.names, *(("regularization",) if regularised else ()))
         self._compiled = tf.function(self._step, autograph=False, jit_compile=xla)
 
     def __call__(self, batch: Batch, teacher: Batch | None = None, values: Any = ()) -> tf.Tensor:
@@ -85,7 +86,8 @@ class TrainStep:
             terms, logits = self._lesson.terms(batch["images"], targets, teacher, named, training=True)
             terms = {name: ops.cast(value, "float32") for name, value in terms.items()}
             total = sum(terms.values())
-        return self._optimizer.scale_loss(total), ops.stack([total, _accuracy(logits, targets), *terms.values()])
+        accuracy = [] if self._lesson.reconstructs else [_accuracy(logits, targets)]
+        return self._optimizer.scale_loss(total), ops.stack([total, *accuracy, *terms.values()])
 
 
 def _accuracy(logits: Any, targets: Targets) -> Any:

@@ -57,7 +57,7 @@ def analyse_student(
     with RunFolder(out, recipe_name=recipe.name, dataset=recipe.data.dataset):  # nobody else writes there meanwhile
         record = sensitivity.analyse(
             architectures.load_model(out / student / MODEL_FILE),
-            load_data(recipe.data),
+            load_data(recipe.data, task=recipe.task),
             out / FOLDER,
             name=_STUDENT,
             exclude=recipe.quantize.exclude,

@@ -24,7 +24,7 @@ from edgekd.pipeline.progress import Progress
 from edgekd.pipeline.stage import CHECKPOINT_FILES, EXPORT, Stage, Work, roles
 from edgekd.pipeline.summary import SUMMARY_FILE, summarise
 from edgekd.recipe import RECIPE_FILE, Data, Recipe
-from edgekd.records import Summary
+from edgekd.records import Summary, Task
 from edgekd.report import runs
 from edgekd.runtime.native_output import import_quietly
 from edgekd.storage import check_folder, write_text
@@ -85,7 +85,7 @@ def run(
     folder.check_owner()
     check_folder(out)
     networks.check_paths(recipe)
-    dataset = load_data(recipe.data)
+    dataset = load_data(recipe.data, task=recipe.task)
     chosen = _with_inputs(stages(recipe), until)
     keys = _keys(recipe, fingerprint=dataset.fingerprint)
     states = {stage.name: folder.state(stage.name, keys[stage.name]) for stage in chosen}
@@ -134,8 +134,8 @@ def run(
     return RunResult(summary=summary, folder=out, worked=tuple(worked))
 
 
-def load_data(section: Data) -> Dataset:
-    """Returns the dataset of a recipe's data section."""
+def load_data(section: Data, *, task: Task = "classification") -> Dataset:
+    """Returns the dataset of a recipe's data section, for what networks are to give on it."""
     return data.load(
         section.dataset,
         validation_fraction=section.validation_fraction,
@@ -146,6 +146,7 @@ def load_data(section: Data) -> Dataset:
         test_limit=section.test_limit,
         **_unlabelled(section),
         arguments=section.arguments,
+        task=task,
     )
 
 

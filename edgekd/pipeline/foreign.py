@@ -1,6 +1,7 @@
 """Teachers that were not trained here: files of other formats, and functions. They stay where they are."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from edgekd.pipeline.results import TrainingResult
 from edgekd.pipeline.stage import RECORD_FILE, Work
 from edgekd.recipe import Teacher
 from edgekd.records import ModelRecord
-from edgekd.teachers import FrozenTeacher, open_teacher
+from edgekd.teachers import RECONSTRUCTION, FrozenTeacher, open_teacher
 
 _BATCH_SIZE = 256
 
@@ -22,10 +23,14 @@ def open_section(section: Teacher, data: Dataset) -> FrozenTeacher:
         section.model,
         input_shape=data.input_shape,
         num_classes=data.num_classes,
-        outputs=section.outputs,
-        layout=section.layout,
-        arguments=section.arguments,
+        **options(section, data),
     )
+
+
+def options(section: Teacher, data: Dataset) -> dict[str, Any]:
+    """Returns how the teacher of a section is to be opened."""
+    outputs = RECONSTRUCTION if data.reconstructs else section.outputs
+    return {"outputs": outputs, "layout": section.layout, "arguments": section.arguments}
 
 
 def require_unchanged(work: Work, stage: str, teacher: FrozenTeacher) -> None:
@@ -39,7 +44,7 @@ def require_unchanged(work: Work, stage: str, teacher: FrozenTeacher) -> None:
 
 
 def logits(teacher: FrozenTeacher, split: Split) -> np.ndarray:
-    """Returns the teacher's [samples, classes] float32 logits, in the split's order."""
+    """Returns the teacher's [samples, ...] float32 logits or reconstructions, in the split's order."""
     batches = ordered_batches(split, batch_size=_BATCH_SIZE)
     return np.concatenate([np.asarray(teacher.outputs(batch.images)["logits"], np.float32) for batch in batches])
 
@@ -48,7 +53,13 @@ def record_teacher(work: Work, section: Teacher) -> list[Path]:
     """Writes the record of a stage whose teacher is not a Keras file: what it is, and how well it does."""
     teacher = open_section(section, work.data)
     validation = work.data.validation
-    right = logits(teacher, validation).argmax(axis=-1) == validation.labels
+    outputs = logits(teacher, validation)
+    loss = accuracy = None
+    if work.data.reconstructs:
+        samples, _ = validation.read(np.arange(len(validation)))
+        loss = float(np.square(outputs - samples, dtype=np.float64).mean())
+    else:
+        accuracy = float((outputs.argmax(axis=-1) == validation.labels).mean())
     record = ModelRecord(
         role=work.folder.name,
         path=str(section.model),
@@ -56,7 +67,8 @@ def record_teacher(work: Work, section: Teacher) -> list[Path]:
         parameters=None,
         macs=None,
         foreign=True,
-        validation_accuracy=float(right.mean()),
+        validation_accuracy=accuracy,
+        validation_loss=loss,
         weights_sha256=teacher.sha256,
     )
     TrainingResult(model=record, curve=()).write(work.folder / RECORD_FILE)

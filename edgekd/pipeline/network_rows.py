@@ -5,9 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from edgekd.data.dataset import Dataset
 from edgekd.pipeline.stage import STUDENT_DISTILLED, STUDENT_LABELS, STUDENT_QUANTIZED, STUDENT_SPARSE, TEACHER
 from edgekd.records import ModelRecord, StageRow
-from edgekd.verify.stages import stage_row
+from edgekd.verify import stages
+from edgekd.verify.anomalies import Errors, squared_errors
 
 Array = np.ndarray[Any, Any]
 
@@ -18,6 +20,36 @@ _MADE_OF = {
     STUDENT_SPARSE: (STUDENT_DISTILLED,),
     STUDENT_QUANTIZED: (STUDENT_SPARSE, STUDENT_DISTILLED),
 }
+
+
+def errors_of(outputs: Mapping[str, Array], data: Dataset) -> dict[str, Errors]:
+    """Returns the errors of networks or files that give back their inputs, by name, of their test outputs."""
+    test = data.test
+    samples, _ = test.read(np.arange(len(test)))
+    anomalous = data.anomalous(test)
+    return {name: squared_errors(samples, given, anomalous, test.groups) for name, given in outputs.items()}
+
+
+def reconstruction_row(model: ModelRecord, outputs: Mapping[str, Array], errors: Mapping[str, Errors]) -> StageRow:
+    """Returns how well a network gives back its inputs, and what was lost since the one that it came from.
+
+    Args:
+      model: the network.
+      outputs: [samples, ...] float test outputs of it and of those before it, by role.
+      errors: of these outputs.
+
+    Raises:
+      NonFiniteError: NaN or infinity among its outputs.
+    """
+    before = _before(model, outputs)
+    return stages.reconstruction_row(
+        model.role,
+        outputs[model.role],
+        errors[model.role],
+        kind="network",
+        runtime=_runtime(model),
+        before=None if before is None else (before, outputs[before], errors[before]),
+    )
 
 
 def network_row(model: ModelRecord, outputs: Mapping[str, Array], labels: Array) -> StageRow:
@@ -31,13 +63,21 @@ def network_row(model: ModelRecord, outputs: Mapping[str, Array], labels: Array)
     Raises:
       NonFiniteError: NaN or infinity among its outputs.
     """
-    chosen = _MADE_OF.get(model.role, () if model.role.startswith(TEACHER) else (TEACHER,))
-    before = next((name for name in chosen if name in outputs), None)
-    return stage_row(
+    before = _before(model, outputs)
+    return stages.stage_row(
         model.role,
         outputs[model.role],
         labels,
         kind="network",
-        runtime=model.architecture.rpartition("run by ")[2] if model.foreign else "keras",
+        runtime=_runtime(model),
         before=None if before is None else (before, outputs[before]),
     )
+
+
+def _before(model: ModelRecord, outputs: Mapping[str, Array]) -> str | None:
+    chosen = _MADE_OF.get(model.role, () if model.role.startswith(TEACHER) else (TEACHER,))
+    return next((name for name in chosen if name in outputs), None)
+
+
+def _runtime(model: ModelRecord) -> str:
+    return model.architecture.rpartition("run by ")[2] if model.foreign else "keras"

@@ -78,6 +78,7 @@ def common_settings(recipe: Recipe) -> dict[str, Any]:
         "batch_size": recipe.data.batch_size,
         "augment": recipe.data.augment.model_dump(mode="json"),
         "mixup": recipe.data.mixup,
+        **({} if recipe.task == "classification" else {"task": recipe.task}),
     }
 
 

@@ -234,6 +234,7 @@ def _check_training(
     from edgekd.distill import objective, optimizers, precision
     from edgekd.distill.lesson import Lesson, Targets
 
+    goal = goal.on(data)
     source = None
     if teachers:
         names = tuple(teachers)
@@ -258,7 +259,7 @@ def _check_training(
         lesson.terms(images, targets, given, values, training=False)
     for extreme in _extremes(distill):
         # Losses check numbers, and a schedule is one at its ends.
-        constant = objective.from_recipe(extreme, label_smoothing=training.label_smoothing)
+        constant = objective.from_recipe(extreme, label_smoothing=training.label_smoothing).on(data)
         Lesson(taught, constant, input_shape=data.input_shape, teacher_shapes=shapes).terms(
             images, targets, given, training=False
         )

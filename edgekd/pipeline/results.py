@@ -14,6 +14,7 @@ from edgekd.records import (
     ModelRecord,
     Parity,
     Profile,
+    Reconstruction,
     Record,
     StageRow,
 )
@@ -36,10 +37,12 @@ class ExportResult(Record):
 class VerifyResult(Record):
     """Test accuracies of the Keras models by role, each file against the Keras student, and the gates.
 
+    What gives back its input has no accuracy, and `reconstructions` are those of networks and files by name.
     `gains`, `stages` and `layers` are those of the summary; `predictions` is the name of the file beside this record.
     """
 
     accuracies: dict[str, Interval]
+    reconstructions: dict[str, Reconstruction] = pydantic.Field(default_factory=dict)
     comparisons: tuple[Comparison, ...]
     gates: tuple[Gate, ...]
     gains: dict[str, Interval] = pydantic.Field(default_factory=dict)

@@ -1,11 +1,14 @@
 """The sparsity stage: the distilled student pruned, clustered or shrunk, and taught on."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgekd.pipeline import networks, retraining, teaching, training
-from edgekd.pipeline.stage import STUDENT_DISTILLED, STUDENT_SPARSE, Stage, Work, teacher_names
+from edgekd.pipeline.results import TrainingResult
+from edgekd.pipeline.stage import RECORD_FILE, STUDENT_DISTILLED, STUDENT_SPARSE, Stage, Work, teacher_names
 from edgekd.recipe import Ramp, Recipe, Sparsify
+from edgekd.records import Artifact, Gate
 
 if TYPE_CHECKING:  # these import TensorFlow, which is imported when work begins
     import keras
@@ -103,3 +106,16 @@ def _schedule(ramp: Ramp, steps: int) -> "PolynomialSchedule":
         frequency=max(1, round((last - first) / ramp.updates)),
         initial=ramp.initial,
     )
+
+
+def gates(work: Work, artifacts: Sequence[Artifact]) -> tuple[Gate, ...]:
+    """Returns the gates of every file on what makes the student sparse: files may have been trained further."""
+    from edgekd.verify.gates import clustered_gate, pruned_gate
+
+    sparsify = work.recipe.sparsify
+    if sparsify is None or sparsify.shrink is not None:
+        return ()
+    kernels = TrainingResult.read(work.run / STUDENT_SPARSE / RECORD_FILE).model.kernels
+    assert kernels is not None  # noqa: S101 - its stage has counted them
+    gate = pruned_gate if sparsify.prune is not None else clustered_gate
+    return tuple(gate(artifact, kernels) for artifact in artifacts)

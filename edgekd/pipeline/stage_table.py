@@ -1,6 +1,6 @@
 """Where a run lost accuracy: each of its networks and files on the test split, against what it was made from."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +9,7 @@ from edgekd import recipe as recipes
 from edgekd.data.dataset import Dataset
 from edgekd.errors import DataError, StorageError
 from edgekd.pipeline.execution import load_data
-from edgekd.pipeline.network_rows import network_row
+from edgekd.pipeline.network_rows import errors_of, network_row, reconstruction_row
 from edgekd.pipeline.stage import teacher_names
 from edgekd.pipeline.summary import SUMMARY_FILE
 from edgekd.recipe import RECIPE_FILE, Recipe
@@ -18,8 +18,8 @@ from edgekd.runtime import predict
 from edgekd.runtime.native_output import import_quietly
 from edgekd.runtime.selection import all_for, variants
 from edgekd.teachers.runnable import open_runnable
+from edgekd.verify import stages
 from edgekd.verify.records import StageTable
-from edgekd.verify.stages import stage_row
 
 EVERY_RUNTIME = "all"
 
@@ -43,7 +43,7 @@ def stage_table(run: Path, *, runtimes: Sequence[str] = ()) -> StageTable:
         raise StorageError(f"{str(run)!r} holds no finished run (it has no {SUMMARY_FILE}): give a run's folder.")
     summary = Summary.read(run / SUMMARY_FILE)
     recipe = recipes.load(str(run / RECIPE_FILE))
-    data = load_data(recipe.data)
+    data = load_data(recipe.data, task=recipe.task)
     if data.fingerprint != summary.data.fingerprint:
         raise DataError(
             f"the data of {str(run)!r} has changed since (fingerprint {data.fingerprint[:12]}, then "
@@ -55,7 +55,7 @@ def stage_table(run: Path, *, runtimes: Sequence[str] = ()) -> StageTable:
     outputs: dict[str, np.ndarray] = {}
     for role, model in summary.models.items():
         outputs[role] = _network_outputs(run, recipe, data, role, model)
-        rows.append(network_row(model, outputs, data.test.labels))
+        rows.append(_network_row(model, outputs, data))
     images, _ = data.test.read(np.arange(len(data.test)))
     for artifact in summary.artifacts:
         before = artifact.source
@@ -63,18 +63,26 @@ def stage_table(run: Path, *, runtimes: Sequence[str] = ()) -> StageTable:
             opened = open_runnable(run / artifact.path, runtime_name=runtime)
             with opened.runner as runner:
                 outputs[name] = predict(runner, images)
-            rows.append(
-                stage_row(
-                    name,
-                    outputs[name],
-                    data.test.labels,
-                    kind="file",
-                    runtime=opened.runtime,
-                    before=(before, outputs[before]),
-                )
-            )
+            rows.append(_file_row(name, before, opened.runtime, outputs, data))
             before = name if before == artifact.source else before
     return StageTable(run=str(run), dataset=f"{data.name} test", samples=len(data.test), rows=tuple(rows))
+
+
+def _network_row(model: ModelRecord, outputs: Mapping[str, np.ndarray], data: Dataset) -> StageRow:
+    if data.reconstructs:
+        return reconstruction_row(model, outputs, errors_of(outputs, data))
+    return network_row(model, outputs, data.test.labels)
+
+
+def _file_row(name: str, before: str, runtime: str, outputs: Mapping[str, np.ndarray], data: Dataset) -> StageRow:
+    given = outputs[name]
+    if not data.reconstructs:
+        earlier = (before, outputs[before])
+        return stages.stage_row(name, given, data.test.labels, kind="file", runtime=runtime, before=earlier)
+    errors = errors_of({each: outputs[each] for each in (name, before)}, data)
+    return stages.reconstruction_row(
+        name, given, errors[name], kind="file", runtime=runtime, before=(before, outputs[before], errors[before])
+    )
 
 
 def _network_outputs(run: Path, recipe: Recipe, data: Dataset, role: str, model: ModelRecord) -> np.ndarray:

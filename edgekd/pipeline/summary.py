@@ -36,8 +36,12 @@ def summarise(folder: RunFolder, recipe: Recipe, data: Dataset, stages: tuple[st
         result = TrainingResult.read(folder.stage(stage) / RECORD_FILE)
         curves[stage] = result.curve
         for model in (result.model, *result.companions):
-            interval = verified.accuracies[model.role] if verified else None
-            measured = {"accuracy": interval.value if interval else None, "accuracy_interval": interval}
+            interval = verified.accuracies.get(model.role) if verified else None
+            measured = {
+                "accuracy": interval.value if interval else None,
+                "accuracy_interval": interval,
+                "reconstruction": verified.reconstructions.get(model.role) if verified else None,
+            }
             models[model.role] = model.model_copy(update=measured)
     artifacts = ExportResult.read(folder.stage(EXPORT) / RECORD_FILE).artifacts if EXPORT in stages else ()
     comparisons = (
@@ -54,6 +58,7 @@ def summarise(folder: RunFolder, recipe: Recipe, data: Dataset, stages: tuple[st
     records = {stage: folder.record(stage) for stage in stages}
     summary = Summary(
         name=recipe.name,
+        task=recipe.task,
         smoke=recipe.smoke,
         seed=recipe.seed,
         recipe_sha256=recipe.sha256,
@@ -62,11 +67,11 @@ def summarise(folder: RunFolder, recipe: Recipe, data: Dataset, stages: tuple[st
         earlier_environments={
             name: record.environment for name, record in records.items() if record.environment != here
         },
-        taught=recipe.distill.in_words(),
+        taught=recipe.distill.in_words(own="inputs" if data.reconstructs else "labels"),
         data=data.record(),
         models=models,
         curves=curves,
-        artifacts=tuple(_with_accuracy(artifact, comparisons.get(artifact.name)) for artifact in artifacts),
+        artifacts=tuple(_judged(artifact, comparisons.get(artifact.name), verified) for artifact in artifacts),
         comparisons=verified.comparisons if verified else (),
         measurements=benched.measurements if benched else (),
         profiles=benched.profiles if benched else (),
@@ -126,13 +131,14 @@ def _validated(data: Dataset, models: Mapping[str, ModelRecord]) -> dict[str, so
     }
 
 
-def _with_accuracy(artifact: Artifact, comparison: Comparison | None) -> Artifact:
-    if comparison is None:
+def _judged(artifact: Artifact, comparison: Comparison | None, verified: VerifyResult | None) -> Artifact:
+    if comparison is None or verified is None:
         return artifact
     return artifact.model_copy(
         update={
             "accuracy": comparison.candidate_accuracy,
             "accuracy_drop": comparison.accuracy_drop.value if comparison.accuracy_drop else None,
             "agreement": comparison.agreement.value if comparison.agreement else None,
+            "reconstruction": verified.reconstructions.get(artifact.name),
         }
     )

@@ -12,7 +12,7 @@ from edgekd.pipeline import foreign, networks
 from edgekd.pipeline.progress import Progress
 from edgekd.pipeline.stage import MODEL_FILE, Work, teacher_names
 from edgekd.recipe import Data, Distill, Recipe, Teacher, common_temperature
-from edgekd.teachers import FrozenTeacher, open_teacher
+from edgekd.teachers import RECONSTRUCTION, FrozenTeacher, open_teacher
 
 if TYPE_CHECKING:  # these import TensorFlow, which is imported when work begins
     import keras
@@ -107,8 +107,10 @@ def opened(
       section: how a teacher from outside is to be read.
     """
     options: dict[str, Any] = {}
+    if data.reconstructs:
+        options = {"outputs": RECONSTRUCTION}
     if section is not None and section.model is not None:
-        options = {"outputs": section.outputs, "layout": section.layout, "arguments": section.arguments}
+        options = foreign.options(section, data)
     with _keys_named(goal, _TEACHER, prefix=f"{name}/" if len(names) > 1 else ""):
         return open_teacher(
             source,

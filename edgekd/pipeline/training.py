@@ -201,14 +201,15 @@ def _record(
     from edgekd import architectures, cost
     from edgekd.distill.evaluate import Predictor
 
-    _, validation_accuracy = Predictor(model).loss_and_accuracy(work.data.validation)
+    loss, *accuracy = Predictor(model).validated(work.data)
     return ModelRecord(
         role=role,
         path=path.relative_to(work.run).as_posix(),
         architecture=label,
         parameters=cost.count_parameters(costs),
         macs=cost.count_macs(costs),
-        validation_accuracy=validation_accuracy,
+        validation_accuracy=accuracy[0] if accuracy else None,
+        validation_loss=None if accuracy else loss,
         weights_sha256=architectures.weights_sha256(model),
     )
 

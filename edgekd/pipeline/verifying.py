@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from edgekd.pipeline.results import ExportResult, TrainingResult, VerifyResult
+from edgekd.pipeline import outputs, reconstructing
+from edgekd.pipeline.results import ExportResult, VerifyResult
 from edgekd.pipeline.stage import (
     EXPORT,
     LATER_STUDENTS,
@@ -15,16 +16,14 @@ from edgekd.pipeline.stage import (
     STUDENT_DISTILLED,
     STUDENT_LABELS,
     STUDENT_QUANTIZED,
-    STUDENT_SPARSE,
     VERIFY,
     Stage,
     Work,
     float_student,
     roles,
-    teacher_names,
 )
 from edgekd.recipe import Recipe, Verify
-from edgekd.records import Artifact, Comparison, Gate, Interval, ModelRecord
+from edgekd.records import Artifact, Comparison, Gate, Interval
 
 
 def _settings(recipe: Recipe) -> Any:
@@ -32,17 +31,17 @@ def _settings(recipe: Recipe) -> Any:
 
 
 def _verify(work: Work) -> list[Path]:
+    if work.data.reconstructs:
+        return reconstructing.verify(work)
     from edgekd import runtime
-    from edgekd.pipeline import network_rows, operator_errors, predicting
+    from edgekd.pipeline import network_rows, operator_errors, predicting, sparsifying
     from edgekd.verify import comparison, gates, metrics, stages
 
     test = work.data.test
-    models, logits, steps = _networks(work)
-    accuracies = {
-        role: metrics.accuracy_interval(outputs.argmax(axis=-1), test.labels) for role, outputs in logits.items()
-    }
+    models, logits, steps = outputs.of_networks(work)
+    accuracies = {role: metrics.accuracy_interval(given.argmax(axis=-1), test.labels) for role, given in logits.items()}
     rows = [network_rows.network_row(model, logits, test.labels) for model in models]
-    classes = {role: outputs.argmax(axis=-1) for role, outputs in logits.items()}
+    classes = {role: given.argmax(axis=-1) for role, given in logits.items()}
     images, labels = test.read(np.arange(len(test)))
     artifacts = ExportResult.read(work.run / EXPORT / RECORD_FILE).artifacts
     limits = _within_reach(work.recipe.verify, samples=len(test), outputs=logits[STUDENT_DISTILLED].size)
@@ -53,13 +52,11 @@ def _verify(work: Work) -> list[Path]:
         # A file is judged twice: what sparsity and integers cost, and whether it is the network that it was made from.
         references = dict.fromkeys((STUDENT_DISTILLED, float_student(work.recipe), artifact.source))
         path = work.run / artifact.path
-        with runtime.open_runner(path, check=False) as runner:
-            outputs = runtime.predict(runner, images)
-            (specification,) = runner.outputs
+        given, specification = outputs.of_file(path, images)
         comparisons += [
             comparison.compare_outputs(
                 logits[reference],
-                outputs,
+                given,
                 labels,
                 output=specification,
                 names=(reference, artifact.name),
@@ -70,8 +67,8 @@ def _verify(work: Work) -> list[Path]:
         ]
         before = (artifact.source, logits[artifact.source])
         engine = runtime.engine_of(path)
-        rows.append(stages.stage_row(artifact.name, outputs, labels, kind="file", runtime=engine, before=before))
-        classes[artifact.name] = outputs.argmax(axis=-1)
+        rows.append(stages.stage_row(artifact.name, given, labels, kind="file", runtime=engine, before=before))
+        classes[artifact.name] = given.argmax(axis=-1)
         if artifact.source == STUDENT_QUANTIZED:
             found_gates += gates.same_network_gates(
                 comparisons[-1],
@@ -85,7 +82,7 @@ def _verify(work: Work) -> list[Path]:
         gates=(
             *_accuracy_gates(work.recipe, limits, artifacts, comparisons),
             *found_gates,
-            *_sparsity_gates(work, artifacts),
+            *sparsifying.gates(work, artifacts),
         )
         if work.recipe.export
         else (),
@@ -147,46 +144,6 @@ def _accuracy_gates(
             ),
         )
     return tuple(found)
-
-
-def _sparsity_gates(work: Work, artifacts: Sequence[Artifact]) -> tuple[Gate, ...]:
-    """Returns the gates of every file on what makes the student sparse: files may have been trained further."""
-    from edgekd.verify import gates
-
-    sparsify = work.recipe.sparsify
-    if sparsify is None or sparsify.shrink is not None:
-        return ()
-    kernels = TrainingResult.read(work.run / STUDENT_SPARSE / RECORD_FILE).model.kernels
-    assert kernels is not None  # noqa: S101 - its stage has counted them
-    gate = gates.pruned_gate if sparsify.prune is not None else gates.clustered_gate
-    return tuple(gate(artifact, kernels) for artifact in artifacts)
-
-
-def _networks(work: Work) -> tuple[list[ModelRecord], dict[str, np.ndarray], dict[str, float]]:
-    """Returns every network of the run, test logits by role, and the steps between those of integer networks."""
-    from edgekd import architectures
-    from edgekd.distill.evaluate import Predictor
-    from edgekd.pipeline import foreign
-    from edgekd.quantize import aware
-
-    models: list[ModelRecord] = []
-    found, steps = {}, {}
-    for role in roles(work.recipe):
-        result = TrainingResult.read(work.run / role / RECORD_FILE)
-        for record in (result.model, *result.companions):
-            models.append(record)
-            if record.foreign:
-                section = work.recipe.teacher[teacher_names(work.recipe).index(role)]
-                teacher = foreign.open_section(section, work.data)
-                foreign.require_unchanged(work, role, teacher)
-                found[record.role] = foreign.logits(teacher, work.data.test)
-            else:
-                model = architectures.load_model(work.run / record.path)
-                found[record.role] = Predictor(model).logits(work.data.test)
-                step = aware.output_scale(model)
-                if step is not None:
-                    steps[record.role] = step
-    return models, found, steps
 
 
 def stage(recipe: Recipe) -> Stage:

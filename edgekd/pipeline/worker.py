@@ -88,7 +88,7 @@ def _work(job: dict[str, Any], send: Send) -> list[str]:
     chosen = recipe.load(str(run / recipe.RECIPE_FILE))
     stop = StopRequest()
     with stop.handling_signals():
-        data = load_data(chosen.data)
+        data = load_data(chosen.data, task=chosen.task)
         if data.fingerprint != job["fingerprint"]:
             raise DataError(
                 f"worker {index} finds other data than the process that started it (fingerprints "

@@ -109,6 +109,12 @@ class Loss(Section):
             raise invalid(f"loss {self.loss!r} needs {', '.join(missing)}, which adapter {name!r} does not give.")
 
     @property
+    def compares(self) -> str:
+        """What the loss takes: logits, feature maps, features or flows."""
+        compares: str = registry.describe(LOSSES, self.loss, entry=self.loss).constants["COMPARES"]
+        return compares
+
+    @property
     def needs_labels(self) -> bool:
         """Whether the loss looks at the true class."""
         return "labels" in registry.describe(LOSSES, self.loss, entry=self.loss).constants.get("NEEDS", ())
@@ -196,9 +202,13 @@ class Distill(Section):
             return received
         return {**default_objective(received.get("way", "offline")), **received}
 
-    def in_words(self) -> str:
-        """Returns the way and the objective in one line: `offline: 0.1 × labels + 0.9 × soft_logits (...)`."""
-        terms = [f"{_amount(self.labels_weight)} × labels", *(_in_words(loss) for loss in self.losses)]
+    def in_words(self, own: str = "labels") -> str:
+        """Returns the way and the objective in one line: `offline: 0.1 × labels + 0.9 × soft_logits (...)`.
+
+        Args:
+          own: what `labels_weight` is the weight of.
+        """
+        terms = [f"{_amount(self.labels_weight)} × {own}", *(_in_words(loss) for loss in self.losses)]
         return f"{self.way.replace('_', ' ')}: {' + '.join(terms)}"
 
     @pydantic.model_validator(mode="after")

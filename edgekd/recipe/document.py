@@ -19,6 +19,7 @@ from edgekd.recipe.outputs import Bench, Calibration, Export, Verify, scheme_of,
 from edgekd.recipe.quantisation import Quantize
 from edgekd.recipe.section import FORMATS, Items, NonNegative, Section, invalid
 from edgekd.recipe.sparsity import Sparsify
+from edgekd.records import Task
 
 _PLACES_OF_DATA = ("data_dir", "download")
 _PLACES_OF_CACHE = ("folder", "fill")
@@ -35,6 +36,10 @@ class Recipe(Section):
 
     name: Annotated[str, pydantic.Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]*$")] = "unnamed"
     """Names the run's folder and record."""
+    task: Task = "classification"
+    """What networks are to give for a sample: its class, or with `reconstruction` the sample itself, as autoencoders
+    do, whose errors then find anomalies. Nobody looks at labels there: `student_labels` is the student that learned
+    from the samples alone, and `labels_weight` the weight of the mean squared error to them."""
     smoke: bool = False
     """Whether this is the short form that `--smoke` makes of a recipe: the numbers of its runs mean nothing."""
     seed: NonNegative = 0
@@ -152,6 +157,30 @@ class Recipe(Section):
             raise invalid(f"loss {looking[0]!r} needs labels, but data.unlabelled brings images that have none.")
         return self
 
+    @pydantic.model_validator(mode="after")
+    def _check_task(self) -> Self:
+        if self.task == "classification":
+            if self.verify.min_auc is not None:
+                raise invalid("verify.min_auc is for task reconstruction: remove it, or give verify.min_accuracy.")
+            return self
+        if self.distill.way != "offline" or len(self.teacher) > 1:
+            what = f"distill.way is {self.distill.way!r}" if self.distill.way != "offline" else "there are teachers"
+            raise invalid(f"task reconstruction is taught by one teacher, offline, and {what}: choose that.")
+        for loss in self.distill.losses:
+            if loss.compares == "logits" or loss.needs_labels:
+                raise invalid(
+                    f"loss {loss.loss!r} is of classes, which task reconstruction has not: compare layers, such as the "
+                    "outputs with {loss: feature_mse, taps: [[reconstruction, reconstruction]]}."
+                )
+        smoothing = {"student": self.student, "teacher": self.teacher[0], "sparsify": self.sparsify}
+        given = [f"{key}.label_smoothing" for key, each in smoothing.items() if each and each.label_smoothing]
+        given += [f"data.{key}" for key in ("mixup", "unlabelled") if getattr(self.data, key)]
+        given += ["verify.min_accuracy"] if self.verify.min_accuracy is not None else []
+        given += ["teacher.outputs"] if self.teacher[0].outputs != "logits" else []
+        if given:
+            raise invalid(f"{', '.join(given)}: for classes, which task reconstruction has not. Remove that.")
+        return self
+
     @pydantic.field_serializer("teacher")
     def _as_written(self, teacher: tuple[Teacher, ...]) -> Any:
         documents: list[Any] = [network.model_dump(mode="json") for network in teacher]
@@ -165,7 +194,11 @@ class Recipe(Section):
         """
         document = self.model_dump(mode="json")
         _name_models(document)
-        return _hash(document)
+        return _hash(self._of_the_first_task(document))
+
+    def _of_the_first_task(self, document: dict[str, Any]) -> dict[str, Any]:
+        """Returns the settings without `task` where that is what it always was: earlier records keep their hashes."""
+        return {key: value for key, value in document.items() if key != "task" or value != "classification"}
 
     def without_places(self) -> dict[str, Any]:
         """Returns every setting but those that say where things lie on a machine, which decide no number.
@@ -196,7 +229,7 @@ class Recipe(Section):
             del document[key]
         for section in _sources(document):
             section["dataset"] = section["dataset"].partition(":")[0]
-        return _hash(document)
+        return _hash(self._of_the_first_task(document))
 
     def to_yaml(self) -> str:
         """Returns the recipe with every default visible: those of the plug-ins' own arguments too."""

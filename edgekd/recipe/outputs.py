@@ -3,7 +3,7 @@
 import dataclasses
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import pydantic
 
@@ -123,6 +123,14 @@ class Verify(Section):
     min_accuracy: Fraction | None = None
     """Every file's test accuracy is at least this. By default files are held to their networks only, which may have
     learned little."""
+    min_sqnr_db: Annotated[float, pydantic.Field(ge=0.0)] | None = 25.0
+    """With task reconstruction, in place of agreement: of each file's outputs against the float student's, in decibels.
+    Files of a student that was trained further are not held to it. null: no such gate."""
+    max_auc_drop: Fraction | None = 0.01
+    """With task reconstruction, in place of accuracy: the distilled student's AUC minus the file's is at most this,
+    where the data has normal and anomalous test samples; null: no such gate."""
+    min_auc: Fraction | None = None
+    """With task reconstruction: every file's AUC is at least this; MLPerf Tiny asks for 0.85."""
     max_training_warnings: NonNegative | None = None
     """At most so many warnings about the trainings, such as of a student that its teacher harmed: with 0 each of them
     is a failure. By default they are told and fail nothing."""

@@ -5,7 +5,7 @@ memory or in an `.h5` file; a SavedModel folder; a `.tflite` or `.onnx` file; or
 package imports none of their libraries.
 """
 
-from edgekd.teachers.frozen import FrozenTeacher
+from edgekd.teachers.frozen import RECONSTRUCTION, FrozenTeacher
 from edgekd.teachers.opening import kind_of, open_teacher
 
-__all__ = ["FrozenTeacher", "kind_of", "open_teacher"]
+__all__ = ["RECONSTRUCTION", "FrozenTeacher", "kind_of", "open_teacher"]

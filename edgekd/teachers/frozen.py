@@ -12,6 +12,8 @@ Array = np.ndarray[Any, Any]
 
 LOGITS = "logits"
 OUTPUTS = ("logits", "probabilities")
+RECONSTRUCTION = "reconstruction"
+"""What a network gives that gives back its input; nobody chooses that for a teacher, the task does."""
 LAYOUTS = ("channels_last", "channels_first")
 
 
@@ -39,13 +41,32 @@ class FrozenTeacher(Protocol):
           images: [batch, ...] float32.
 
         Returns:
-          Tensors of float32: "logits" ([batch, classes]) and each tap by its name ([batch, ...], channels last).
+          Tensors of float32: "logits" ([batch, classes], or as the images where networks reconstruct) and each tap by
+          its name ([batch, ...], channels last).
 
         Raises:
           ShapeError: images of another shape than it was opened for, or outputs of another shape than promised.
           NonFiniteError: an output with NaN or infinity; the message names it and the samples' positions.
           ModelError: the engine failed.
         """
+
+
+def output_shape(input_shape: Sequence[int], num_classes: int | None) -> tuple[int, ...]:
+    """Returns the shape of what a network gives for one sample: logits, or without classes the sample."""
+    return tuple(input_shape) if num_classes is None else (num_classes,)
+
+
+def wrong_output(received: Sequence[int | None], input_shape: Sequence[int], num_classes: int | None) -> str:
+    """Returns what to say of an output of another shape, after the teacher's name."""
+    if num_classes is None:
+        return (
+            f"has outputs of shape {list(received)} for samples of shape {list(input_shape)}: where the task is "
+            "reconstruction, teacher and student must give back what they get."
+        )
+    return (
+        f"has outputs of shape {list(received)}, but the data has {num_classes} classes: teacher, student and data "
+        "must have the same classes."
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +106,7 @@ class CheckedTeacher:
         *,
         taps: Sequence[str],
         input_shape: Sequence[int],
-        num_classes: int,
+        num_classes: int | None,
         outputs: str,
         layout: str,
     ) -> None:
@@ -127,10 +148,10 @@ class CheckedTeacher:
                     f"teacher {self.name!r} returned no {name!r}. It returned: {', '.join(map(repr, received))}."
                 )
             array = keras.ops.cast(keras.ops.convert_to_tensor(received[name]), "float32")
-            self._check_shape(name, tuple(array.shape), len(images))
-            self._check_finite(name, array)
-            is_map = name != LOGITS and len(array.shape) > 2
+            is_map = len(array.shape) > 2
             found[name] = keras.ops.moveaxis(array, 1, -1) if self._channels_first and is_map else array
+            self._check_shape(name, tuple(found[name].shape), len(images))
+            self._check_finite(name, array)
         return found
 
     def _check_images(self, images: Array) -> None:
@@ -149,7 +170,9 @@ class CheckedTeacher:
                     f"tap {name!r} of teacher {self.name!r} has shape {list(shape)} for {batch} images: "
                     "[batch, ...] with at least one more dimension is needed."
                 )
-        elif shape != (batch, self._num_classes):
+        elif shape[:1] != (batch,) or shape[1:] != output_shape(self._input_shape, self._num_classes):
+            if self._num_classes is None:
+                raise ShapeError(f"teacher {self.name!r} {wrong_output(shape[1:], self._input_shape, None)}")
             raise ShapeError(
                 f"teacher {self.name!r} returned logits of shape {list(shape)} for {batch} images, expected "
                 f"[{batch}, {self._num_classes}]: teacher, student and data must have the same classes."

@@ -11,13 +11,13 @@ from edgekd.errors import ModelError, ShapeError, TapError, unknown_name
 from edgekd.records import TensorSpec
 from edgekd.runtime import Runner
 from edgekd.teachers import child
-from edgekd.teachers.frozen import LOGITS, Array, Opened
+from edgekd.teachers.frozen import LOGITS, Array, Opened, output_shape, wrong_output
 from edgekd.teachers.networks import fits, wrong_input
 
 _LOADERS = {".tflite": ("LiteRT", "ai-edge-litert"), ".onnx": ("ONNX Runtime", "onnxruntime")}
 
 
-def open_file(path: Path, *, taps: Sequence[str], input_shape: Sequence[int], num_classes: int) -> Opened:
+def open_file(path: Path, *, taps: Sequence[str], input_shape: Sequence[int], num_classes: int | None) -> Opened:
     """Returns a `.tflite` or `.onnx` file as a teacher.
 
     Raises:
@@ -38,7 +38,7 @@ def open_file(path: Path, *, taps: Sequence[str], input_shape: Sequence[int], nu
     )
 
 
-def open_folder(folder: Path, *, taps: Sequence[str], input_shape: Sequence[int], num_classes: int) -> Opened:
+def open_folder(folder: Path, *, taps: Sequence[str], input_shape: Sequence[int], num_classes: int | None) -> Opened:
     """Returns a SavedModel folder as a teacher; raises what `open_file` raises."""
     from edgekd.teachers import saved_model
 
@@ -63,11 +63,11 @@ def _opened(
     identity: str,
     taps: Sequence[str],
     input_shape: Sequence[int],
-    num_classes: int,
+    num_classes: int | None,
     variables_sha256: Callable[[], str] | None,
 ) -> Opened:
     _check_input(runner, input_shape)
-    logits = _logits(runner, num_classes)
+    logits = _logits(runner, input_shape, num_classes)
     known = {spec.name for spec in runner.outputs}
     sources = {LOGITS: logits.name, **{tap: tap for tap in taps if tap != LOGITS}}
     for tap in sources.values():
@@ -109,13 +109,14 @@ def _check_input(runner: Runner, input_shape: Sequence[int]) -> None:
         )
 
 
-def _logits(runner: Runner, num_classes: int) -> TensorSpec:
-    """Returns the only output, or the one called logits, or the only one of shape [batch, num_classes]."""
+def _logits(runner: Runner, input_shape: Sequence[int], num_classes: int | None) -> TensorSpec:
+    """Returns the only output, or the one called logits, or the only one of the shape that is wanted."""
+    wanted = output_shape(input_shape, num_classes)
     if len(runner.outputs) == 1:
         found = list(runner.outputs)
     else:
         found = [spec for spec in runner.outputs if spec.name == LOGITS] or [
-            spec for spec in runner.outputs if spec.shape[1:] == (num_classes,)
+            spec for spec in runner.outputs if spec.shape[1:] == wanted
         ]
     if len(found) != 1:
         known = ", ".join(f"{spec.name} {list(spec.shape)}" for spec in runner.outputs)
@@ -124,11 +125,8 @@ def _logits(runner: Runner, num_classes: int) -> TensorSpec:
             f"export it with that output called {LOGITS!r}."
         )
     (logits,) = found
-    if not fits(logits.shape[1:], (num_classes,)):
-        raise ShapeError(
-            f"teacher {runner.name!r} has outputs of shape {list(logits.shape[1:])}, but the data has {num_classes} "
-            "classes: teacher, student and data must have the same classes."
-        )
+    if not fits(logits.shape[1:], wanted):
+        raise ShapeError(f"teacher {runner.name!r} {wrong_output(logits.shape[1:], input_shape, num_classes)}")
     return logits
 
 

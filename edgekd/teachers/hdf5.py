@@ -26,7 +26,7 @@ _COMPUTING = re.compile(
 )
 
 
-def open_file(path: Path, *, taps: Sequence[str], input_shape: Sequence[int], num_classes: int) -> Opened:
+def open_file(path: Path, *, taps: Sequence[str], input_shape: Sequence[int], num_classes: int | None) -> Opened:
     """Returns the network of an `.h5` file as a teacher; its `loader` says which library reads it.
 
     Raises:

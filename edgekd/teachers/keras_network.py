@@ -14,7 +14,7 @@ from edgekd.teachers.frozen import LOGITS, Opened
 
 
 def open_network(
-    model: keras.Model, *, name: str, taps: Sequence[str], input_shape: Sequence[int], num_classes: int
+    model: keras.Model, *, name: str, taps: Sequence[str], input_shape: Sequence[int], num_classes: int | None
 ) -> Opened:
     """Returns a Keras 3 network as a teacher.
 
@@ -35,7 +35,7 @@ def open_network(
     )
 
 
-def open_file(path: Path, *, taps: Sequence[str], input_shape: Sequence[int], num_classes: int) -> Opened:
+def open_file(path: Path, *, taps: Sequence[str], input_shape: Sequence[int], num_classes: int | None) -> Opened:
     """Returns the network of a `.keras` file as a teacher; raises also what `load_model` raises."""
     return open_network(load_model(path), name=path.name, taps=taps, input_shape=input_shape, num_classes=num_classes)
 

@@ -11,7 +11,7 @@ from typing import Any
 from edgekd import storage
 from edgekd.architectures import weights_sha256
 from edgekd.errors import ModelError, ShapeError
-from edgekd.teachers.frozen import Array, Opened
+from edgekd.teachers.frozen import Array, Opened, output_shape, wrong_output
 
 _LIBRARIES = {"keras", "tf_keras", "tensorflow", "edgekd", *sys.stdlib_module_names}
 # What a configuration says of training, of versions or of this process, and not of the outputs.
@@ -76,8 +76,11 @@ def require_built(model: Any, *, name: str) -> None:
         )
 
 
-def require_shapes(model: Any, *, name: str, input_shape: Sequence[int], num_classes: int) -> None:
-    """Raises ShapeError unless a network with a known graph takes such images and gives one number for each class."""
+def require_shapes(model: Any, *, name: str, input_shape: Sequence[int], num_classes: int | None) -> None:
+    """Raises ShapeError unless a network with a known graph takes such images and gives a number for each class.
+
+    Without classes, it must give back the images.
+    """
     inputs, outputs = getattr(model, "inputs", None), getattr(model, "outputs", None)
     if not inputs or not outputs:
         return  # subclassed: the trial batch shows its shapes
@@ -89,11 +92,8 @@ def require_shapes(model: Any, *, name: str, input_shape: Sequence[int], num_cla
     received, classes = tuple(inputs[0].shape[1:]), tuple(outputs[0].shape[1:])
     if not fits(received, input_shape):
         raise ShapeError(wrong_input(name, received, input_shape))
-    if classes not in {(num_classes,), (None,)}:
-        raise ShapeError(
-            f"teacher {name!r} has outputs of shape {list(classes)}, but the data has {num_classes} classes: teacher, "
-            "student and data must have the same classes."
-        )
+    if not fits(classes, output_shape(input_shape, num_classes)):
+        raise ShapeError(f"teacher {name!r} {wrong_output(classes, input_shape, num_classes)}")
 
 
 def fits(expected: Sequence[int | None], received: Sequence[int]) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 from edgekd import importing, storage
 from edgekd.errors import ModelError, RecipeError, unknown_name
-from edgekd.teachers.frozen import LAYOUTS, OUTPUTS, CheckedTeacher, FrozenTeacher, Opened
+from edgekd.teachers.frozen import LAYOUTS, OUTPUTS, RECONSTRUCTION, CheckedTeacher, FrozenTeacher, Opened
 
 KERAS_FILE, HDF5_FILE, GRAPH_FILE = "Keras file", "HDF5 file", "graph file"
 SAVED_MODEL, NAMED_FUNCTION = "SavedModel", "function"
@@ -46,7 +46,8 @@ def open_teacher(
         teacher's output.
       input_shape: one sample's shape, without the batch, channels last.
       num_classes: of the data.
-      outputs: what the teacher's output is: "logits", or "probabilities", whose logarithm is then used.
+      outputs: what the teacher's output is: "logits", "probabilities", whose logarithm is then used, or
+        "reconstruction" of a network that gives back the images; it is then what is called logits here.
       layout: "channels_first" for a teacher (such as one exported from PyTorch) that takes [batch, channels, height,
         width]; the images are turned for it, and its maps are turned back.
       arguments: keyword arguments of a function by name that builds the teacher.
@@ -61,7 +62,8 @@ def open_teacher(
     """
     from edgekd.teachers import trial
 
-    for what, value, choices in (("teacher outputs", outputs, OUTPUTS), ("teacher layout", layout, LAYOUTS)):
+    known = (*OUTPUTS, RECONSTRUCTION)
+    for what, value, choices in (("teacher outputs", outputs, known), ("teacher layout", layout, LAYOUTS)):
         if value not in choices:
             raise RecipeError(unknown_name(what, value, choices))
     shape, taps = tuple(input_shape), tuple(dict.fromkeys(wanted))
@@ -71,10 +73,11 @@ def open_teacher(
             f"arguments ({', '.join(arguments)}) are for a teacher that a function builds, package.module:function; "
             f"{source!r} takes none."
         )
+    classes = None if outputs == RECONSTRUCTION else num_classes
     fit = {
         "taps": taps,
         "input_shape": (shape[-1], *shape[:-1]) if layout == "channels_first" else shape,
-        "num_classes": num_classes,
+        "num_classes": classes,
     }
     if named:
         from edgekd.teachers.function import resolve
@@ -90,7 +93,7 @@ def open_teacher(
         opened,
         taps=taps,
         input_shape=shape,
-        num_classes=num_classes,
+        num_classes=classes,
         outputs=outputs,
         layout=layout,
     )

@@ -20,7 +20,9 @@ from edgekd.teachers.frozen import LOGITS, Opened
 _INPUT = ":input"
 
 
-def open_network(model: Any, *, name: str, taps: Sequence[str], input_shape: Sequence[int], num_classes: int) -> Opened:
+def open_network(
+    model: Any, *, name: str, taps: Sequence[str], input_shape: Sequence[int], num_classes: int | None
+) -> Opened:
     """Returns a tf_keras network as a teacher.
 
     Taps are the names of its own layers, also with the suffix `:input`; layers of nested networks cannot be reached.

@@ -61,6 +61,7 @@ def compare_outputs(
     names: tuple[str, str],
     dataset: str,
     step: float | None = None,
+    by_class: bool = True,
 ) -> Comparison:
     """Returns how far outputs of a candidate are from the reference's; see `compare`.
 
@@ -72,6 +73,7 @@ def compare_outputs(
       names: what to call the reference and the candidate in the record.
       dataset: what to call the samples in the record.
       step: the size of a quantisation step of the outputs, where they are given as floats; else `output` tells it.
+      by_class: whether outputs of shape [samples, values] are logits, so that classes can agree.
 
     Raises:
       ShapeError: no samples, or shapes that do not fit together.
@@ -82,7 +84,7 @@ def compare_outputs(
         raise ShapeError(f"the reference {names[0]!r} has {len(expected)} outputs for {samples} samples.")
     error = _output_error(expected, received, output, step)
     record = Comparison(reference=names[0], candidate=names[1], samples=samples, dataset=dataset, outputs=(error,))
-    if expected.ndim == 2 and expected.shape[1] > 1:
+    if by_class and expected.ndim == 2 and expected.shape[1] > 1:
         return record.model_copy(update=_by_class(expected, received, labels))
     if labels is not None:
         raise ShapeError(f"labels need outputs of shape [samples, classes], received {list(expected.shape)}.")

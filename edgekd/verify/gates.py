@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 
 from edgekd.errors import ShapeError
-from edgekd.records import Artifact, Comparison, Gate, Interval, KernelValues
+from edgekd.records import Artifact, Comparison, Gate, Interval, KernelValues, Reconstruction
+
+_FLOAT32_DB = 144.5  # 20 log10(2^24): the signal-to-noise ratio of rounding to float32
 
 
 def one_at_least(fraction: float, number: int) -> float:
@@ -25,7 +27,7 @@ def all_but_one_at_most(fraction: float, number: int) -> float:
 
 
 def same_network_gates(
-    comparison: Comparison, *, max_beyond_one_lsb: float | None, min_agreement: float
+    comparison: Comparison, *, max_beyond_one_lsb: float | None, min_agreement: float | None
 ) -> tuple[Gate, ...]:
     """Returns the gates for an integer file against the network that computes what it should: little may differ.
 
@@ -33,22 +35,15 @@ def same_network_gates(
       comparison: of the fake-quantised network with its file.
       max_beyond_one_lsb: the fraction of outputs that may be off by more than one step of the file's output. None where
         the outputs are floats, which have no steps: then there is no such gate.
-      min_agreement: the fraction of samples with the same predicted class must be at least this.
+      min_agreement: the fraction of samples with the same predicted class must be at least this. None where nothing is
+        classified: then there is no such gate.
     """
     beyond = [error.beyond_one_lsb for error in comparison.outputs if error.beyond_one_lsb is not None]
     worst = max(beyond) if len(beyond) == len(comparison.outputs) > 0 else None
     same = comparison.agreement.value if comparison.agreement else None
-    agreement = Gate(
-        name="agreement_with_int8_student",
-        passed=same is not None and same >= min_agreement,
-        observed=same,
-        limit=min_agreement,
-        relation=">=",
-        subject=comparison.candidate,
-        samples=comparison.samples if comparison.agreement else None,
-    )
+    agreement = _at_least("agreement_with_int8_student", comparison.candidate, comparison, same, min_agreement)
     if max_beyond_one_lsb is None:
-        return (agreement,)
+        return agreement
     steps = Gate(
         name="beyond_one_lsb",
         passed=worst is not None and worst <= max_beyond_one_lsb,
@@ -57,7 +52,67 @@ def same_network_gates(
         relation="<=",
         subject=comparison.candidate,
     )
-    return steps, agreement
+    return (steps, *agreement)
+
+
+def reconstruction_gates(
+    comparison: Comparison,
+    quality: Reconstruction,
+    *,
+    min_sqnr_db: float | None,
+    max_auc_drop: float | None,
+    min_auc: float | None,
+) -> tuple[Gate, ...]:
+    """Returns the gates of a file that gives back its input.
+
+    Args:
+      comparison: of the network that it is held to with the file.
+      quality: of the file.
+      min_sqnr_db: what its outputs' signal-to-noise ratio must be at least; None for files of a network that was
+        trained further: then there is no such gate. Equal outputs count with what float32 can show.
+      max_auc_drop: the network's AUC minus the file's may be at most this, where there are anomalies; None: no gate.
+      min_auc: the file's AUC must be at least this; it has none, and fails, without anomalies. None: no such gate.
+    """
+    found: list[Gate] = []
+    subject = comparison.candidate
+    if min_sqnr_db is not None:
+        observed = min(_FLOAT32_DB if error.sqnr_db is None else error.sqnr_db for error in comparison.outputs)
+        found.append(
+            Gate(
+                name="sqnr_db",
+                passed=observed >= min_sqnr_db,
+                observed=observed,
+                limit=min_sqnr_db,
+                relation=">=",
+                subject=subject,
+            )
+        )
+    drop = comparison.auc_drop
+    if max_auc_drop is not None and drop is not None:
+        limit = one_at_least(max_auc_drop, quality.normal * quality.anomalous)
+        found.append(
+            Gate(
+                name="auc_drop",
+                passed=drop.value <= limit,
+                observed=drop.value,
+                limit=limit,
+                relation="<=",
+                subject=subject,
+            )
+        )
+    if min_auc is not None:
+        area = quality.auc
+        found.append(
+            Gate(
+                name="auc",
+                passed=area is not None and area.value >= min_auc,
+                observed=area.value if area else None,
+                limit=min_auc,
+                relation=">=",
+                subject=subject,
+            )
+        )
+    return tuple(found)
 
 
 def pruned_gate(file: Artifact, network: KernelValues) -> Gate:

@@ -7,7 +7,8 @@ import numpy as np
 
 from edgekd.errors import NonFiniteError
 from edgekd.records import StageRow
-from edgekd.verify import metrics
+from edgekd.verify import anomalies, metrics
+from edgekd.verify.anomalies import Errors
 
 Array = np.ndarray[Any, Any]
 
@@ -35,22 +36,61 @@ def stage_row(
       NonFiniteError: NaN or infinity among the outputs.
       ShapeError: no samples, or shapes that do not fit together.
     """
-    if not np.isfinite(logits).all():
-        raise NonFiniteError(f"{name!r} gives NaN or infinity on the test split: something before it is broken.")
+    _require_finite(name, logits)
     classes = logits.argmax(axis=-1)
     row = StageRow(name=name, kind=kind, runtime=runtime, accuracy=metrics.accuracy_interval(classes, labels))
     if before is None:
         return row
     earlier = before[1].argmax(axis=-1)
-    known = bool(before[1].any())  # an error relative to zeros is undefined
-    ratio = metrics.sqnr_db(before[1], logits) if known else None
-    identical = ratio is not None and math.isinf(ratio)
     return row.model_copy(
         update={
             "before": before[0],
             "accuracy_drop": metrics.paired_drop_interval(earlier, classes, labels),
             "agreement": metrics.accuracy_interval(classes, earlier),
-            "sqnr_db": None if identical else ratio,
-            "identical": identical,
+            **_ratio(before[1], logits),
         }
     )
+
+
+def reconstruction_row(
+    name: str,
+    outputs: Array,
+    errors: Errors,
+    *,
+    kind: Literal["network", "file"],
+    runtime: str,
+    before: tuple[str, Array, Errors] | None = None,
+) -> StageRow:
+    """Returns how good some reconstructions are, and what was lost since those before them.
+
+    Args:
+      name: of the network or file.
+      outputs: [samples, ...] float.
+      errors: of these.
+      kind: which of the two it is.
+      runtime: what ran it.
+      before: name, outputs and errors of what it came from; None for what comes first.
+
+    Raises:
+      NonFiniteError: NaN or infinity among the outputs.
+      ShapeError: no samples, or shapes that do not fit together.
+    """
+    _require_finite(name, outputs)
+    row = StageRow(name=name, kind=kind, runtime=runtime, accuracy=None, reconstruction=errors.quality())
+    if before is None:
+        return row
+    earlier, values, its_errors = before
+    drop = anomalies.area_drop(its_errors, errors)
+    return row.model_copy(update={"before": earlier, "auc_drop": drop, **_ratio(values, outputs)})
+
+
+def _require_finite(name: str, outputs: Array) -> None:
+    if not np.isfinite(outputs).all():
+        raise NonFiniteError(f"{name!r} gives NaN or infinity on the test split: something before it is broken.")
+
+
+def _ratio(before: Array, outputs: Array) -> dict[str, Any]:
+    known = bool(before.any())  # an error relative to zeros is undefined
+    ratio = metrics.sqnr_db(before, outputs) if known else None
+    identical = ratio is not None and math.isinf(ratio)
+    return {"sqnr_db": None if identical else ratio, "identical": identical}
