@@ -28,7 +28,7 @@ from edgekd.pipeline import networks
 from edgekd.pipeline.stage import teacher_names
 from edgekd.recipe import Recipe
 from edgekd.records import Artifact, Summary
-from edgekd.report import formatting, headline, intervals, markdown_table, provenance, soundness, table
+from edgekd.report import formatting, headline, intervals, markdown_table, merit, provenance, soundness, table
 from edgekd.report.runs import ReportedRun
 from edgekd.runtime.native_output import captured_stderr
 
@@ -58,6 +58,7 @@ def card(summary: Summary, run: Recipe, path: Path, *, name: str) -> str:
     Raises:
       RecipeError: no command on the zoo's recipe gives the run's settings.
     """
+    titles = table.headers(summary)
     parts = (
         _MADE,
         f"# {name}",
@@ -68,8 +69,8 @@ def card(summary: Summary, run: Recipe, path: Path, *, name: str) -> str:
         "## Measured",
         f"{headline.verdict(summary).text}. {_gain(summary)}".strip(),
         *_warnings(summary, name),
-        markdown_table.table(table.HEADERS, [table.cells(row) for row in table.rows(summary)]),
-        table.DROP,
+        markdown_table.table(titles, [table.cells(row, titles) for row in table.rows(summary)]),
+        table.legend(summary),
         "## Files",
         *_files(summary, name),
         "## Limits",
@@ -194,7 +195,7 @@ def _facts(summary: Summary, run: Recipe) -> Iterator[tuple[str, str]]:
         model = summary.models[role]
         trained = f", {formatting.counted(model.epochs, 'epoch')}" if model.epochs else ""
         counted = f": {formatting.count(model.parameters)} parameters" if model.parameters is not None else ""
-        yield table.title(role).lower(), f"{model.architecture}{counted}{trained}"
+        yield table.title(role, merit.of(summary)).lower(), f"{model.architecture}{counted}{trained}"
     if summary.taught:
         yield "taught", summary.taught
     if run.quantize is not None:
@@ -206,7 +207,10 @@ def _facts(summary: Summary, run: Recipe) -> Iterator[tuple[str, str]]:
 
 
 def _time(summary: Summary) -> str:
-    stages = [f"{table.title(name).lower()} {formatting.duration(taken)}" for name, taken in summary.seconds.items()]
+    judged = merit.of(summary)
+    stages = [
+        f"{table.title(name, judged).lower()} {formatting.duration(taken)}" for name, taken in summary.seconds.items()
+    ]
     return f"{formatting.duration(sum(summary.seconds.values()))} ({', '.join(stages)}); other work may have slowed it"
 
 

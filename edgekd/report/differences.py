@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from edgekd.records import Measurement
 from edgekd.report import formatting, table
+from edgekd.report import merit as merits
 from edgekd.report.runs import ReportedRun
 
 _TIMES = "at different times"
@@ -16,7 +17,9 @@ def differences(runs: Sequence[ReportedRun]) -> tuple[str, ...]:
     """
     found = []
     if len({run.summary.data.fingerprint for run in runs}) > 1:
-        found.append("These runs have different data: their accuracies cannot be compared.")
+        summaries = [run.summary for run in runs]
+        numbers = merits.of(summaries[0]).numbers(*summaries)
+        found.append(f"These runs have different data: their {numbers} cannot be compared.")
     shown = [each for run in runs if (each := _shown(run))]
     together = [each for measurements in shown for each in measurements]
     ways = [*([_TIMES, *_machines(together)] if len(shown) > 1 else []), *_ways(together)]

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from edgekd.records import Record, Summary, TrainingWarning
-from edgekd.report import confusion, seeds, soundness, tradeoff
+from edgekd.report import confusion, merit, seeds, soundness, tradeoff
 from edgekd.report.differences import differences
 from edgekd.report.runs import ReportedRun
 
@@ -14,7 +14,8 @@ class RunReport(Record):
     """One run.
 
     `confusion` has the matrix of each network and file: rows are the classes that samples are, columns those that they
-    were named. It is empty where the run kept no predictions, which `no_predictions` explains. `training_warnings` are
+    were named. It is empty where the run kept no predictions, which `no_predictions` explains, and where networks
+    reconstruct. `training_warnings` are
     the summary's, or, of a summary of an earlier version, those that it and its predictions show.
     """
 
@@ -28,12 +29,14 @@ class RunReport(Record):
 class FrontPoint(Record):
     """One file that no other file of its front beats in both accuracy and cost; `unit` is that of the cost.
 
-    By the estimates: files whose intervals overlap with this one's may be as good.
+    A file that reconstructs has an `auc` instead of an accuracy. By the estimates: files whose intervals overlap with
+    this one's may be as good.
     """
 
     run: str
     artifact: str
-    accuracy: float
+    accuracy: float | None
+    auc: float | None = None
     cost: float
     unit: str
     dataset_fingerprint: str
@@ -61,12 +64,14 @@ class Report(Record):
 
 def document(runs: Sequence[ReportedRun]) -> Report:
     """Returns the document; a cost that no file has is left out of the fronts."""
+    classes = merit.of(runs[0].summary).names_classes
     fronts = {
         cost.key: tuple(
             FrontPoint(
                 run=runs[point.run].label,
                 artifact=point.artifact.name,
-                accuracy=point.accuracy,
+                accuracy=point.worth if classes else None,
+                auc=None if classes else point.worth,
                 cost=point.cost,
                 unit=cost.unit,
                 dataset_fingerprint=each.fingerprint,
@@ -93,6 +98,6 @@ def _run(run: ReportedRun) -> RunReport:
             name: tuple(tuple(int(number) for number in row) for row in counts)
             for name, counts in confusion.matrices(run).items()
         },
-        no_predictions=None if run.predictions else run.no_predictions,
+        no_predictions=None if run.predictions else run.no_predictions or None,
         training_warnings=soundness.training_warnings(run),
     )

@@ -1,7 +1,7 @@
 """The table of how far each file's outputs are from the Keras students'."""
 
 from edgekd.records import OutputError, Summary
-from edgekd.report import formatting, table
+from edgekd.report import formatting, merit, table
 
 HEADERS = ("File", "Against", "Output", "Samples", "Largest error", "Largest, LSB", "Relative L2", "Cosine", "SQNR, dB")
 IDENTICAL = "identical"
@@ -14,7 +14,7 @@ def rows(summary: Summary) -> tuple[tuple[str, ...], ...]:
     return tuple(
         (
             comparison.candidate,
-            table.title(comparison.reference),
+            table.title(comparison.reference, merit.of(summary)),
             output.output,
             formatting.count(comparison.samples),
             *_errors(output),

@@ -8,6 +8,7 @@ from edgekd.records import Interval, Latency, Preprocessing
 NOT_MEASURED = "not measured"
 TOO_FEW_RUNS = "too few runs"
 TOO_FEW_PROCESSES = "too few processes"
+IDENTICAL = "identical"
 _MINUS = "−"
 
 
@@ -41,6 +42,26 @@ def points(fraction: float | None) -> str:
 def points_interval(interval: Interval) -> str:
     """Returns an interval of differences in percentage points: `−0.10 to +0.80`."""
     return f"{_signed(100 * interval.low)} to {_signed(100 * interval.high)}"
+
+
+def fraction(value: float | None) -> str:
+    """Returns a fraction that is no percentage, such as an AUC, with three decimals: `0.947`."""
+    return NOT_MEASURED if value is None else f"{value:.3f}"
+
+
+def fraction_interval(interval: Interval) -> str:
+    """Returns an interval of such fractions: `0.901 to 0.973`."""
+    return f"{interval.low:.3f} to {interval.high:.3f}"
+
+
+def difference(value: float | None) -> str:
+    """Returns a difference of such fractions with its sign: `−0.012`."""
+    return NOT_MEASURED if value is None else _signed(value, decimals=3)
+
+
+def difference_interval(interval: Interval) -> str:
+    """Returns an interval of such differences: `−0.004 to +0.021`."""
+    return f"{_signed(interval.low, decimals=3)} to {_signed(interval.high, decimals=3)}"
 
 
 def count(number: int | None) -> str:
@@ -103,6 +124,11 @@ def number(value: float | None) -> str:
     return NOT_MEASURED if value is None else f"{value:.4g}".replace("-", _MINUS)
 
 
+def decibels(ratio: float | None) -> str:
+    """Returns a signal-to-noise ratio in decibels with one decimal; without one, there is no noise: `identical`."""
+    return IDENTICAL if ratio is None else f"{ratio:.1f}".replace("-", _MINUS)
+
+
 def three_digits(value: float) -> str:
     """Returns a number with three significant digits, never with an exponent: 1234.5 is `1,234`, 0.1018 is `0.102`."""
     if value == 0:
@@ -134,9 +160,9 @@ def listed(names: Sequence[str]) -> str:
     return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
 
 
-def _signed(value: float) -> str:
-    text = f"{value:+.2f}"
-    return "0.00" if float(text) == 0 else text.replace("-", _MINUS)
+def _signed(value: float, *, decimals: int = 2) -> str:
+    text = f"{value:+.{decimals}f}"
+    return f"{0:.{decimals}f}" if float(text) == 0 else text.replace("-", _MINUS)
 
 
 def preprocessing(record: Preprocessing) -> str:

@@ -6,7 +6,9 @@ from typing import Literal
 
 from edgekd.records import Gate, Interval, Measurement, ModelRecord, Summary
 from edgekd.report import formatting, methods, table
+from edgekd.report import merit as merits
 from edgekd.report.formatting import NOT_MEASURED
+from edgekd.report.merit import Merit
 
 PROVEN = "the files match the networks they were made from, within the recipe's limits"
 """What it means that all gates hold that are about files."""
@@ -16,13 +18,14 @@ SMOKE = "The numbers of a smoke run mean nothing: it shows that every stage work
 
 _ON_FILES = frozenset(
     {"accuracy_drop", "agreement", "agreement_with_int8_student", "beyond_one_lsb"}
+    | {"auc_drop", "sqnr_db"}
     | {"zeros", "distinct_values_per_channel"}
 )
 """The gates that hold files to networks; others ask how good they are."""
 
 _LIMIT = (
     "Gates hold the exported files to the networks that were trained, within the limits of the recipe. They do not say "
-    "that these are good: their accuracies do, and the warnings about the training, if there are any."
+    "that these are good: their {} do, and the warnings about the training, if there are any."
 )
 
 
@@ -63,49 +66,81 @@ def proven(gates: Sequence[Gate]) -> str:
 
 def limit(summary: Summary) -> str:
     """Returns what it does not mean that the gates hold; empty where some ask how good files or trainings are."""
-    return _LIMIT if all(gate.name in _ON_FILES for gate in summary.gates) else ""
+    numbers = merits.of(summary).numbers(summary)
+    return _LIMIT.format(numbers) if all(gate.name in _ON_FILES for gate in summary.gates) else ""
 
 
 def facts(summary: Summary) -> tuple[Fact, ...]:
-    """Returns the distilled student's accuracy and size beside the teacher's, the smallest and the fastest file."""
-    return (_accuracy(summary), _network(summary), _smallest(summary), _fastest(summary))
+    """Returns how good and large the distilled student is beside the teacher, the smallest and the fastest file."""
+    merit = merits.of(summary)
+    good = _worth(summary, merit) if merit.names_classes or merit.known(summary) else _error(summary, merit)
+    return (good, _network(summary), _smallest(summary), _fastest(summary))
 
 
-def _accuracy(summary: Summary) -> Fact:
+def told_apart(summary: Summary) -> str:
+    """Returns in a sentence what the AUCs of a run are of; empty where there are none."""
+    records = [model.reconstruction for model in summary.models.values()]
+    found = next((each for each in records if each is not None and each.auc is not None), None)
+    if found is None:
+        return ""
+    told = f"the {found.anomalous:,} that are anomalies from the {found.normal:,} that are normal"
+    if found.anomalous + found.normal == summary.data.test:
+        return f"It says how well the error of a network tells {told}."
+    return f"It says how well the mean error over samples that belong together tells, of these groups, {told}."
+
+
+def _worth(summary: Summary, merit: Merit) -> Fact:
     student = summary.models.get(table.STUDENT_DISTILLED)
-    value = formatting.percent(student.accuracy if student else None)
+    ours = merit.of_model(student) if student else None
     notes = []
-    for role, words in ((table.STUDENT_LABELS, "the student on labels"), (table.TEACHER, "the teacher")):
+    for role, words in _beside_networks(merit):
         other = summary.models.get(role)
-        if student and other and student.accuracy is not None and other.accuracy is not None:
-            paired = _paired(summary, role)
-            known = _inside(student, other.accuracy) if paired is None else f" ({methods.in_words(paired)})"
-            notes.append(_beside(student.accuracy - other.accuracy, words) + known)
-    return Fact("Distilled student, accuracy", value, ", ".join(notes))
+        theirs = merit.of_model(other) if other else None
+        if student and ours is not None and theirs is not None:
+            paired = _paired(summary, role, merit)
+            known = _inside(student, theirs, merit) if paired is None else f" ({methods.in_words(paired)})"
+            notes.append(_beside(ours - theirs, words, merit) + known)
+    return Fact(f"Distilled student, {merit.name}", merit.number(ours), ", ".join(notes))
 
 
-def _paired(summary: Summary, role: str) -> Interval | None:
-    """Returns the distilled student's accuracy minus another network's on the same samples, or None if not known."""
+def _error(summary: Summary, merit: Merit) -> Fact:
+    """Returns the mean squared error of a student that reconstructs, where nothing says how well it finds anomalies."""
+    student, *others = (
+        (words, summary.models[role].reconstruction if role in summary.models else None)
+        for role, words in ((table.STUDENT_DISTILLED, ""), *_beside_networks(merit))
+    )
+    value = formatting.number(student[1].mse if student[1] else None)
+    notes = [f"{words}: {formatting.number(found.mse)}" for words, found in others if found]
+    return Fact("Distilled student, mean squared error", value, ", ".join(notes))
+
+
+def _beside_networks(merit: Merit) -> tuple[tuple[str, str], ...]:
+    """Returns the roles that the distilled student is held to, and what they are called."""
+    return (table.STUDENT_LABELS, f"the student {merit.alone}"), (table.TEACHER, "the teacher")
+
+
+def _paired(summary: Summary, role: str, merit: Merit) -> Interval | None:
+    """Returns what the distilled student has more than another network on the same samples, or None if not known."""
     if role == table.STUDENT_LABELS and table.STUDENT_DISTILLED in summary.gains:
         return summary.gains[table.STUDENT_DISTILLED]
     for row in summary.stages:
-        if row.name == table.STUDENT_DISTILLED and row.before == role and row.accuracy_drop is not None:
-            drop = row.accuracy_drop
+        drop = merit.drop_of_stage(row)
+        if row.name == table.STUDENT_DISTILLED and row.before == role and drop is not None:
             return drop.model_copy(update={"value": -drop.value, "low": -drop.high, "high": -drop.low})
     return None
 
 
-def _beside(difference: float, words: str) -> str:
-    points = formatting.points(abs(difference)).removeprefix("+")
-    if points == formatting.points(0.0):
+def _beside(difference: float, words: str, merit: Merit) -> str:
+    told = merit.difference(abs(difference)).removeprefix("+")
+    if told == merit.difference(0.0):
         return f"equal to {words}"
-    return f"{points} points {'above' if difference > 0 else 'below'} {words}"
+    return f"{told}{merit.unit} {'above' if difference > 0 else 'below'} {words}"
 
 
-def _inside(student: ModelRecord, accuracy: float) -> str:
+def _inside(student: ModelRecord, worth: float, merit: Merit) -> str:
     """Returns a remark where a difference is no larger than the student's own uncertainty, and nothing is paired."""
-    interval = student.accuracy_interval
-    return " (inside its interval)" if interval and interval.low <= accuracy <= interval.high else ""
+    interval = merit.interval_of_model(student)
+    return " (inside its interval)" if interval and interval.low <= worth <= interval.high else ""
 
 
 def _network(summary: Summary) -> Fact:

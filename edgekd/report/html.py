@@ -37,10 +37,12 @@ from edgekd.report import (
     tradeoff,
     training,
 )
+from edgekd.report import merit as merits
 from edgekd.report.differences import differences
 from edgekd.report.figure import Figure
+from edgekd.report.merit import Merit
 from edgekd.report.runs import ReportedRun
-from edgekd.report.terms import TERMS
+from edgekd.report.terms import terms
 
 MOST_DETAILED = 6
 """Of how many runs the details are shown."""
@@ -52,9 +54,9 @@ _MOST_IMAGES = 36  # of all runs together, but four of each
 _FOLDER = Path(__file__).parent
 _DROP = "Vertical bars of files are the 95 % interval of the difference to the distilled student."
 _CAPTIONS = {
-    "latency": f"Upper left is better: faster and more accurate. {_DROP} Horizontal ones are that of p50. Lines are "
+    "latency": f"Upper left is better: faster and {{better}}. {_DROP} Horizontal ones are that of p50. Lines are "
     "networks in Keras, whose latency was not measured.",
-    "size": f"Upper left is better: smaller and more accurate. {_DROP} Hollow points are networks in Keras, with "
+    "size": f"Upper left is better: smaller and {{better}}. {_DROP} Hollow points are networks in Keras, with "
     "intervals of their own, at four bytes for each parameter.",
     "memory": f"Upper left is better. {_DROP} The largest amount of activations that live at once, as reckoned from "
     "the file. Lines are networks in Keras.",
@@ -129,6 +131,8 @@ def _rendered(runs: Sequence[ReportedRun], *, details: bool, matrices: int | Non
         _view(run, f"run-{number}-" if several else "", len(runs), matrices)
         for number, run in enumerate(runs if details else (), start=1)
     ]
+    summaries = [run.summary for run in runs]
+    merit = merits.of(summaries[0])
     found = methods.methods(runs)
     shared = _shared_figures(runs, found)
     figures = shared | {key: figure for view in detailed for key, figure in view.figures.items()}
@@ -137,22 +141,27 @@ def _rendered(runs: Sequence[ReportedRun], *, details: bool, matrices: int | Non
         several=several,
         runs=runs,
         detailed=detailed,
-        verdict=headline.verdict(*(run.summary for run in runs)),
+        merit=merit,
+        summaries=summaries,
+        told_apart=headline.told_apart(summaries[0]),
+        result_headers=table.headers(*summaries),
+        result_legend=table.legend(*summaries),
+        verdict=headline.verdict(*summaries),
         warnings=_warnings(runs),
         warning_count=sum(len(soundness.training_warnings(run)) for run in runs),
         notes=differences(runs),
         sections=_sections(runs[0].summary),
         choices=_choices(runs),
         costs=tradeoff.COSTS,
-        captions=_captions(runs),
+        captions=_captions(runs, merit),
         fronts=_fronts(runs),
         others=tradeoff.others(runs),
-        absent=_absent(shared),
+        absent=_absent(shared, summaries),
         method_rows=methods.rows(found),
-        seed_rows=seeds.rows(seeds.over_seeds(runs)),
+        seed_rows=seeds.rows(seeds.over_seeds(runs), merit),
         seed_notes=seeds.notes(runs),
         figures=figures,
-        terms=TERMS,
+        terms=terms(*summaries),
         style=(_FOLDER / "page.css").read_text(encoding="utf-8"),
         script=(_FOLDER / "page.js").read_text(encoding="utf-8"),
         plotly=get_plotlyjs(),
@@ -173,13 +182,15 @@ def _shared_figures(runs: Sequence[ReportedRun], found: Sequence[methods.Method]
 def _figures(run: ReportedRun, prefix: str, matrices: int | None) -> dict[str, Figure]:
     """Returns the figures of one run's details by the id of the element that each is drawn into."""
     summary = run.summary
+    classes = merits.of(summary).names_classes
     found = {
         "plot-confusion": confusion.graph(run, most=matrices),
         "plot-stages": stages.graph(summary),
         "plot-layers": layers.graph(summary),
         "plot-size-by-operator": plots.size_by_operator(summary),
         "plot-memory-by-operator": plots.memory_by_operator(summary),
-        "plot-accuracy": plots.accuracy_by_epoch(summary),
+        "plot-accuracy": plots.accuracy_by_epoch(summary) if classes else None,
+        "plot-error": None if classes else plots.error_by_epoch(summary),
         **{f"plot-profile-{number}": profiles.figure(each) for number, each in enumerate(summary.profiles)},
         **{f"plot-loss-{role}": plots.loss_by_epoch(curve) for role, curve in summary.curves.items()},
     }
@@ -190,18 +201,26 @@ def _known(figures: dict[str, Figure | None]) -> dict[str, Figure]:
     return {key: figure for key, figure in figures.items() if figure is not None}
 
 
-def _captions(runs: Sequence[ReportedRun]) -> dict[str, str]:
+def _captions(runs: Sequence[ReportedRun], merit: Merit) -> dict[str, str]:
     """Returns what stands below the graph of each cost."""
     further = [_OF_SEVERAL if len(runs) > 1 else "", tradeoff.repeats(runs)]
-    return {key: " ".join(filter(None, [caption, *further])) for key, caption in _CAPTIONS.items()}
+    captions = {key: caption.format(better=merit.better) for key, caption in _CAPTIONS.items()}
+    return {key: " ".join(filter(None, [caption, *further])) for key, caption in captions.items()}
 
 
-def _absent(figures: dict[str, Figure]) -> str:
+def _absent(figures: dict[str, Figure], summaries: Sequence[Summary]) -> str:
     """Returns a sentence on the graphs that are missing for want of data; empty where none is."""
+    merit = merits.of(summaries[0])
     missing = [cost.name for cost in tradeoff.COSTS if f"plot-{cost.key}" not in figures]
     if not missing:
         return ""
-    return f"No graph of accuracy against {' or '.join(missing)}: that was not measured."
+    verified = any(artifact.reconstruction for summary in summaries for artifact in summary.artifacts)
+    if verified and not merit.known(*summaries):
+        return (
+            f"No graph of {merit.name} against what it costs, for it is not known: that takes training samples of the "
+            "first class alone, and test samples of others, too."
+        )
+    return f"No graph of {merit.name} against {' or '.join(missing)}: that was not measured."
 
 
 def _fronts(runs: Sequence[ReportedRun]) -> list[tuple[tradeoff.Cost, tradeoff.Front, str]]:
@@ -221,7 +240,7 @@ def _sections(summary: Summary) -> list[tuple[str, str]]:
         ("sparsity", "Sparsity", bool(sparsity.rows(summary))),
         ("gates", "Gates", True),
         ("training", "Training", True),
-        ("predictions", "Predictions", True),
+        ("predictions", "Predictions", merits.of(summary).names_classes),
         ("stages", "Stages", bool(summary.stages)),
         ("latency", "Latency", True),
         ("profile", "Time by operator", bool(summary.profiles)),
@@ -278,7 +297,6 @@ def _template() -> jinja2.Template:
     }
     environment.filters.update(
         filters,
-        title_of=table.title,
         title_in=table.title_of,
         kind_of_file=table.kind_of_file,
         tensor=_tensor,

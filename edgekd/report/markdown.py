@@ -28,11 +28,12 @@ from edgekd.report import (
     tradeoff,
     training,
 )
+from edgekd.report import merit as merits
 from edgekd.report.differences import differences
 from edgekd.report.markdown_table import of_markdown, text
 from edgekd.report.markdown_table import table as table_of
 from edgekd.report.runs import ReportedRun
-from edgekd.report.terms import TERMS
+from edgekd.report.terms import terms
 
 _TENSORS = 5  # of each file
 
@@ -46,7 +47,7 @@ def render(runs: Sequence[ReportedRun]) -> str:
         sections = [_together(runs), _fronts(runs), _methods(found), _seeds(runs)]
         for run in runs:
             sections += [_head(run), *_details(run)]
-    return "\n\n".join(section for section in (*sections, _terms()) if section) + "\n"
+    return "\n\n".join(section for section in (*sections, _terms(runs)) if section) + "\n"
 
 
 def _details(run: ReportedRun) -> list[str]:
@@ -89,17 +90,21 @@ def _warnings(run: ReportedRun) -> str:
 
 
 def _together(runs: Sequence[ReportedRun]) -> str:
-    verdict = headline.verdict(*(run.summary for run in runs))
-    body = [(run.label, *table.cells(row)) for run in runs for row in table.rows(run.summary)]
-    results = f"## Results\n\n{table_of(('Run', *table.HEADERS), body)}\n\n{table.DROP}"
+    summaries = [run.summary for run in runs]
+    verdict = headline.verdict(*summaries)
+    titles = table.headers(*summaries)
+    body = [(run.label, *table.cells(row, titles)) for run in runs for row in table.rows(run.summary)]
+    results = f"## Results\n\n{table_of(('Run', *titles), body)}\n\n{table.legend(*summaries)}"
     notes = "\n".join(f"- {text(note)}" for note in differences(runs))
     return "\n\n".join(filter(None, [f"# {len(runs)} runs side by side", f"**{verdict.text}.**", notes, results]))
 
 
 def _fronts(runs: Sequence[ReportedRun]) -> str:
-    """Names the files that no other one that they can be held to beats in accuracy and a cost."""
+    """Names the files that no other one that they can be held to beats in how good it is and a cost."""
+    merit = merits.of(runs[0].summary)
     lines = [
-        f"- {cost.title}{text(f', {each.name}') if each.name else ''}: {text(tradeoff.in_words(runs, each.points))}"
+        f"- {cost.title(merit)}{text(f', {each.name}') if each.name else ''}: "
+        f"{text(tradeoff.in_words(runs, each.points))}"
         for cost in tradeoff.COSTS
         for each in tradeoff.fronts(runs, cost)
     ]
@@ -111,17 +116,23 @@ def _fronts(runs: Sequence[ReportedRun]) -> str:
 
 
 def _methods(found: Sequence[methods.Method]) -> str:
-    return f"## Accuracy by method\n\n{table_of(methods.HEADERS, methods.rows(found))}" if found else ""
+    if not found:
+        return ""
+    merit = found[0].merit
+    return f"## {merit.title} by method\n\n{table_of(methods.headers(merit), methods.rows(found))}"
 
 
 def _seeds(runs: Sequence[ReportedRun]) -> str:
-    found = seeds.rows(seeds.over_seeds(runs))
+    merit = merits.of(runs[0].summary)
+    found = seeds.rows(seeds.over_seeds(runs), merit)
     notes = "\n".join(f"- {text(note)}" for note in seeds.notes(runs))
-    parts = ["### Over seeds", table_of(seeds.HEADERS, found) if found else "", notes]
+    parts = ["### Over seeds", table_of(seeds.headers(merit), found) if found else "", notes]
     return "\n\n".join(filter(None, parts)) if found or notes else ""
 
 
 def _predictions(run: ReportedRun) -> str:
+    if not merits.of(run.summary).names_classes:
+        return ""
     headers, rows = confusion.table_of(run)
     counts = disagreements.counts(run)
     parts = ["## Predictions"]
@@ -136,7 +147,8 @@ def _predictions(run: ReportedRun) -> str:
 
 def _stages(summary: Summary) -> str:
     found = stages.rows(summary)
-    return f"## Accuracy stage by stage\n\n{table_of(stages.HEADERS, found)}" if found else ""
+    title = f"{merits.of(summary).tested(summary)} stage by stage"
+    return f"## {title}\n\n{table_of(stages.headers(summary), found)}" if found else ""
 
 
 def _layers(summary: Summary) -> str:
@@ -149,8 +161,9 @@ def _layers(summary: Summary) -> str:
 
 
 def _results(summary: Summary) -> str:
-    body = [table.cells(row) for row in table.rows(summary)]
-    return f"## Results\n\n{table_of(table.HEADERS, body)}\n\n{table.DROP}"
+    titles = table.headers(summary)
+    body = [table.cells(row, titles) for row in table.rows(summary)]
+    return f"## Results\n\n{table_of(titles, body)}\n\n{table.legend(summary)}"
 
 
 def _sparsity(summary: Summary) -> str:
@@ -180,23 +193,22 @@ def _in_brackets(words: str) -> str:
 
 
 def _training(summary: Summary) -> str:
+    merit = merits.of(summary)
     parts = []
     for role, curve in summary.curves.items():
         if curve:
-            terms = sorted({term for row in curve for term in row.terms})
-            headers = ("Epoch", "Loss", *terms, "Accuracy", "Validation loss", "Validation accuracy")
+            found = sorted({term for row in curve for term in row.terms})
             body = [
                 (
                     str(row.epoch),
                     formatting.number(row.loss),
-                    *(formatting.number(row.terms.get(term)) for term in terms),
-                    formatting.percent(row.accuracy),
-                    formatting.number(row.validation_loss),
-                    formatting.percent(row.validation_accuracy),
+                    *(formatting.number(row.terms.get(term)) for term in found),
+                    *training.judged(row, merit),
                 )
                 for row in curve
             ]
-            parts.append(f"### {text(table.title(role))}\n\n{table_of(headers, body)}")
+            headers = ("Epoch", "Loss", *found, *training.headers(merit))
+            parts.append(f"### {text(table.title(role, merit))}\n\n{table_of(headers, body)}")
     told = text(" ".join(training.sentences(summary)))
     return "\n\n".join(["## Training", told, *parts]) if parts else ""
 
@@ -272,5 +284,6 @@ def _provenance(summary: Summary) -> str:
     return f"## Provenance\n\n{table_of(('What', 'Value'), provenance.entries(summary))}"
 
 
-def _terms() -> str:
-    return "## Terms\n\n" + "\n".join(f"- **{name}**: {text(meaning)}" for name, meaning in TERMS)
+def _terms(runs: Sequence[ReportedRun]) -> str:
+    found = terms(*(run.summary for run in runs))
+    return "## Terms\n\n" + "\n".join(f"- **{name}**: {text(meaning)}" for name, meaning in found)

@@ -1,16 +1,17 @@
-"""Accuracy by method: each network of each run with its interval, and what it gained over training on labels."""
+"""By method: how good each network of each run is, with its interval, and what it gained over the student alone."""
 
 import dataclasses
 from collections.abc import Iterator, Sequence
 
 from edgekd.records import Interval
 from edgekd.report import figure as figures
-from edgekd.report import formatting, table
+from edgekd.report import merit as merits
+from edgekd.report import table
 from edgekd.report.figure import GREY, ROLE_COLOURS, Figure
 from edgekd.report.formatting import NOT_MEASURED
+from edgekd.report.merit import Merit
 from edgekd.report.runs import ReportedRun
 
-HEADERS = ("Network", "Accuracy", "Against labels alone, points", "In words")
 _BASELINE = "baseline"
 _LATER = (table.STUDENT_DISTILLED, table.STUDENT_SPARSE, table.STUDENT_QUANTIZED)
 _OTHER = "–"  # a teacher is another network
@@ -25,15 +26,17 @@ class Method:
       title: what it is called.
       label: what its run is called; empty where there is only one.
       role: its role in its run.
-      accuracy: on the test split, with its own interval.
-      gain: accuracy minus that of the same student on labels, paired over the test samples; None where not known.
+      merit: what it is judged by.
+      worth: how good it is on the test split, with its own interval.
+      gain: that minus the same of the student alone, paired over the test samples; None where not known.
     """
 
     run: int
     title: str
     label: str
     role: str
-    accuracy: Interval
+    merit: Merit
+    worth: Interval
     gain: Interval | None
 
     @property
@@ -43,35 +46,32 @@ class Method:
 
 
 def methods(runs: Sequence[ReportedRun]) -> tuple[Method, ...]:
-    """Returns every network with a test accuracy, in the order of the runs and, within them, of the road."""
+    """Returns every network of which it is known how good it is, in the order of the runs and, within, of the road."""
     return tuple(_methods(runs))
 
 
+def headers(merit: Merit) -> tuple[str, ...]:
+    """Returns the titles of the columns."""
+    return ("Network", merit.title, merit.with_unit(f"Against {merit.baseline}"), "In words")
+
+
 def rows(found: Sequence[Method]) -> tuple[tuple[str, ...], ...]:
-    """Returns one row of texts for each, in the order of HEADERS."""
-    return tuple(
-        (
-            method.name,
-            f"{formatting.percent(method.accuracy.value)} [{formatting.percent_interval(method.accuracy)}]",
-            *_gained(method),
-        )
-        for method in found
-    )
+    """Returns one row of texts for each, in the order of `headers`."""
+    return tuple((method.name, method.merit.with_interval(method.worth), *_gained(method)) for method in found)
 
 
 def graph(found: Sequence[Method]) -> Figure | None:
-    """Returns the accuracies as dots with their intervals, or None where there is none."""
+    """Returns how good networks are as dots with their intervals, or None where there is none."""
     if not found:
         return None
+    merit = found[0].merit
     return figures.dots(
         [_in_two_lines(method) for method in found],
-        [method.accuracy for method in found],
+        [method.worth for method in found],
         [ROLE_COLOURS.get(method.role, GREY) for method in found],
-        x="accuracy, %",
-        told=[
-            f"{formatting.percent(method.accuracy.value)}, {formatting.percent_interval(method.accuracy)}"
-            for method in found
-        ],
+        x=merit.axis,
+        factor=merit.factor,
+        told=[f"{merit.number(method.worth.value)}, {merit.interval(method.worth)}" for method in found],
     )
 
 
@@ -89,15 +89,17 @@ def _in_two_lines(method: Method) -> str:
 def _methods(runs: Sequence[ReportedRun]) -> Iterator[Method]:
     for number, run in enumerate(runs):
         summary = run.summary
+        merit = merits.of(summary)
         for role in table.roles(summary):
-            model = summary.models[role]
-            if model.accuracy_interval is not None:
+            worth = merit.interval_of_model(summary.models[role])
+            if worth is not None:
                 yield Method(
                     run=number,
-                    title=table.title(role),
+                    title=table.title(role, merit),
                     label=run.label if len(runs) > 1 else "",
                     role=role,
-                    accuracy=model.accuracy_interval,
+                    merit=merit,
+                    worth=worth,
                     gain=summary.gains.get(role),
                 )
 
@@ -107,4 +109,4 @@ def _gained(method: Method) -> tuple[str, str]:
         return _BASELINE, _BASELINE
     if method.gain is None:
         return (NOT_MEASURED,) * 2 if method.role in _LATER else (_OTHER,) * 2
-    return f"{formatting.points(method.gain.value)} [{formatting.points_interval(method.gain)}]", in_words(method.gain)
+    return method.merit.difference_with_interval(method.gain), in_words(method.gain)

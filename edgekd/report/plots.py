@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Sequence
 
 from edgekd.records import Artifact, EpochRecord, OperatorCost, Summary
+from edgekd.report import merit as merits
 from edgekd.report import table
 from edgekd.report.figure import COLOURS, ROLE_COLOURS, Figure, figure, in_two_lines, text
 
@@ -27,9 +28,9 @@ def accuracy_by_epoch(summary: Summary) -> Figure | None:
     traces = []
     for role, curve in _curves(summary):
         colour = _role_colour(role)
-        name = text(table.title(role))
+        name = text(table.title(role, merits.ACCURACY))
         validation, training = (
-            _line(curve, [100 * value for value in values], f"{name}, {split}", colour, unit=" %", dash=dash)
+            _line(curve, [_percent(value) for value in values], f"{name}, {split}", colour, unit=" %", dash=dash)
             for split, values, dash in (
                 ("validation", [row.validation_accuracy for row in curve], "solid"),
                 ("training", [row.accuracy for row in curve], "dot"),
@@ -41,6 +42,22 @@ def accuracy_by_epoch(summary: Summary) -> Figure | None:
             training | {"name": name, "legendgroup": name, "showlegend": False},
         ]
     return figure(traces, x="epoch", y="accuracy, %", whole_x=True) if traces else None
+
+
+def error_by_epoch(summary: Summary) -> Figure | None:
+    """Returns the validation error of every model that reconstructs by epoch, or None where nothing was trained."""
+    curves = _curves(summary)
+    if not curves:
+        return None
+    traces = [
+        _line(curve, [row.validation_loss for row in curve], text(table.title(role, merits.AUC)), _role_colour(role))
+        for role, curve in curves
+    ]
+    drawn = figure(traces, x="epoch", y="mean squared error", whole_x=True)
+    errors = [row.validation_loss for _, curve in curves for row in curve]
+    if 0 < min(errors) < max(errors) / 10:
+        drawn["layout"]["yaxis"] |= {"type": "log", "dtick": "D2", "tickformat": ",~g"}
+    return drawn
 
 
 def loss_by_epoch(curve: Sequence[EpochRecord]) -> Figure | None:
@@ -146,6 +163,10 @@ def _curves(summary: Summary) -> list[tuple[str, tuple[EpochRecord, ...]]]:
     known = [role for role in table.TITLES if summary.curves.get(role)]
     others = [role for role, curve in summary.curves.items() if role not in table.TITLES and curve]
     return [(role, summary.curves[role]) for role in (*known, *others)]
+
+
+def _percent(fraction: float | None) -> float | None:
+    return None if fraction is None else 100 * fraction
 
 
 def _role_colour(role: str) -> str:

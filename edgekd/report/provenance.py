@@ -1,7 +1,7 @@
 """Where a run's numbers come from: seed, hashes, data, machine and versions."""
 
 from edgekd.records import Environment, Summary
-from edgekd.report import formatting, table
+from edgekd.report import formatting, merit, table
 
 
 def entries(summary: Summary) -> tuple[tuple[str, str], ...]:
@@ -20,7 +20,7 @@ def entries(summary: Summary) -> tuple[tuple[str, str], ...]:
         ("Classes", f"{len(data.class_names)}: {', '.join(data.class_names)}"),
         ("Data, fingerprint", data.fingerprint),
         *(
-            (f"{table.title(role)}, weights SHA-256", model.weights_sha256 or "not known")
+            (f"{table.title(role, merit.of(summary))}, weights SHA-256", model.weights_sha256 or "not known")
             for role, model in summary.models.items()
         ),
         ("Processor", f"{environment.cpu}, {environment.logical_cores} logical cores"),

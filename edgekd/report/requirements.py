@@ -21,14 +21,21 @@ def _count(number: float) -> str:
     return formatting.count(round(number))
 
 
+def _decibels(number: float) -> str:
+    return f"{formatting.number(number)} dB"
+
+
 _DROP = "accuracy_drop"
 _KNOWN: dict[str, tuple[str, _Words]] = {
     "accuracy": ("Accuracy", _percent),
     _DROP: ("Drop of accuracy", _points),
     "agreement": ("Agreement", _percent),
     "agreement_with_int8_student": ("Agreement with the int8 student", _percent),
+    "auc": ("AUC", formatting.number),
+    "auc_drop": ("Drop of AUC", formatting.number),
     "beyond_one_lsb": ("Outputs beyond one LSB of the int8 student's", _percent),
     "distinct_values_per_channel": ("Distinct values of a channel", _count),
+    "sqnr_db": ("Signal to noise of the outputs", _decibels),
     "training_warnings": ("Warnings about the training", _count),
     "zeros": ("Zeros in the kernels", _count),
 }

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from edgekd import storage
-from edgekd.errors import StorageError
+from edgekd.errors import RecipeError, StorageError
 from edgekd.predictions import Predictions
 from edgekd.records import Summary
+from edgekd.report import merit
 
 SUMMARY_FILE = "summary.json"
 
@@ -21,7 +22,7 @@ class ReportedRun:
       summary: everything that the run found.
       label: what the run is called; unique among the runs of a page.
       predictions: on the test split; None where there are none.
-      no_predictions: why there are none.
+      no_predictions: why there are none; of networks that reconstruct, which predict nothing, it is never shown.
     """
 
     summary: Summary
@@ -36,6 +37,8 @@ def opened(summary: Summary, folder: Path) -> ReportedRun:
     Where these are missing, damaged, of another run, or not inside the folder, the run says so and is shown without
     them.
     """
+    if not merit.of(summary).names_classes:
+        return ReportedRun(summary, summary.name, no_predictions="")
     if summary.predictions_path is None:
         reason = "This run kept no predictions: it was made by an earlier version, or nothing was verified."
         return ReportedRun(summary, summary.name, no_predictions=reason)
@@ -62,6 +65,7 @@ def read(paths: Sequence[Path]) -> tuple[ReportedRun, ...]:
 
     Raises:
       StorageError: no summary there, or one run is named twice.
+      RecipeError: some runs' networks tell classes and others' reconstruct, which no graph and no table can share.
     """
     files = [path / SUMMARY_FILE if path.is_dir() else path for path in paths]
     for given, path in zip(paths, files, strict=True):
@@ -75,8 +79,18 @@ def read(paths: Sequence[Path]) -> tuple[ReportedRun, ...]:
     if twice:
         raise StorageError(f"{', '.join(map(repr, twice))} is named twice: give each run once.")
     runs = [opened(Summary.read(path), path.parent) for path in files]
+    _check_alike(runs, paths)
     labels = _labels([run.summary for run in runs], [path.parent for path in real])
     return tuple(dataclasses.replace(run, label=label) for run, label in zip(runs, labels, strict=True))
+
+
+def _check_alike(runs: Sequence[ReportedRun], paths: Sequence[Path]) -> None:
+    tasks = collections.defaultdict(list)
+    for run, path in zip(runs, paths, strict=True):
+        tasks[run.summary.task].append(repr(str(path)))
+    if len(tasks) > 1:
+        told = "; ".join(f"{', '.join(names)}: {task}" for task, names in tasks.items())
+        raise RecipeError(f"these runs are of different tasks ({told}): report them apart.")
 
 
 def _labels(summaries: Sequence[Summary], folders: Sequence[Path]) -> list[str]:

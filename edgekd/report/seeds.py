@@ -6,9 +6,10 @@ from typing import Literal
 
 from edgekd.records import Interval, Record, Summary
 from edgekd.report import formatting, intervals, methods, table
+from edgekd.report import merit as merits
+from edgekd.report.merit import Merit
 from edgekd.report.runs import ReportedRun
 
-HEADERS = ("Network", "Seeds", "Mean accuracy", "Mean gain over labels alone, points", "In words")
 LEAST = 3
 """Of how many seeds a mean is told: two say next to nothing of how far others may be."""
 
@@ -23,15 +24,16 @@ class OverSeeds(Record):
     """One network of one experiment: the same recipe, data and given teachers, with several seeds.
 
     `runs` are those that the means are of, one for each of `seeds` seeds. `accuracy` is the mean over them with its
-    t-interval; `gain` that of the accuracy minus the accuracy of the student on labels of the same seed, None for other
-    networks.
+    t-interval, of networks that reconstruct `auc`; `gain` is that of the same minus what the student on labels, or
+    alone, of the same seed has, None for other networks.
     """
 
     recipe: str
     role: str
     seeds: int
     runs: tuple[str, ...]
-    accuracy: Interval
+    accuracy: Interval | None
+    auc: Interval | None = None
     gain: Interval | None
 
 
@@ -39,7 +41,7 @@ class LeftOut(Record):
     """A run that is in no mean over seeds, though a reader might think it is.
 
     Its `reason` is that fewer than three seeds have its settings (`other_settings`), that an earlier run of the report
-    has its settings and seed (`repeated_seed`), or that it has no accuracies (`not_verified`).
+    has its settings and seed (`repeated_seed`), or that it has neither accuracies nor AUCs (`not_verified`).
     """
 
     run: str
@@ -58,7 +60,7 @@ def over_seeds(runs: Sequence[ReportedRun]) -> tuple[OverSeeds, ...]:
     found = []
     for experiment in _experiments(runs).values():
         for role in dict.fromkeys(role for run in experiment.values() for role in table.roles(run.summary)):
-            having = [run for run in experiment.values() if _accuracy(run, role) is not None]
+            having = [run for run in experiment.values() if _worth(run, role) is not None]
             weights = {run.summary.models[role].weights_sha256 for run in having}
             if len(having) >= LEAST and len(weights) > 1:
                 found.append(_over_seeds(role, having))
@@ -95,7 +97,7 @@ def notes(runs: Sequence[ReportedRun]) -> tuple[str, ...]:
     for reason, why in (
         ("other_settings", f"fewer than {LEAST} seeds have the same settings and teacher"),
         ("repeated_seed", "of runs with the same settings and seed the first counts"),
-        ("not_verified", "there are no accuracies"),
+        ("not_verified", f"there are no {merits.of(runs[0].summary).plural}"),
     ):
         labels = [each.run for each in missing if each.reason == reason]
         if labels:
@@ -109,25 +111,30 @@ def notes(runs: Sequence[ReportedRun]) -> tuple[str, ...]:
     return tuple(sentences)
 
 
-def rows(found: Sequence[OverSeeds]) -> list[tuple[str, ...]]:
-    """Returns one row of texts for each, in the order of HEADERS."""
+def headers(merit: Merit) -> tuple[str, ...]:
+    """Returns the titles of the columns."""
+    gain = merit.with_unit(f"Mean gain over {merit.baseline}")
+    return ("Network", "Seeds", f"Mean {merit.name}", gain, "In words")
+
+
+def rows(found: Sequence[OverSeeds], merit: Merit) -> list[tuple[str, ...]]:
+    """Returns one row of texts for each, in the order of `headers`."""
     several = len({each.recipe for each in found}) > 1
     return [
         (
-            table.title(each.role) + (f", {each.recipe}" if several else ""),
+            table.title(each.role, merit) + (f", {each.recipe}" if several else ""),
             str(each.seeds),
-            f"{formatting.percent(each.accuracy.value)} [{formatting.percent_interval(each.accuracy)}]",
-            _NO_GAIN
-            if each.gain is None
-            else f"{formatting.points(each.gain.value)} [{formatting.points_interval(each.gain)}]",
+            merit.with_interval(mean),
+            _NO_GAIN if each.gain is None else merit.difference_with_interval(each.gain),
             _NO_GAIN if each.gain is None else methods.in_words(each.gain),
         )
         for each in found
+        if (mean := each.accuracy or each.auc) is not None
     ]
 
 
 def _experiments(runs: Sequence[ReportedRun]) -> dict[_Key, dict[int, ReportedRun]]:
-    """Returns the runs that have accuracies by experiment and seed; of one seed the first."""
+    """Returns the runs that have accuracies, or AUCs, by experiment and seed; of one seed the first."""
     found: dict[_Key, dict[int, ReportedRun]] = collections.defaultdict(dict)
     for run in runs:
         if _verified(run):
@@ -151,28 +158,31 @@ def _name(summary: Summary) -> tuple[str, str]:
 
 
 def _verified(run: ReportedRun) -> bool:
-    return any(model.accuracy is not None for model in run.summary.models.values())
+    return any(_worth(run, role) is not None for role in run.summary.models)
 
 
 def _over_seeds(role: str, runs: Sequence[ReportedRun]) -> OverSeeds:
-    accuracies = [_accuracy(run, role) for run in runs]
-    baselines = [_accuracy(run, table.STUDENT_LABELS) for run in runs]
+    found = [_worth(run, role) for run in runs]
+    baselines = [_worth(run, table.STUDENT_LABELS) for run in runs]
     gains = [
-        accuracy - baseline
-        for accuracy, baseline in zip(accuracies, baselines, strict=True)
-        if accuracy is not None and baseline is not None
+        worth - baseline
+        for worth, baseline in zip(found, baselines, strict=True)
+        if worth is not None and baseline is not None
     ]
     told = role.startswith("student") and role != table.STUDENT_LABELS and len(gains) == len(runs)
+    mean = intervals.mean_interval([worth for worth in found if worth is not None])
+    classes = merits.of(runs[0].summary).names_classes
     return OverSeeds(
         recipe=runs[0].summary.name,
         role=role,
         seeds=len(runs),
         runs=tuple(run.label for run in runs),
-        accuracy=intervals.mean_interval([accuracy for accuracy in accuracies if accuracy is not None]),
+        accuracy=mean if classes else None,
+        auc=None if classes else mean,
         gain=intervals.mean_interval(gains) if told else None,
     )
 
 
-def _accuracy(run: ReportedRun, role: str) -> float | None:
+def _worth(run: ReportedRun, role: str) -> float | None:
     model = run.summary.models.get(role)
-    return None if model is None else model.accuracy
+    return None if model is None else merits.of(run.summary).of_model(model)

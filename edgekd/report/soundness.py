@@ -9,8 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from edgekd.records import Interval, ModelRecord, Summary, TrainingWarning, TrainingWarningKind
+from edgekd.records import Interval, ModelRecord, Reconstruction, Summary, TrainingWarning, TrainingWarningKind
 from edgekd.report import formatting, table
+from edgekd.report import merit as merits
+from edgekd.report.merit import Merit
 from edgekd.report.runs import ReportedRun
 
 FEW_STEPS = 300
@@ -23,6 +25,20 @@ The guide to a few hundred images asks for several hundred: there a student had 
 ONE_CLASS = 0.1
 """A network names one class for nearly everything where it names others for at most this part of the samples that are
 of others: with ten classes of one size, where it names one for 91 % of all samples or more."""
+
+
+GUESSED = 0.5
+"""The AUC of errors that tell nothing of anomalies."""
+
+
+_OF_GIVEN_CLASSES = (
+    "It was given: check that its classes are in the order of the data's, and that it gets what it was trained on "
+    "(teacher.outputs, teacher.layout, a first layer that undoes the scaling)."
+)
+_OF_GIVEN_RECONSTRUCTION = (
+    "It was given: check that it gets what it was trained on, and that what it gives back is scaled as the samples are "
+    "(teacher.layout, a first layer that undoes the scaling)."
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,10 +72,11 @@ def found(
     """Returns what went wrong, network by network, and then what one network shows of another.
 
     - `chance`: the interval of a network's accuracy reaches the share of the most frequent class of the labels, or lies
-      below it, on the test split or, where that was not read, on the validation split.
+      below it, on the test split or, where that was not read, on the validation split. Of a network that reconstructs:
+      the interval of its AUC on the test split reaches GUESSED, or lies below it.
     - `one_class`: see ONE_CLASS; on the test split.
-    - `weak_teacher`: a teacher's accuracy minus that of the student on labels has a paired interval below zero. Where
-      that is not known, as of further teachers, the intervals of the two must be apart.
+    - `weak_teacher`: a teacher's accuracy, or AUC, minus that of the student on labels, or alone, has a paired interval
+      below zero. Where that is not known, as of further teachers, the intervals of the two must be apart.
     - `worse_than_labels`: the same of the distilled student. Later students are left out: what becomes sparse or
       rounded may lose accuracy, and gates say how much.
 
@@ -83,21 +100,24 @@ def together(warnings: Sequence[TrainingWarning]) -> tuple[tuple[tuple[str, ...]
 
 def _found(run: ReportedRun, steps: Mapping[str, int], validated: Mapping[str, Chance]) -> Iterator[TrainingWarning]:
     summary = run.summary
+    merit = merits.of(summary)
     tested = _tested(run)
     unlearned = set()
     for role in table.roles(summary):
         seen: dict[TrainingWarningKind, str] = {
-            "chance": _by_chance(tested.get(role, validated.get(role))),
+            "chance": _by_chance(tested.get(role, validated.get(role)))
+            or _by_guessing(summary.models[role].reconstruction),
             "one_class": _one_class(run, role),
         }
         for kind, words in seen.items():
             if words:
                 unlearned.add(role)
                 advice = _advice(summary, role, steps.get(role))
-                yield TrainingWarning(kind=kind, network=role, seen=f"{table.title(role)}: {words}.", advice=advice)
-    weak = list(_weak_teachers(summary, steps))
+                seen_of = f"{table.title(role, merit)}: {words}."
+                yield TrainingWarning(kind=kind, network=role, seen=seen_of, advice=advice)
+    weak = list(_weak_teachers(summary, steps, merit))
     yield from weak
-    worse = _worse_than_labels(summary)
+    worse = _worse_than_labels(summary, merit)
     if worse:
         advice = _teaching_advice(summary, steps, begin_with_teacher=bool(weak) or table.TEACHER in unlearned)
         yield TrainingWarning(kind="worse_than_labels", network=table.STUDENT_DISTILLED, seen=worse, advice=advice)
@@ -128,6 +148,17 @@ def _by_chance(chance: Chance | None) -> str:
     )
 
 
+def _by_guessing(found: Reconstruction | None) -> str:
+    """Returns what was seen where a network's error finds anomalies no better than a guess; empty where it does."""
+    if found is None or found.auc is None or found.auc.low > GUESSED:
+        return ""
+    return (
+        f"its error tells the {found.anomalous:,} anomalies of the test split from the {found.normal:,} that are "
+        f"normal with an AUC of {merits.AUC.with_interval(found.auc)}, which is not known to be better than a guess: "
+        f"{merits.AUC.number(GUESSED)}"
+    )
+
+
 def _one_class(run: ReportedRun, role: str) -> str:
     """Returns what was seen where a network names one class for nearly everything; empty where it does not."""
     if run.predictions is None or role not in run.predictions.classes:
@@ -147,50 +178,53 @@ def _one_class(run: ReportedRun, role: str) -> str:
     )
 
 
-def _weak_teachers(summary: Summary, steps: Mapping[str, int]) -> Iterator[TrainingWarning]:
+def _weak_teachers(summary: Summary, steps: Mapping[str, int], merit: Merit) -> Iterator[TrainingWarning]:
     for role in table.roles(summary):
         if not _is_teacher(role):
             continue
-        words = _weaker_than_labels(summary, role)
+        words = _weaker_than_labels(summary, role, merit)
         if words:
             advice = (
                 f"Such a teacher has little to teach. {_advice(summary, role, steps.get(role))} Or give a stronger "
                 "one: a wider network, or one that exists (teacher.model)."
             )
             yield TrainingWarning(
-                kind="weak_teacher", network=role, seen=f"{table.title(role)}: {words}.", advice=advice
+                kind="weak_teacher", network=role, seen=f"{table.title(role, merit)}: {words}.", advice=advice
             )
 
 
-def _weaker_than_labels(summary: Summary, role: str) -> str:
+def _weaker_than_labels(summary: Summary, role: str, merit: Merit) -> str:
     ours, theirs = summary.models.get(role), summary.models.get(table.STUDENT_LABELS)
-    if ours is None or theirs is None or ours.accuracy is None or theirs.accuracy is None:
+    if ours is None or theirs is None or merit.of_model(ours) is None or merit.of_model(theirs) is None:
         return ""
-    words = f"{formatting.percent(ours.accuracy)}, weaker than the student on labels with "
-    words += formatting.percent(theirs.accuracy)
+    words = f"{_told(summary, role, merit)}, weaker than the student {merit.alone} with "
+    words += _told(summary, table.STUDENT_LABELS, merit)
     row = next((row for row in summary.stages if row.name == table.STUDENT_LABELS and row.before == role), None)
-    if row is not None and row.accuracy_drop is not None:
-        return f"{words}, {_difference(row.accuracy_drop)}" if row.accuracy_drop.high < 0 else ""
-    one, other = ours.accuracy_interval, theirs.accuracy_interval
+    drop = None if row is None else merit.drop_of_stage(row)
+    if drop is not None:
+        return f"{words}, {_difference(drop, merit)}" if drop.high < 0 else ""
+    one, other = merit.interval_of_model(ours), merit.interval_of_model(theirs)
     return f"{words}: their 95 % intervals are apart" if one and other and one.high < other.low else ""
 
 
-def _worse_than_labels(summary: Summary) -> str:
+def _worse_than_labels(summary: Summary, merit: Merit) -> str:
     gain = summary.gains.get(table.STUDENT_DISTILLED)
     if gain is None or gain.high >= 0:
         return ""
-    ours, theirs = (
-        formatting.percent(summary.models[role].accuracy) if role in summary.models else formatting.NOT_MEASURED
-        for role in (table.STUDENT_DISTILLED, table.STUDENT_LABELS)
-    )
-    title = table.title(table.STUDENT_DISTILLED)
-    return f"{title}: {ours}, worse than the same student on labels with {theirs}, {_difference(gain)}."
+    ours, theirs = (_told(summary, role, merit) for role in (table.STUDENT_DISTILLED, table.STUDENT_LABELS))
+    title = table.title(table.STUDENT_DISTILLED, merit)
+    return f"{title}: {ours}, worse than the same student {merit.alone} with {theirs}, {_difference(gain, merit)}."
 
 
-def _difference(interval: Interval) -> str:
-    return (
-        f"{formatting.points(interval.value)} points [{formatting.points_interval(interval)}] on the same test samples"
-    )
+def _told(summary: Summary, role: str, merit: Merit) -> str:
+    """Returns how good a network is: `89.93 %`, or `an AUC of 0.947`."""
+    model = summary.models.get(role)
+    return merit.within(None if model is None else merit.of_model(model))
+
+
+def _difference(interval: Interval, merit: Merit) -> str:
+    difference = f"{merit.difference(interval.value)}{merit.unit} [{merit.difference_interval(interval)}]"
+    return f"{difference} on the same test samples"
 
 
 def _advice(summary: Summary, role: str, steps: int | None) -> str:
@@ -198,10 +232,7 @@ def _advice(summary: Summary, role: str, steps: int | None) -> str:
     model = summary.models[role]
     if _is_teacher(role):
         if model.epochs is None:
-            return (
-                "It was given: check that its classes are in the order of the data's, and that it gets what it was "
-                "trained on (teacher.outputs, teacher.layout, a first layer that undoes the scaling)."
-            )
+            return _OF_GIVEN_CLASSES if merits.of(summary).names_classes else _OF_GIVEN_RECONSTRUCTION
         return _longer("teacher", model, steps)
     if role in (table.STUDENT_SPARSE, table.STUDENT_QUANTIZED):
         section = "sparsify" if role == table.STUDENT_SPARSE else "quantize.aware"

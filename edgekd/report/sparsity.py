@@ -1,7 +1,7 @@
 """The table of what sparsity is worth: zeros, distinct values, and sizes raw and compressed."""
 
 from edgekd.records import KernelValues, Summary
-from edgekd.report import formatting, table
+from edgekd.report import formatting, merit, table
 
 HEADERS = ("Model", "Weights in kernels", "Zeros", "Values, kernel", "Values, channel", "Size", "gzip")
 
@@ -12,7 +12,12 @@ def rows(summary: Summary) -> tuple[tuple[str, ...], ...]:
     if student is None:
         return ()
     return (
-        (table.title(student.role), *_held(student.kernels), formatting.NOT_MEASURED, formatting.NOT_MEASURED),
+        (
+            table.title(student.role, merit.of(summary)),
+            *_held(student.kernels),
+            formatting.NOT_MEASURED,
+            formatting.NOT_MEASURED,
+        ),
         *(
             (
                 artifact.name,

@@ -1,18 +1,28 @@
-"""Accuracy stage by stage: every network and file beside the one that it came from."""
+"""Stage by stage: every network and file, by how good it is, beside the one that it came from."""
 
 from edgekd.records import StageRow, Summary
 from edgekd.report import figure as figures
 from edgekd.report import formatting, table
+from edgekd.report import merit as merits
 from edgekd.report.figure import GREY, ROLE_COLOURS, Figure
 
-HEADERS = ("Stage", "Came from", "Accuracy", "Lost since, points", "Agreement", "SQNR, dB")
+_LOST = "Lost since"
 _FIRST = "–"
 _SAME_NETWORK = (table.STUDENT_SPARSE, table.STUDENT_QUANTIZED)  # made of the one before; others were trained apart
 
 
+def headers(summary: Summary) -> tuple[str, ...]:
+    """Returns the titles of the columns."""
+    merit = merits.of(summary)
+    judged = (merit.title, merit.with_unit(_LOST)) if merit.names_classes or merit.known(summary) else ()
+    return ("Stage", "Came from", *judged, "Agreement" if merit.names_classes else "MSE", "SQNR, dB")
+
+
 def rows(summary: Summary) -> tuple[tuple[str, ...], ...]:
-    """Returns one row of texts for each, in the order of HEADERS."""
-    return tuple(_row(row, summary) for row in summary.stages)
+    """Returns one row of texts for each, in the order of `headers`."""
+    titles = headers(summary)
+    found = [_row(row, summary) for row in summary.stages]
+    return tuple(tuple(row[each] for each in titles) for row in found)
 
 
 def ratio(row: StageRow) -> str | None:
@@ -23,39 +33,41 @@ def ratio(row: StageRow) -> str | None:
     """
     if row.before is None or (row.kind == "network" and row.name not in _SAME_NETWORK):
         return None
-    if row.identical:
-        return "identical"
-    return None if row.sqnr_db is None else f"{row.sqnr_db:.1f}".replace("-", "−")
+    return None if row.sqnr_db is None and not row.identical else formatting.decibels(row.sqnr_db)
 
 
 def graph(summary: Summary) -> Figure | None:
     """Returns what each step lost as dots with intervals, or None where that is not known."""
-    known = [(row, row.accuracy_drop) for row in summary.stages if row.accuracy_drop is not None]
+    merit = merits.of(summary)
+    known = [(row, drop) for row in summary.stages if (drop := merit.drop_of_stage(row)) is not None]
     if not known:
         return None
     names = [figures.text(table.title_of(row.name, summary)) for row, _ in known]
     told = [
-        f"since {table.title_of(row.before or '', summary)}: {formatting.points(drop.value)} points, "
-        f"{formatting.points_interval(drop)}"
+        f"since {table.title_of(row.before or '', summary)}: {merit.difference(drop.value)}{merit.unit}, "
+        f"{merit.difference_interval(drop)}"
         for row, drop in known
     ]
     colours = [ROLE_COLOURS.get(row.name, _FILES if row.kind == "file" else GREY) for row, _ in known]
-    return figures.dots(names, [drop for _, drop in known], colours, x="points lost", told=told, zero=True)
+    drops = [drop for _, drop in known]
+    return figures.dots(names, drops, colours, x=merit.lost, factor=merit.factor, told=told, zero=True)
 
 
 _FILES = "#8b5cf6"
 
 
-def _row(row: StageRow, summary: Summary) -> tuple[str, ...]:
-    accuracy = f"{formatting.percent(row.accuracy.value)} [{formatting.percent_interval(row.accuracy)}]"
-    name = table.title_of(row.name, summary)
-    if row.before is None or row.accuracy_drop is None:
-        return (name, _FIRST, accuracy, _FIRST, _FIRST, _FIRST)
-    return (
-        name,
-        table.title_of(row.before, summary),
-        accuracy,
-        f"{formatting.points(row.accuracy_drop.value)} [{formatting.points_interval(row.accuracy_drop)}]",
-        formatting.percent(row.agreement.value if row.agreement else None),
-        ratio(row) or _FIRST,
-    )
+def _row(row: StageRow, summary: Summary) -> dict[str, str]:
+    """Returns the texts of a row by the headers of all columns that there may be."""
+    merit = merits.of(summary)
+    worth, drop = merit.of_stage(row), merit.drop_of_stage(row)
+    came = row.before is not None and (drop is not None or row.reconstruction is not None)
+    agreement = formatting.percent(row.agreement.value if row.agreement else None)
+    return {
+        "Stage": table.title_of(row.name, summary),
+        "Came from": table.title_of(row.before or "", summary) if came else _FIRST,
+        merit.title: formatting.NOT_MEASURED if worth is None else merit.with_interval(worth),
+        merit.with_unit(_LOST): merit.difference_with_interval(drop) if came and drop else _FIRST,
+        "Agreement": agreement if came else _FIRST,
+        "MSE": formatting.number(row.reconstruction.mse if row.reconstruction else None),
+        "SQNR, dB": (ratio(row) if came else None) or _FIRST,
+    }

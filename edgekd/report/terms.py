@@ -1,6 +1,9 @@
 """Short explanations of the words that the reports use."""
 
-TERMS = (
+from edgekd.records import Summary
+from edgekd.report import merit as merits
+
+_OF_CLASSES = (
     ("Accuracy", "Share of test samples whose highest output is the right class, with its 95 % interval in brackets."),
     (
         "Drop, points",
@@ -8,6 +11,28 @@ TERMS = (
         "sign means that this one is better.",
     ),
     ("Agreement", "Share of test samples on which a file and the distilled Keras student name the same class."),
+)
+_OF_ANOMALIES = (
+    (
+        "AUC",
+        "Area under the receiver operating characteristic: how likely it is that an anomaly of the test split has a "
+        "larger error than what is normal there, ties counting half, with its 95 % interval in brackets. 1 tells all "
+        "anomalies apart; 0.5 is chance.",
+    ),
+    (
+        "Drop",
+        "The distilled Keras student's AUC minus this one's. A plus sign is a loss; a minus sign means that this one "
+        "is better.",
+    ),
+)
+_OF_RECONSTRUCTIONS = (
+    (
+        "MSE",
+        "Mean squared error: the mean squared difference of a sample and what a network gives back for it, over the "
+        "test samples of the first class, which is what is normal.",
+    ),
+)
+_OF_ALL = (
     ("MACs", "Multiply-accumulate operations of one inference: how much arithmetic a network needs."),
     (
         "Scheme",
@@ -34,6 +59,15 @@ TERMS = (
     ),
     ("LSB", "One step of an integer output's own scale; 1 LSB is the smallest difference that it can show."),
     ("Peak memory", "Largest resident memory of the whole measuring process, its Python interpreter included."),
-    ("Term", "One weighted part of the training loss, such as the labels or the teacher's soft targets."),
-    ("Gate", "A requirement of the recipe. A failed gate makes edgekd end with exit status 1."),
 )
+_TERM = "One weighted part of the training loss, such as"
+_GATE = ("Gate", "A requirement of the recipe. A failed gate makes edgekd end with exit status 1.")
+
+
+def terms(*summaries: Summary) -> tuple[tuple[str, str], ...]:
+    """Returns the words that the report of these runs uses, each with what it means."""
+    merit = merits.of(summaries[0])
+    if merit.names_classes:
+        return (*_OF_CLASSES, *_OF_ALL, ("Term", f"{_TERM} the labels or the teacher's soft targets."), _GATE)
+    own = (*(_OF_ANOMALIES if merit.known(*summaries) else ()), *_OF_RECONSTRUCTIONS)
+    return (*own, *_OF_ALL, ("Term", f"{_TERM} the error against the input or against the teacher's output."), _GATE)

@@ -1,4 +1,4 @@
-"""Accuracy against what it costs: latency, size and memory of every file, with the front of the best ones."""
+"""How good files are against what it costs: their latency, size and memory, with the front of the best ones."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -6,9 +6,11 @@ from collections.abc import Callable, Sequence
 from edgekd.records import Artifact, Interval, ModelRecord
 from edgekd.report import figure as figures
 from edgekd.report import formatting, table
+from edgekd.report import merit as merits
 from edgekd.report.differences import measured_alike
 from edgekd.report.figure import COLOURS, GREY, Figure
 from edgekd.report.front import front
+from edgekd.report.merit import Merit
 from edgekd.report.runs import ReportedRun
 
 BY_ESTIMATES = "by the estimates; files whose intervals overlap may be as good"
@@ -29,7 +31,7 @@ _BYTES_OF_A_PARAMETER = 4  # in float32
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """One thing that accuracy costs.
+    """One thing that being good costs.
 
     Attributes:
       key: names it in ids and documents.
@@ -51,10 +53,9 @@ class Cost:
     measured: bool = False
     ranked: bool = True
 
-    @property
-    def title(self) -> str:
-        """Of its graph."""
-        return f"Accuracy against {self.name}"
+    def title(self, merit: Merit) -> str:
+        """Returns that of its graph."""
+        return f"{merit.title} against {self.name}"
 
 
 def _latency(run: ReportedRun, artifact: Artifact) -> tuple[float, Interval | None] | None:
@@ -112,31 +113,32 @@ class Point:
     Attributes:
       run: position of its run.
       artifact: the file.
-      accuracy: top-1 fraction on the test split.
+      worth: how good it is on the test split: its top-1 accuracy, or AUC.
       cost: in the unit of the axis.
       interval: of the cost.
-      drop: interval of the accuracy that it loses against the distilled student of its run.
+      drop: interval of what it loses of that against the distilled student of its run.
     """
 
     run: int
     artifact: Artifact
-    accuracy: float
+    worth: float
     cost: float
     interval: Interval | None
     drop: Interval | None
 
 
 def points(runs: Sequence[ReportedRun], cost: Cost) -> list[Point]:
-    """Returns the files of all runs whose accuracy and cost are known."""
+    """Returns the files of all runs whose worth and cost are known."""
     found = []
     for number, run in enumerate(runs):
+        merit = merits.of(run.summary)
         for artifact in run.summary.artifacts:
-            known = cost.of_file(run, artifact)
-            if known is None or artifact.accuracy is None:
+            known, worth = cost.of_file(run, artifact), merit.of_file(artifact)
+            if known is None or worth is None:
                 continue
             comparison = table.comparison_of(artifact.name, run.summary.comparisons)
-            drop = comparison.accuracy_drop if comparison else None
-            found.append(Point(number, artifact, artifact.accuracy, *known, drop))
+            drop = merit.drop(comparison) if comparison else None
+            found.append(Point(number, artifact, worth, *known, drop))
     return found
 
 
@@ -160,8 +162,9 @@ class Front:
 def fronts(runs: Sequence[ReportedRun], cost: Cost) -> list[Front]:
     """Returns the Pareto fronts of a cost that files are ranked by, in the order of the runs.
 
-    There is one for each data, for accuracies on other data are no match for each other. Of a measured cost there is
-    one for each run whose files were measured alike: they took turns, and those of another run had another time.
+    There is one for each data, for accuracies or AUCs on other data are no match for each other. Of a measured cost
+    there is one for each run whose files were measured alike: they took turns, and those of another run had another
+    time.
     """
     if not cost.ranked:
         return []
@@ -171,7 +174,7 @@ def fronts(runs: Sequence[ReportedRun], cost: Cost) -> list[Front]:
     found = []
     for number in dict.fromkeys(groups):
         alike = [point for point in known if groups[point.run] == number]
-        best = tuple(alike[at] for at in front([(point.cost, point.accuracy) for point in alike]))
+        best = tuple(alike[at] for at in front([(point.cost, point.worth) for point in alike]))
         fingerprint = runs[groups.index(number)].summary.data.fingerprint
         found += [Front(number, names[number], fingerprint, best)] if best else []
     return found
@@ -223,7 +226,7 @@ def in_words(runs: Sequence[ReportedRun], kept: Sequence[Point]) -> str:
 
 
 def graph(runs: Sequence[ReportedRun], cost: Cost) -> Figure | None:
-    """Returns accuracy against a cost, or None where no file has both.
+    """Returns how good files are against a cost, or None where no file has both.
 
     Files are points, with the interval of the difference to the distilled student as vertical bars. Networks in Keras
     are hollow points where their cost can be told, with intervals of their own, and lines elsewhere.
@@ -232,15 +235,16 @@ def graph(runs: Sequence[ReportedRun], cost: Cost) -> Figure | None:
     if not found:
         return None
     several = len(runs) > 1
+    merit = merits.of(runs[0].summary)
     networks = _networks(runs, cost, max(point.interval.high if point.interval else point.cost for point in found))
     groups = _groups(runs, cost)
     files = [_file(runs, point, cost, group=groups[point.run], several=several) for point in found]
-    lines = [_front(each.group, each.points) for each in fronts(runs, cost)]
+    lines = [_front(each.group, each.points, merit) for each in fronts(runs, cost)]
     if len(lines) > 1:  # one entry in the legend stands for all, which filters may empty
-        entry = _front(None, ()) | {"name": f"Pareto front of each {'run' if cost.measured else 'data'}"}
+        entry = _front(None, (), merit) | {"name": f"Pareto front of each {'run' if cost.measured else 'data'}"}
         lines = [entry, *(line | {"showlegend": False} for line in lines)]
     entries = [_entry(runs, run) for run in dict.fromkeys(point.run for point in found)] if several else []
-    drawn = figures.figure([*networks, *lines, *entries, *files], x=_axis(runs, cost), y="accuracy, %")
+    drawn = figures.figure([*networks, *lines, *entries, *files], x=_axis(runs, cost), y=merit.axis)
     drawn["layout"]["height"] = 440
     # An entry of the legend stands for a whole run: the page's filter hides that, a click could not.
     drawn["layout"]["legend"] |= {"itemclick": False, "itemdoubleclick": False} if several else {}
@@ -270,28 +274,29 @@ def _axis(runs: Sequence[ReportedRun], cost: Cost) -> str:
 
 def _file(runs: Sequence[ReportedRun], point: Point, cost: Cost, *, group: int, several: bool) -> Figure:
     artifact, run = point.artifact, runs[point.run]
+    merit = merits.of(run.summary)
     place = point.run if several else run.summary.artifacts.index(artifact)
     colour = _colour(place)
     name = figures.text(f"{run.label}: {artifact.name}" if several else artifact.name)
     kinds = [table.kind_of_file(each) for each in run.summary.artifacts]
     kind = table.kind_of_file(artifact)
     short = run.label if several else kind if kinds.count(kind) == 1 else artifact.name
-    accuracy = None
-    if point.drop is not None:  # an accuracy falls where the drop grows
+    gain = None
+    if point.drop is not None:  # a file is the worse the larger the drop
         value = point.drop.value
-        accuracy = Interval(value=-value, low=-point.drop.high, high=-point.drop.low)
+        gain = Interval(value=-value, low=-point.drop.high, high=-point.drop.low)
     return {
         "type": "scatter",
         "mode": "markers",
         "name": figures.text(short),
         "x": [point.cost],
-        "y": [100 * point.accuracy],
+        "y": [merit.factor * point.worth],
         "error_x": figures.error_bars(point.interval, point.cost, 1.0, colour),
-        "error_y": figures.error_bars(accuracy, accuracy.value if accuracy else 0.0, 100.0, colour),
+        "error_y": figures.error_bars(gain, gain.value if gain else 0.0, merit.factor, colour),
         "marker": _marker(place, _SYMBOLS.get(artifact.format, "square")),
         "meta": _meta(str(point.run), artifact.format, artifact.scheme)
         | {"file": in_words(runs, [point]), "group": group},
-        "hovertemplate": f"<b>{name}</b><br>%{{x:.4g}} {cost.unit}, %{{y:.2f}} %<extra></extra>",
+        "hovertemplate": f"<b>{name}</b><br>%{{x:.4g}} {cost.unit}, {merit.pointed_at}<extra></extra>",
         "showlegend": not several,
     }
 
@@ -325,7 +330,7 @@ def _meta(run: str, form: str, scheme: str) -> dict[str, str]:
     return {"run": run, "format": form, "scheme": scheme}
 
 
-def _front(group: int | None, kept: Sequence[Point]) -> Figure:
+def _front(group: int | None, kept: Sequence[Point], merit: Merit) -> Figure:
     """Returns the front of a group; without one, what stands in the legend for those of several."""
     return {
         # The page finds a front anew among the files that are seen.
@@ -334,7 +339,7 @@ def _front(group: int | None, kept: Sequence[Point]) -> Figure:
         "type": "scatter",
         "mode": "lines+markers",
         "x": [point.cost for point in kept] or [None],
-        "y": [100 * point.accuracy for point in kept] or [None],
+        "y": [merit.factor * point.worth for point in kept] or [None],
         "line": {"color": "rgba(128,128,128,0.7)", "width": 1.5, "shape": "hv"},
         "marker": {"symbol": "circle-open", "size": 20, "color": "rgba(128,128,128,0.9)", "line": {"width": 1.5}},
         "hoverinfo": "skip",
@@ -346,15 +351,17 @@ def _networks(runs: Sequence[ReportedRun], cost: Cost, most: float) -> list[Figu
     traces: list[Figure] = []
     seen: set[str] = set()
     for number, run in enumerate(runs):
+        merit = merits.of(run.summary)
         for role, model in run.summary.models.items():
             key = model.weights_sha256 or f"{number} {role}"
             shown = role in _BASELINES if len(runs) == 1 else role == table.TEACHER
-            if model.accuracy is None or key in seen or not shown:
+            if merit.of_model(model) is None or key in seen or not shown:
                 continue
             seen.add(key)
-            name = table.title(role) if len(runs) == 1 else f"{table.title(role)} of {run.label}"
+            title = table.title(role, merit)
+            name = figures.text(title if len(runs) == 1 else f"{title} of {run.label}")
             colour = GREY if len(runs) == 1 else _colour(number)
-            trace = _network(model, figures.text(name), cost.of_network(model), most, colour)
+            trace = _network(model, name, cost.of_network(model), most, colour, merit)
             shared = sum(model.weights_sha256 in _weights_of(each) for each in runs) > 1
             meta = _meta("" if shared else str(number), "keras", "")
             traces.append(trace | {"showlegend": len(runs) == 1, "meta": meta})
@@ -365,20 +372,20 @@ def _weights_of(run: ReportedRun) -> set[str]:
     return {model.weights_sha256 for model in run.summary.models.values() if model.weights_sha256 is not None}
 
 
-def _network(model: ModelRecord, name: str, x: float | None, most: float, colour: str) -> Figure:
+def _network(model: ModelRecord, name: str, x: float | None, most: float, colour: str, merit: Merit) -> Figure:
     dash, symbol = _BASELINES[model.role]
-    accuracy = model.accuracy or 0.0
-    trace = {"type": "scatter", "name": name, "hovertemplate": f"%{{y:.2f}} %<extra>{name}</extra>"}
+    worth = merit.of_model(model) or 0.0
+    trace = {"type": "scatter", "name": name, "hovertemplate": f"{merit.pointed_at}<extra>{name}</extra>"}
     if x is None:
         line = {"color": colour, "dash": dash, "width": 1.5}
-        return {**trace, "mode": "lines", "x": [0.0, most * 1.1], "y": [100 * accuracy] * 2, "line": line}
+        return {**trace, "mode": "lines", "x": [0.0, most * 1.1], "y": [merit.factor * worth] * 2, "line": line}
     size = formatting.size(round(1024 * x))
     return {
         **trace,
         "mode": "markers",
         "x": [x],
-        "y": [100 * accuracy],
-        "error_y": figures.error_bars(model.accuracy_interval, accuracy, 100.0, colour),
+        "y": [merit.factor * worth],
+        "error_y": figures.error_bars(merit.interval_of_model(model), worth, merit.factor, colour),
         "marker": {"color": colour, "size": 11, "symbol": symbol, "line": {"width": 1.6}},
-        "hovertemplate": f"{size} of float32 parameters, %{{y:.2f}} %<extra>{name}</extra>",
+        "hovertemplate": f"{size} of float32 parameters, {merit.pointed_at}<extra>{name}</extra>",
     }

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 
-from edgekd.records import Summary
+from edgekd.records import EpochRecord, Summary
 from edgekd.report import formatting, table
+from edgekd.report import merit as merits
+from edgekd.report.merit import Merit
 
-_BASELINE = "on labels alone, the baseline that distillation must beat"
+_BASELINE = "the baseline that distillation must beat"
 
 
 def sentences(summary: Summary) -> tuple[str, ...]:
@@ -13,22 +15,38 @@ def sentences(summary: Summary) -> tuple[str, ...]:
     return (*_teachers(summary), *_student(summary), *_later_students(summary))
 
 
+def headers(merit: Merit) -> tuple[str, ...]:
+    """Returns the titles of the columns of what an epoch came to."""
+    if merit.names_classes:
+        return ("Accuracy", "Validation loss", "Validation accuracy")
+    return ("Validation loss",)
+
+
+def judged(row: EpochRecord, merit: Merit) -> tuple[str, ...]:
+    """Returns what an epoch came to, in texts, in the order of `headers`."""
+    loss = formatting.number(row.validation_loss)
+    if merit.names_classes:
+        return (formatting.percent(row.accuracy), loss, formatting.percent(row.validation_accuracy))
+    return (loss,)
+
+
 def _teachers(summary: Summary) -> Iterator[str]:
     teachers = [role for role in summary.models if role == table.TEACHER or role.startswith(f"{table.TEACHER}_")]
     trained = [role for role in teachers if summary.curves.get(role)]
-    for number, words in ((len(trained), "trained on labels"), (len(teachers) - len(trained), "given")):
+    how = "trained on labels" if merits.of(summary).names_classes else "trained to reconstruct"
+    for number, words in ((len(trained), how), (len(teachers) - len(trained), "given")):
         if number:
             yield f"{_the(number, 'teacher')} {'is' if number == 1 else 'are'} {words}."
 
 
 def _student(summary: Summary) -> Iterator[str]:
-    on_labels, distilled = (bool(summary.curves.get(role)) for role in (table.STUDENT_LABELS, table.STUDENT_DISTILLED))
+    alone, distilled = (bool(summary.curves.get(role)) for role in (table.STUDENT_LABELS, table.STUDENT_DISTILLED))
     generations = 1 + sum(role.startswith("generation_") for role in summary.models)
-    if on_labels and distilled:
+    if alone and distilled:
         times = "twice" if generations == 1 else f"{1 + generations} times"
-        yield f"The student is trained {times}: {_BASELINE}, and {_taught(summary, generations)}."
-    elif on_labels:
-        yield f"The student is trained {_BASELINE}."
+        yield f"The student is trained {times}: {_baseline(summary)}, and {_taught(summary, generations)}."
+    elif alone:
+        yield f"The student is trained {_baseline(summary)}."
     elif distilled:
         yield f"The student is {_taught(summary, generations)}."
     if distilled and generations > 1:
@@ -46,7 +64,7 @@ def _taught(summary: Summary, generations: int) -> str:
         peers = sum(role.startswith("peer_") for role in summary.models)
         return f"taught by {formatting.counted(peers, 'peer')}, while it teaches {'it' if peers == 1 else 'them'}"
     if way == "self":
-        return "taught by its own logits, at early exits"
+        return f"taught by its own {'logits' if merits.of(summary).names_classes else 'outputs'}, at early exits"
     teachers = sum(role == table.TEACHER or role.startswith(f"{table.TEACHER}_") for role in summary.models)
     return f"taught by {_the(teachers, 'teacher').lower()}" if teachers else "taught"
 
@@ -55,13 +73,19 @@ def _later_students(summary: Summary) -> Iterator[str]:
     source = table.STUDENT_DISTILLED
     for role, how in ((table.STUDENT_SPARSE, "as it becomes sparse"), (table.STUDENT_QUANTIZED, "with rounding")):
         if summary.curves.get(role):
-            yield f"The {_called(role)} is the {_called(source)}, trained on {how}."
+            merit = merits.of(summary)
+            yield f"The {_called(role, merit)} is the {_called(source, merit)}, trained on {how}."
         if role in summary.models:
             source = role
 
 
-def _called(role: str) -> str:
-    title = table.title(role)
+def _baseline(summary: Summary) -> str:
+    merit = merits.of(summary)
+    return f"{'on labels alone' if merit.names_classes else 'alone'}, {_BASELINE}"
+
+
+def _called(role: str, merit: Merit) -> str:
+    title = table.title(role, merit)
     return title[0].lower() + title[1:]
 
 

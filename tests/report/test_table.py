@@ -9,6 +9,10 @@ def by_name(summary):
     return {row.name: row for row in table.rows(summary)}
 
 
+def texts_of(summary, row):
+    return table.cells(row, table.headers(summary))
+
+
 def test_the_rows_are_teacher_students_and_every_file_in_order(summary):
     names = [row.name for row in table.rows(summary)]
     assert names[:3] == ["Teacher", "Student on labels", "Distilled student"]
@@ -37,9 +41,9 @@ def test_the_order_does_not_depend_on_the_order_of_the_models(summary):
 
 def test_drops_are_against_the_distilled_student(summary):
     rows = by_name(summary)
-    assert rows["Teacher"].accuracy_drop == pytest.approx(0.8993 - 0.9231)
-    assert rows["Student on labels"].accuracy_drop == pytest.approx(0.8993 - 0.895)
-    assert rows["student-int8.onnx"].accuracy_drop == 0.0035
+    assert rows["Teacher"].drop == pytest.approx(0.8993 - 0.9231)
+    assert rows["Student on labels"].drop == pytest.approx(0.8993 - 0.895)
+    assert rows["student-int8.onnx"].drop == 0.0035
     assert rows["student-int8.onnx"].drop_interval == summary.comparisons[-1].accuracy_drop
     assert rows["Distilled student"].is_reference
     assert sum(row.is_reference for row in rows.values()) == 1
@@ -73,7 +77,7 @@ def test_latencies_of_two_machines_are_never_side_by_side(summary):
 
 def test_cells_say_the_numbers_with_their_intervals(summary):
     row = by_name(summary)["student-int8.tflite"]
-    assert dict(zip(table.HEADERS, table.cells(row), strict=True)) == {
+    assert dict(zip(table.headers(summary), texts_of(summary, row), strict=True)) == {
         "Model": "student-int8.tflite",
         "Accuracy": "89.61 % [89.0 to 90.2 %]",
         "Drop, points": "+0.32 [+0.18 to +0.46]",
@@ -85,16 +89,16 @@ def test_cells_say_the_numbers_with_their_intervals(summary):
         "p90, ms": "0.0782",
         "p99, ms": "0.118",
     }
-    assert table.cells(by_name(summary)["Teacher"])[1] == "92.31 % [91.1 to 93.5 %]"
+    assert texts_of(summary, by_name(summary)["Teacher"])[1] == "92.31 % [91.1 to 93.5 %]"
     # Of a file it is that of its stage: without one, or where that has another accuracy, as in another runtime, none.
     for stages in ((), [each.model_copy(update={"accuracy": summary.stages[0].accuracy}) for each in summary.stages]):
         changed = summary.model_copy(update={"stages": tuple(stages)})
-        assert table.cells(by_name(changed)["student-int8.tflite"])[1] == "89.61 %"
+        assert texts_of(changed, by_name(changed)["student-int8.tflite"])[1] == "89.61 %"
 
 
 def test_nothing_measured_is_neither_zero_nor_none(unmeasured):
     for row in table.rows(unmeasured):
-        texts = table.cells(row)
+        texts = texts_of(unmeasured, row)
         assert texts[1] == "not measured"
         assert texts[7:] == ("not measured",) * 3
         assert "None" not in " ".join(texts)
@@ -106,8 +110,8 @@ def test_of_too_few_runs_there_is_no_p99_which_is_not_said_to_be_unmeasured(summ
         for each in summary.measurements
     )
     short = summary.model_copy(update={"measurements": few})
-    assert {table.cells(row)[9] for row in table.rows(short) if row.kind == "file"} == {"too few runs"}
-    assert {table.cells(row)[9] for row in table.rows(short) if row.kind == "model"} == {"not measured"}
+    assert {texts_of(short, row)[9] for row in table.rows(short) if row.kind == "file"} == {"too few runs"}
+    assert {texts_of(short, row)[9] for row in table.rows(short) if row.kind == "model"} == {"not measured"}
     assert latency.cells(few[0])[latency.HEADERS.index("p99, ms")] == "too few runs"
     # A target that gives no percentiles at all does not tell this one either, however many runs there were.
     untold = few[0].latency_ms.model_copy(update={"p90": None, "p95": None})
@@ -139,7 +143,7 @@ def test_the_narrow_table_of_measurements_has_every_text_of_the_wide_one(summary
 def test_a_run_without_a_distilled_student_has_no_drop(summary):
     models = {role: model for role, model in summary.models.items() if role != "student_distilled"}
     rows = table.rows(summary.model_copy(update={"models": models}))
-    assert rows[0].accuracy_drop is None
+    assert rows[0].drop is None
     assert rows[-1].parameters is None
 
 
