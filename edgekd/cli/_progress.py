@@ -12,11 +12,11 @@ from edgekd.data.dataset import Dataset
 from edgekd.pipeline.folder import State
 from edgekd.pipeline.progress import Progress as RunProgress
 from edgekd.records import EpochRecord
-from edgekd.report import formatting
+from edgekd.report import formatting, table
+from edgekd.report.merit import ACCURACY, Merit
 
 _STAGES = {
     "teacher": "teacher",
-    "student_labels": "student, on labels",
     "student_distilled": "student, taught",
     "student_sparse": "student, sparse",
     "student_quantized": "student, int8",
@@ -27,14 +27,17 @@ _STAGES = {
 _TO_DO = frozenset({"absent", "stale", "damaged"})
 
 
-def _title(stage: str) -> str:
+def _title(stage: str, merit: Merit) -> str:
+    if stage == table.STUDENT_LABELS:
+        return f"student, {merit.alone}"
     return _STAGES.get(stage, stage.replace("_", " "))  # such as teacher_2
 
 
 class TerminalProgress(RunProgress):
-    """Shows stages, epochs and steps; with `quiet`, nothing at all."""
+    """Shows stages, epochs and steps; with `quiet`, nothing at all. `merit` is what the run is judged by."""
 
-    def __init__(self, *, quiet: bool) -> None:
+    def __init__(self, *, quiet: bool, merit: Merit = ACCURACY) -> None:
+        self._merit = merit
         self._console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
         self._bar = Progress(
             TextColumn("  {task.description}"),
@@ -66,15 +69,16 @@ class TerminalProgress(RunProgress):
         left = "" if len(todo) == len(stages) else f", {len(todo)} to do"
         self._console.print(f"{data}\n{formatting.counted(len(stages), 'stage')}{left}, in {folder}", markup=False)
         if stale:
+            titles = [_title(stage, self._merit) for stage in stale]
             self._console.print(
-                f"{folder} holds results of other settings or other data: {formatting.listed([*map(_title, stale)])} "
+                f"{folder} holds results of other settings or other data: {formatting.listed(titles)} "
                 "will be done again, and replaced. To keep them, stop now and give another folder with --out.",
                 markup=False,
             )
 
     def stage_started(self, stage: str) -> None:
         """Prints a headline."""
-        self._console.print(f"[bold]{_title(stage)}[/bold]")
+        self._console.print(f"[bold]{_title(stage, self._merit)}[/bold]")
 
     def stage_finished(self, stage: str, seconds: float) -> None:
         """Prints the time it took."""
@@ -83,11 +87,11 @@ class TerminalProgress(RunProgress):
 
     def stage_kept(self, stage: str) -> None:
         """Prints that nothing was to be done."""
-        self._console.print(f"[bold]{_title(stage)}[/bold]: done already")
+        self._console.print(f"[bold]{_title(stage, self._merit)}[/bold]: done already")
 
     def stage_redone(self, stage: str, reason: str) -> None:
         """Prints why a finished stage is done again."""
-        self._console.print(f"[bold]{_title(stage)}[/bold]: doing it again, because {reason}")
+        self._console.print(f"[bold]{_title(stage, self._merit)}[/bold]: doing it again, because {reason}")
 
     def preflight_repeated(self, reason: str) -> None:
         """Prints why exports are tried again."""
@@ -109,7 +113,7 @@ class TerminalProgress(RunProgress):
         """Moves the bar and shows each term."""
         if self._bar.disable:
             return
-        terms = " ".join(f"{name} {value:.3f}" for name, value in means.items())
+        terms = " ".join(f"{name} {self._loss(value)}" for name, value in means.items())
         self._bar.update(
             self._task,
             completed=(epoch - 1) * self._steps + step,
@@ -119,12 +123,19 @@ class TerminalProgress(RunProgress):
 
     def training_epoch(self, row: EpochRecord) -> None:
         """Prints the epoch's line, which stays."""
-        terms = " ".join(f"{name} {value:.3f}" for name, value in row.terms.items())
+        terms = " ".join(f"{name} {self._loss(value)}" for name, value in row.terms.items())
+        accuracy, validation_accuracy = (
+            "" if value is None else f"accuracy {value:.3f}  " for value in (row.accuracy, row.validation_accuracy)
+        )
         self._console.print(
-            f"  epoch {row.epoch}/{self._epochs}  loss {row.loss:.3f} ({terms})  accuracy {row.accuracy:.3f}  "
-            f"validation loss {row.validation_loss:.3f} accuracy {row.validation_accuracy:.3f}  "
+            f"  epoch {row.epoch}/{self._epochs}  loss {self._loss(row.loss)} ({terms})  {accuracy}"
+            f"validation loss {self._loss(row.validation_loss)} {validation_accuracy or ' '}"
             f"{row.images_per_second:,.0f} images/s"
         )
+
+    def _loss(self, value: float) -> str:
+        # Errors are as large as the samples' own scale makes them, entropies are not.
+        return f"{value:.3f}" if self._merit.names_classes else f"{value:.4g}"
 
     def item(self, done: int, total: int, what: str) -> None:
         """Moves the bar of a stage of many parts."""

@@ -13,8 +13,8 @@ from edgekd.cli._progress import TerminalProgress
 from edgekd.errors import printable
 from edgekd.pipeline import RunResult, default_folder, run
 from edgekd.recipe import Recipe
-from edgekd.records import Gate, Summary
-from edgekd.report import formatting, headline, soundness, table
+from edgekd.records import Gate, ModelRecord, Summary
+from edgekd.report import formatting, headline, merit, soundness, table
 
 
 def read(name: str, overrides: tuple[str, ...], seed: int | None, *, smoke: bool) -> Recipe:
@@ -49,7 +49,7 @@ def work(
     from edgekd.distill.stopping import StopRequest
 
     stop = StopRequest()
-    with stop.handling_signals(), TerminalProgress(quiet=as_json) as progress:
+    with stop.handling_signals(), TerminalProgress(quiet=as_json, merit=merit.of_task(recipe.task)) as progress:
         result = run(recipe, out=out, until=until, progress=progress, stop=stop, worker_processes=workers)
     gates = result.summary.gates if until is None else ()
     if as_json:
@@ -65,11 +65,10 @@ def _print(result: RunResult, gates: Sequence[Gate], *, smoke: bool) -> None:
     _tables.print_sparsity(result.summary)
     _tables.print_elsewhere(result.summary)
     for role, model in result.summary.models.items():
-        if model.accuracy is None:  # the test split is for `run` and `verify`
+        if model.accuracy is None and model.reconstruction is None:  # the test split is for `run` and `verify`
             epoch = f", epoch {model.best_epoch}" if model.best_epoch else ""
-            accuracy = formatting.percent(model.validation_accuracy)
             where = f"from {model.path}" if model.foreign else f"saved as {result.folder / model.path}"
-            click.echo(f"{role}: validation accuracy {accuracy}{epoch}, {where}")
+            click.echo(f"{role}: {_validated(model, result.summary)}{epoch}, {where}")
     _tables.print_failed(gates)
     if gates:
         held = sum(gate.passed for gate in gates)
@@ -84,6 +83,12 @@ def _print(result: RunResult, gates: Sequence[Gate], *, smoke: bool) -> None:
     if not result.worked:
         click.echo("nothing to do: every stage is done for this recipe and this data")
     click.echo(f"report: {result.folder / 'report.html'}")
+
+
+def _validated(model: ModelRecord, summary: Summary) -> str:
+    if merit.of(summary).names_classes:
+        return f"validation accuracy {formatting.percent(model.validation_accuracy)}"
+    return f"validation loss {formatting.number(model.validation_loss)}"
 
 
 def _print_training_warnings(summary: Summary, *, smoke: bool) -> None:

@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 
 from edgekd.cli import _options, _tables
-from edgekd.records import Comparison, OutputError
+from edgekd.records import Comparison, OutputError, StageRow
 from edgekd.report import formatting, stages
+from edgekd.report import merit as merits
+from edgekd.report.merit import Merit
 from edgekd.verify.layers.records import LayeredVerification
 from edgekd.verify.records import Pair, StageTable, Tolerance, Verdict, Verification
 
@@ -49,23 +51,27 @@ def _counts(statuses: Sequence[str]) -> str:
 
 def print_stages(found: StageTable) -> None:
     """Prints one row for each network and file of a run."""
-    rows = [
-        (
-            row.name,
-            row.runtime,
-            f"{formatting.percent(row.accuracy.value)} ({formatting.percent_interval(row.accuracy)})",
-            row.before or "",
-            f"{formatting.points(row.accuracy_drop.value)} ({formatting.points_interval(row.accuracy_drop)})"
-            if row.accuracy_drop
-            else "",
-            formatting.percent(row.agreement.value) if row.agreement else "",
-            stages.ratio(row) or "",
-        )
-        for row in found.rows
-    ]
+    merit = merits.ACCURACY if all(row.reconstruction is None for row in found.rows) else merits.AUC
+    rows = [_stage_cells(row, merit) for row in found.rows]
     _options.say(f"{found.run}, on {found.samples:,} samples of {found.dataset}:")
-    headers = ("Stage", "Runtime", "Accuracy (95 %)", "Compared with", "Drop, points (95 %)", "Agreement", "SQNR, dB")
-    _tables.print_rows(headers, rows)
+    judged = (f"{merit.title} (95 %)", "Compared with", f"{merit.with_unit('Drop')} (95 %)")
+    own = "Agreement" if merit.names_classes else "MSE"
+    printed = _tables.print_rows if merit.names_classes else _print_filled  # there may be no AUCs
+    printed(("Stage", "Runtime", *judged, own, "SQNR, dB"), rows)
+
+
+def _stage_cells(row: StageRow, merit: Merit) -> tuple[str, ...]:
+    worth, drop = merit.of_stage(row), merit.drop_of_stage(row)
+    agreement = formatting.percent(row.agreement.value) if row.agreement else ""
+    return (
+        row.name,
+        row.runtime,
+        f"{merit.number(worth.value)} ({merit.interval(worth)})" if worth else "",
+        row.before or "",
+        f"{merit.difference(drop.value)} ({merit.difference_interval(drop)})" if drop else "",
+        formatting.number(row.reconstruction.mse) if row.reconstruction else agreement,
+        stages.ratio(row) or "",
+    )
 
 
 def _print_samples(found: Verification) -> None:

@@ -217,8 +217,8 @@ def _absent(figures: dict[str, Figure], summaries: Sequence[Summary]) -> str:
     verified = any(artifact.reconstruction for summary in summaries for artifact in summary.artifacts)
     if verified and not merit.known(*summaries):
         return (
-            f"No graph of {merit.name} against what it costs, for it is not known: that takes training samples of the "
-            "first class alone, and test samples of others, too."
+            f"No graph of {merit.name} against what it costs, for there is none without anomalies: test samples of a "
+            "class that neither the training nor the validation split has."
         )
     return f"No graph of {merit.name} against {' or '.join(missing)}: that was not measured."
 

@@ -7,7 +7,7 @@ and how they are written, and differ by nothing else.
 import dataclasses
 from collections.abc import Callable
 
-from edgekd.records import Artifact, Comparison, Interval, ModelRecord, Reconstruction, StageRow, Summary
+from edgekd.records import Artifact, Comparison, Interval, ModelRecord, Reconstruction, StageRow, Summary, Task
 from edgekd.report import formatting
 
 
@@ -173,4 +173,9 @@ AUC = Merit(
 
 def of(summary: Summary) -> Merit:
     """Returns what a run is judged by."""
-    return ACCURACY if summary.task == "classification" else AUC
+    return of_task(summary.task)
+
+
+def of_task(task: Task) -> Merit:
+    """Returns what runs are judged by whose networks have a task."""
+    return ACCURACY if task == "classification" else AUC

@@ -246,8 +246,9 @@ def _advice(summary: Summary, role: str, steps: int | None) -> str:
 def _teaching_advice(summary: Summary, steps: Mapping[str, int], *, begin_with_teacher: bool) -> str:
     """Returns what to do about a student that teaching has made worse: where its steps are few, more of them first."""
     role = table.STUDENT_DISTILLED
+    own = "labels" if merits.of(summary).names_classes else "inputs"
     weights = (
-        "Give the teaching terms smaller weights (distill.losses) or the labels a larger one (distill.labels_weight), "
+        f"Give the teaching terms smaller weights (distill.losses) or the {own} a larger one (distill.labels_weight), "
         "or teach in another way (docs/choose-a-loss.md)."
     )
     model, of_epoch = summary.models.get(role), steps.get(role)

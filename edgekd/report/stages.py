@@ -29,9 +29,10 @@ def ratio(row: StageRow) -> str | None:
     """Returns the signal-to-noise ratio since the one before in decibels: `34.8`, or `identical`.
 
     None where it was not measured, and where it tells nothing: two networks that were trained apart may agree on every
-    class and differ in every logit.
+    class and differ in every logit. What they give back for their inputs can be compared.
     """
-    if row.before is None or (row.kind == "network" and row.name not in _SAME_NETWORK):
+    apart = row.kind == "network" and row.name not in _SAME_NETWORK and row.reconstruction is None
+    if row.before is None or apart:
         return None
     return None if row.sqnr_db is None and not row.identical else formatting.decibels(row.sqnr_db)
 

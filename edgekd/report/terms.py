@@ -15,9 +15,9 @@ _OF_CLASSES = (
 _OF_ANOMALIES = (
     (
         "AUC",
-        "Area under the receiver operating characteristic: how likely it is that an anomaly of the test split has a "
-        "larger error than what is normal there, ties counting half, with its 95 % interval in brackets. 1 tells all "
-        "anomalies apart; 0.5 is chance.",
+        "Area under the receiver operating characteristic: how likely it is that an anomaly, a test sample of a class "
+        "that the other splits do not have, has a larger error than what is normal, ties counting half, with its 95 % "
+        "interval in brackets. 1 tells all anomalies apart; 0.5 is chance.",
     ),
     (
         "Drop",
@@ -29,7 +29,7 @@ _OF_RECONSTRUCTIONS = (
     (
         "MSE",
         "Mean squared error: the mean squared difference of a sample and what a network gives back for it, over the "
-        "test samples of the first class, which is what is normal.",
+        "test samples that are normal: those of a class that the training or the validation split has.",
     ),
 )
 _OF_ALL = (

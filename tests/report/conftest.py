@@ -20,6 +20,7 @@ from edgekd.records import (
     OperatorCost,
     OperatorError,
     OutputError,
+    Reconstruction,
     StageRow,
     Summary,
     TensorSize,
@@ -353,5 +354,165 @@ def unmeasured(summary: Summary) -> Summary:
                     subject="student-int8.onnx",
                 ),
             ),
+        }
+    )
+
+
+# role or file, mean squared error, AUC, how far its interval reaches, what came before, AUC lost since, SQNR in dB
+RECONSTRUCTIONS = (
+    ("teacher", 9.874, 0.9123, 0.0262, None, None, None),
+    ("student_labels", 11.52, 0.8711, 0.0314, "teacher", 0.0412, 19.6),
+    ("student_distilled", 11.243, 0.8894, 0.0291, "teacher", 0.0229, 20.2),
+    ("student-float32.tflite", 11.243, 0.8894, 0.0291, "student_distilled", 0.0, 138.2),
+    ("student-int8.tflite", 11.608, 0.8847, 0.0296, "student_distilled", 0.0047, 27.4),
+    ("student-float32.onnx", 11.243, 0.8894, 0.0291, "student_distilled", 0.0, None),
+)
+NORMAL, ANOMALOUS = 246, 264
+
+
+def _reconstruction(name: str) -> Reconstruction:
+    (row,) = (each for each in RECONSTRUCTIONS if each[0] == name)
+    return Reconstruction(mse=row[1], auc=_interval(row[2], row[3]), normal=NORMAL, anomalous=ANOMALOUS)
+
+
+def _error_curve(epochs: int, best: float, terms: tuple[str, ...]) -> tuple[EpochRecord, ...]:
+    """Errors that fall towards the best one: of the first epoch it is more than ten times as large."""
+    rows = []
+    for epoch in range(1, epochs + 1):
+        error = best * (1 + 40 * math.exp(-epoch))
+        losses = {term: error / len(terms) for term in terms}
+        rows.append(
+            EpochRecord(
+                epoch=epoch,
+                loss=sum(losses.values()),
+                terms=losses,
+                accuracy=None,
+                validation_loss=error,
+                validation_accuracy=None,
+                learning_rate=0.001,
+                images_per_second=9000.0,
+            )
+        )
+    return tuple(rows)
+
+
+@pytest.fixture(scope="session")
+def reconstructing(summary: Summary) -> Summary:
+    """A finished run of autoencoders whose errors find anomalous recordings: three networks and three files."""
+    window = (TensorSpec(name="window", shape=(1, 640), dtype="float32"),)
+    given = (TensorSpec(name="reconstruction", shape=(1, 640), dtype="float32"),)
+    unjudged = {"accuracy": None, "accuracy_drop": None, "agreement": None}
+    files = {row[0]: row for row in RECONSTRUCTIONS if "." in row[0]}
+    artifacts = tuple(
+        artifact.model_copy(
+            update={"inputs": window, "outputs": given, "reconstruction": _reconstruction(artifact.name), **unjudged}
+        )
+        for artifact in summary.artifacts
+        if artifact.name in files
+    )
+    models = {
+        role: model.model_copy(
+            update={
+                "architecture": f"autoencoder(width={384 if role == 'teacher' else 128})",
+                "accuracy": None,
+                "accuracy_interval": None,
+                "validation_accuracy": None,
+                "validation_loss": 10.5,
+                "reconstruction": _reconstruction(role),
+            }
+        )
+        for role, model in summary.models.items()
+    }
+    comparisons = tuple(
+        Comparison(
+            reference="student_distilled",
+            candidate=name,
+            samples=4_998,
+            dataset="sounds test",
+            auc_drop=_interval(drop, 0.0021),
+            outputs=(
+                OutputError(
+                    output="reconstruction",
+                    elements=3_198_720,
+                    max_abs=0.31,
+                    relative_l2=0.04,
+                    cosine=0.9991,
+                    sqnr_db=db,
+                ),
+            ),
+        )
+        for name, _, _, _, _, drop, db in files.values()
+    )
+    gates = [
+        Gate(name=kind, passed=passed, observed=observed, limit=limit, relation=relation, subject="student-int8.tflite")
+        for kind, passed, observed, limit, relation in (
+            ("sqnr_db", True, 27.4, 25.0, ">="),
+            ("auc_drop", True, 0.0047, 0.01, "<="),
+            ("auc", True, 0.8847, 0.85, ">="),
+        )
+    ]
+    return summary.model_copy(
+        update={
+            "name": "anomalies",
+            "task": "reconstruction",
+            "taught": "offline: 1.0 × inputs + 1.0 × feature_mse",
+            "data": DatasetRecord(
+                name="sounds",
+                fingerprint="5a" * 32,
+                input_shape=(640,),
+                preprocessing="none: float32 as stored",
+                class_names=("normal", "anomalous"),
+                train=40_000,
+                validation=4_000,
+                test=4_998,
+            ),
+            "models": models,
+            "curves": {
+                "teacher": _error_curve(6, 9.9, ("inputs",)),
+                "student_labels": _error_curve(8, 11.5, ("inputs",)),
+                "student_distilled": _error_curve(8, 11.2, ("feature_mse", "inputs")),
+            },
+            "artifacts": artifacts,
+            "comparisons": comparisons,
+            "measurements": tuple(each for each in summary.measurements if each.artifact in files),
+            "gates": tuple(gates),
+            "gains": {"student_distilled": _interval(0.0183, 0.0091)},
+            "stages": tuple(
+                StageRow(
+                    name=name,
+                    kind="file" if "." in name else "network",
+                    runtime="keras",
+                    accuracy=None,
+                    before=before,
+                    reconstruction=_reconstruction(name),
+                    auc_drop=None if drop is None else _interval(drop, 0.0021),
+                    sqnr_db=db,
+                    identical=before is not None and db is None,
+                )
+                for name, _, _, _, before, drop, db in RECONSTRUCTIONS
+            ),
+            "layers": summary.layers[:1],
+        }
+    )
+
+
+@pytest.fixture(scope="session")
+def without_anomalies(reconstructing: Summary) -> Summary:
+    """The same run on data without anomalies, so that there is no AUC."""
+
+    def bare(found: Reconstruction | None) -> Reconstruction | None:
+        return found and found.model_copy(update={"auc": None, "anomalous": 0})
+
+    def all_bare(records):
+        return tuple(each.model_copy(update={"reconstruction": bare(each.reconstruction)}) for each in records)
+
+    return reconstructing.model_copy(
+        update={
+            "models": dict(zip(reconstructing.models, all_bare(reconstructing.models.values()), strict=True)),
+            "artifacts": all_bare(reconstructing.artifacts),
+            "stages": tuple(each.model_copy(update={"auc_drop": None}) for each in all_bare(reconstructing.stages)),
+            "comparisons": tuple(each.model_copy(update={"auc_drop": None}) for each in reconstructing.comparisons),
+            "gains": {},
+            "gates": reconstructing.gates[:1],
         }
     )
