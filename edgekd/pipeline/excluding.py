@@ -43,10 +43,15 @@ def analyse_student(
       The record, and the path of the recipe with exclusions; None where no file fits, or nothing had to be excluded.
 
     Raises:
-      RecipeError: the recipe has no such section; and what `sensitivity.analyse` raises.
+      RecipeError: the recipe has no such section, or its networks have no accuracy; and what `sensitivity.analyse` raises.
     """
     from edgekd import architectures
 
+    if recipe.task != "classification":
+        raise RecipeError(
+            f"recipe {recipe.name!r} is of task {recipe.task}, and layers are judged by the accuracy that they cost: "
+            "expected a classifier's. `edgekd verify --layers` shows where a file's error grows."
+        )
     if recipe.quantize is None:
         raise RecipeError(
             f"recipe {recipe.name!r} has no quantize section, whose layers could be excluded: add one, such as --set "
@@ -57,7 +62,7 @@ def analyse_student(
     with RunFolder(out, recipe_name=recipe.name, dataset=recipe.data.dataset):  # nobody else writes there meanwhile
         record = sensitivity.analyse(
             architectures.load_model(out / student / MODEL_FILE),
-            load_data(recipe.data, task=recipe.task),
+            load_data(recipe.data),
             out / FOLDER,
             name=_STUDENT,
             exclude=recipe.quantize.exclude,

@@ -163,14 +163,19 @@ class Recipe(Section):
             if self.verify.min_auc is not None:
                 raise invalid("verify.min_auc is for task reconstruction: remove it, or give verify.min_accuracy.")
             return self
-        if self.distill.way != "offline" or len(self.teacher) > 1:
-            what = f"distill.way is {self.distill.way!r}" if self.distill.way != "offline" else "there are teachers"
-            raise invalid(f"task reconstruction is taught by one teacher, offline, and {what}: choose that.")
+        if self.distill.way != "offline":
+            raise invalid(
+                f"distill.way is {self.distill.way!r}, and with task reconstruction a teacher teaches: set it offline."
+            )
+        if len(self.teacher) > 1:
+            raise invalid(
+                f"there are {len(self.teacher)} teachers, and task reconstruction takes one: remove the others."
+            )
         for loss in self.distill.losses:
             if loss.compares == "logits" or loss.needs_labels:
                 raise invalid(
                     f"loss {loss.loss!r} is of classes, which task reconstruction has not: compare layers, such as the "
-                    "outputs with {loss: feature_mse, taps: [[reconstruction, reconstruction]]}."
+                    "networks' last ones with {loss: feature_mse, taps: [[reconstruction, reconstruction]]}."
                 )
         smoothing = {"student": self.student, "teacher": self.teacher[0], "sparsify": self.sparsify}
         given = [f"{key}.label_smoothing" for key, each in smoothing.items() if each and each.label_smoothing]

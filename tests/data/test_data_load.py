@@ -248,3 +248,36 @@ def test_samples_without_labels_are_never_held_out(tmp_path):
 def test_a_dataset_of_unlabelled_samples_alone_is_refused(further):
     with pytest.raises(DataError, match=r"0 labelled samples of 30 are too few to hold out a test split"):
         data.load(further(), arguments={"labelled": False})
+
+
+def test_the_clips_of_test_samples_come_along_whatever_limit_there_is(tmp_path):
+    labels = np.repeat([0, 1], 20)
+    clips = np.array([f"clip {number // 4}" for number in range(40)])
+    arrays = {"x_train": np.zeros((10, 3)), "y_train": np.zeros(10, int), "x_test": np.arange(120.0).reshape(40, 3)}
+    np.savez(tmp_path / "sounds.npz", **arrays, y_test=labels, clip_test=clips, class_names=["normal", "anomalous"])
+    name = f"npz:{tmp_path / 'sounds.npz'}"
+    whole = data.load(name, task="reconstruction").test
+    assert [np.unique(whole.labels[whole.groups == group]).size for group in np.unique(whole.groups)] == [1] * 10
+    assert (whole.groups == np.unique(clips, return_inverse=True)[1]).all()
+    few = data.load(name, task="reconstruction", test_limit=8).test
+    at = (few.images[:, 0] / 3).astype(int)
+    assert len(few) == 8
+    np.testing.assert_array_equal(few.groups, whole.groups[at])
+
+
+@pytest.mark.parametrize(
+    ("clips", "message"),
+    [
+        (np.arange(3), r"clip_test has dtype int64 and shape \[3\]: expected .* each of the 4 test samples"),
+        (np.zeros(4), r"clip_test has dtype float64"),
+        (
+            np.array([1, 2, 2, 3]),
+            r"clip_test, counted in the order of their names: samples of group 1 have labels 0, 1",
+        ),
+    ],
+)
+def test_clips_that_do_not_fit_are_refused(tmp_path, clips, message):
+    arrays = {"x_train": np.zeros((10, 3)), "y_train": np.zeros(10, int), "x_test": np.zeros((4, 3))}
+    np.savez(tmp_path / "sounds.npz", **arrays, y_test=[0, 0, 1, 1], clip_test=clips, class_names=["normal", "odd"])
+    with pytest.raises(DataError, match=message):
+        data.load(f"npz:{tmp_path / 'sounds.npz'}", task="reconstruction")

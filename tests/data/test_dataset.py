@@ -225,3 +225,35 @@ def test_an_unlabelled_sample_that_is_not_finite_is_told_by_its_place_among_them
     images[4, 0] = np.nan
     with pytest.raises(DataError, match=r"train sample 4 \(number 1 of the unlabelled ones\) holds NaN or infinity"):
         dataset(**parts, train=Split(images, np.array([0, 1, 2, -1, -1])))
+
+
+def test_where_samples_are_reconstructed_one_class_is_enough():
+    one = {"train": split((1, 1)), "validation": split((1,)), "test": split((1, 2, 0))}
+    with pytest.raises(DataError, match="all 2 training labels are class 1"):
+        dataset(**one)
+    found = dataset(**one, task="reconstruction")
+    assert str(found) == "pets: 2 training, 1 validation, 3 test samples of 2 x 2 x 1, to be reconstructed"
+    assert found.output_shape == (2, 2, 1)
+    assert dataset().output_shape == (3,)
+
+
+@pytest.mark.parametrize(
+    ("train", "validation", "expected"),
+    [((1, 1), (1,), [True, False, True, False]), ((1, -1), (0,), [False, False, True, False])],
+)
+def test_anomalous_are_samples_of_classes_that_training_and_validation_lack(train, validation, expected):
+    splits = {"train": split(train), "validation": split(validation), "test": split((0, 1, 2, 1))}
+    found = dataset(**splits, task="reconstruction")
+    assert found.anomalous(found.test).tolist() == expected
+
+
+def test_groups_of_samples_have_one_label_each_and_belong_to_the_fingerprint():
+    images, labels = split((0, 0, 2, 2)).images, np.array([0, 0, 2, 2])
+    grouped = Split(images, labels, np.array([5, 5, 1, 3]))
+    plain, other = dataset(test=Split(images, labels)), dataset(test=Split(images, labels, np.array([5, 4, 1, 3])))
+    assert len({dataset(test=grouped).fingerprint, plain.fingerprint, other.fingerprint}) == 3
+    with pytest.raises(DataError, match="samples of group 5 have labels 0, 2: expected one label"):
+        Split(images, labels, np.array([5, 1, 5, 3]))
+    for groups in (np.array([1, 2, 3]), np.array([1.0, 2, 3, 4])):
+        with pytest.raises(DataError, match=r"groups of dtype \w+ and shape \[\d\] for 4 samples"):
+            Split(images, labels, groups)
