@@ -1,5 +1,6 @@
 """Recipes: every mistake is named before any work, and what is accepted means what it says."""
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -675,6 +676,67 @@ def test_seed_names_places_gates_and_measuring_do_not_make_another_experiment(lo
 )
 def test_every_other_setting_makes_another_experiment(load, override):
     assert load(CACHED, override).experiment_sha256 != load(CACHED).experiment_sha256
+
+
+# Networks that give back their inputs.
+
+RECONSTRUCTION = """
+task: reconstruction
+teacher: {architecture: autoencoder, width: 64}
+student: {architecture: autoencoder, width: 16}
+distill: {losses: [{loss: feature_mse, taps: [[reconstruction, reconstruction]]}]}
+"""
+
+
+def test_a_recipe_of_networks_that_give_back_their_inputs_has_gates_of_its_own(load):
+    found = load(RECONSTRUCTION)
+    assert found.task == "reconstruction"
+    assert (found.verify.min_sqnr_db, found.verify.max_auc_drop, found.verify.min_auc) == (25.0, 0.01, None)
+    short = recipe.smoke(found)
+    assert short.task == "reconstruction"
+    assert (short.verify.min_sqnr_db, short.verify.max_auc_drop) == (10.0, None)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("task=regression", "task: expected 'classification' or 'reconstruction'; got a string 'regression'"),
+        ("teacher=[{architecture: autoencoder},{architecture: autoencoder}]", "there are 2 teachers"),
+        ("distill.losses=[{loss: soft_logits}]", "loss 'soft_logits' is of classes, which task reconstruction has not"),
+        ("distill={}", "loss 'soft_logits' is of classes"),
+        ("distill.losses.0={loss: crd, taps: [[encoder, encoder]]}", "loss 'crd' is of classes"),
+        ("student.label_smoothing=0.1", "student.label_smoothing: for classes"),
+        ("teacher.label_smoothing=0.1", "teacher.label_smoothing: for classes"),
+        ("data.mixup=0.2", "data.mixup: for classes"),
+        ("data.unlabelled=image_folder:more", "data.unlabelled: for classes"),
+        ("verify.min_accuracy=0.9", "verify.min_accuracy: for classes"),
+        ("teacher={model: given.keras, outputs: probabilities}", "teacher.outputs: for classes"),
+        ("verify.min_sqnr_db=-1", "verify.min_sqnr_db: expected a number greater than or equal to 0"),
+        ("verify.min_auc=1.1", "verify.min_auc: expected a number less than or equal to 1"),
+    ],
+)
+def test_what_is_of_classes_is_refused_where_inputs_are_given_back(problem, override, message):
+    assert message in problem("", override, base=RECONSTRUCTION)
+
+
+def test_inputs_are_given_back_by_students_of_a_teacher_alone(problem):
+    losses = "distill={way: born_again, losses: [{loss: feature_mse, taps: [[encoder, encoder]]}]}"
+    found = problem("", "teacher=null", losses, base=RECONSTRUCTION)
+    assert "distill.way is 'born_again', and with task reconstruction a teacher teaches: set it offline" in found
+
+
+def test_an_area_is_not_asked_of_a_classifier(problem):
+    assert "verify.min_auc is for task reconstruction" in problem("verify: {min_auc: 0.85}\n")
+
+
+def test_the_task_that_always_was_changes_no_hash_and_the_other_makes_another_experiment(load):
+    plain = load(MINIMAL)
+    document = plain.model_dump(mode="json")
+    assert document.pop("task") == "classification"
+    assert plain.sha256 == hashlib.sha256(recipe.canonical_json(document).encode()).hexdigest()
+    other, same = load(RECONSTRUCTION), load(RECONSTRUCTION, "task=classification")
+    assert other.experiment_sha256 != same.experiment_sha256
+    assert other.sha256 != same.sha256
 
 
 # The smoke form.

@@ -154,3 +154,34 @@ def test_taps_of_files_say_which_sources_have_more(folder, opened):
         opened(folder / "varying.tflite", wanted=["conv"])
     with pytest.raises(ModelError, match="nested networks can be tapped in Keras 3 networks only"):
         opened(folder / "legacy.h5", wanted=["inner/conv"])
+
+
+def test_a_network_that_gives_back_its_images_teaches_with_its_channels_first_too(tmp_path, opened, images):
+    helper, float32 = onnx.helper, onnx.TensorProto.FLOAT
+    graph = helper.make_graph(
+        [helper.make_node("Mul", ["x", "scale"], ["same"])],
+        "torch_like",
+        [helper.make_tensor_value_info("x", float32, ["n", 2, 6, 6])],
+        [helper.make_tensor_value_info("same", float32, ["n", 2, 6, 6])],
+        [onnx.numpy_helper.from_array(np.float32([[[2]], [[3]]]), "scale")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, tmp_path / "same.onnx")
+    options = {"outputs": "reconstruction", "layout": "channels_first"}
+    found = opened(tmp_path / "same.onnx", **options).outputs(images)["logits"]
+    np.testing.assert_allclose(found, images * np.float32([2, 3]), rtol=1e-6)
+    with pytest.raises(ShapeError, match=r"shape \[2, 6, 6\], but the data has 3 classes"):
+        opened(tmp_path / "same.onnx", layout="channels_first")
+
+
+@pytest.mark.parametrize("name", ["network.keras", "network.h5", "legacy.h5", "varying.tflite", "varying.onnx"])
+def test_a_classifier_cannot_teach_to_give_back_images(folder, name, opened):
+    with pytest.raises(ShapeError, match=r"outputs of shape \[3\] for samples of shape \[6, 6, 2\].* give back"):
+        opened(folder / name, outputs="reconstruction")
+
+
+def test_a_function_that_does_not_give_back_the_images_is_refused(opened, images):
+    same = opened(lambda given: given, outputs="reconstruction")
+    np.testing.assert_array_equal(same.outputs(images)["logits"], images)
+    with pytest.raises(ShapeError, match=r"outputs of shape \[6, 6, 1\] for samples of shape \[6, 6, 2\]"):
+        opened(lambda given: given[..., :1], outputs="reconstruction")
