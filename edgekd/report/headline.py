@@ -86,7 +86,7 @@ def told_apart(summary: Summary) -> str:
     told = f"the {found.anomalous:,} that are anomalies from the {found.normal:,} that are normal"
     if found.anomalous + found.normal == summary.data.test:
         return f"It says how well the error of a network tells {told}."
-    return f"It says how well the mean error over samples that belong together tells, of these groups, {told}."
+    return f"Samples that belong together are judged by their mean error; it says how well that tells {told}."
 
 
 def _worth(summary: Summary, merit: Merit) -> Fact:

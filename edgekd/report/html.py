@@ -192,7 +192,10 @@ def _figures(run: ReportedRun, prefix: str, matrices: int | None) -> dict[str, F
         "plot-accuracy": plots.accuracy_by_epoch(summary) if classes else None,
         "plot-error": None if classes else plots.error_by_epoch(summary),
         **{f"plot-profile-{number}": profiles.figure(each) for number, each in enumerate(summary.profiles)},
-        **{f"plot-loss-{role}": plots.loss_by_epoch(curve) for role, curve in summary.curves.items()},
+        **{
+            f"plot-loss-{role}": plots.loss_by_epoch(curve, errors=not classes)
+            for role, curve in summary.curves.items()
+        },
     }
     return _known({f"{prefix}{key}": figure for key, figure in found.items()})
 
@@ -217,8 +220,8 @@ def _absent(figures: dict[str, Figure], summaries: Sequence[Summary]) -> str:
     verified = any(artifact.reconstruction for summary in summaries for artifact in summary.artifacts)
     if verified and not merit.known(*summaries):
         return (
-            f"No graph of {merit.name} against what it costs, for there is none without anomalies: test samples of a "
-            "class that neither the training nor the validation split has."
+            f"No graph of {merit.name} against what it costs: there is no {merit.name} without anomalies, which are test "
+            "samples of a class that neither the training nor the validation split has."
         )
     return f"No graph of {merit.name} against {' or '.join(missing)}: that was not measured."
 

@@ -53,15 +53,16 @@ def error_by_epoch(summary: Summary) -> Figure | None:
         _line(curve, [row.validation_loss for row in curve], text(table.title(role, merits.AUC)), _role_colour(role))
         for role, curve in curves
     ]
-    drawn = figure(traces, x="epoch", y="mean squared error", whole_x=True)
-    errors = [row.validation_loss for _, curve in curves for row in curve]
-    if 0 < min(errors) < max(errors) / 10:
-        drawn["layout"]["yaxis"] |= {"type": "log", "dtick": "D2", "tickformat": ",~g"}
-    return drawn
+    return _with_room(figure(traces, x="epoch", y="mean squared error", whole_x=True))
 
 
-def loss_by_epoch(curve: Sequence[EpochRecord]) -> Figure | None:
-    """Returns one model's training loss, its weighted terms and its validation loss by epoch."""
+def loss_by_epoch(curve: Sequence[EpochRecord], *, errors: bool = False) -> Figure | None:
+    """Returns one model's training loss, its weighted terms and its validation loss by epoch.
+
+    Args:
+      curve: of the model.
+      errors: whether these are squared errors, which may fall by orders of magnitude.
+    """
     if not curve:
         return None
     training, validation = _LOSSES
@@ -73,7 +74,8 @@ def loss_by_epoch(curve: Sequence[EpochRecord]) -> Figure | None:
     if len(names) > 1:
         for term, style in zip(names, itertools.cycle(_TERMS)):
             traces.append(_line(curve, [row.terms.get(term) for row in curve], f"term {text(term)}", **style))
-    return figure(traces, x="epoch", y="loss", whole_x=True)
+    drawn = figure(traces, x="epoch", y="loss", whole_x=True)
+    return _with_room(drawn) if errors else drawn
 
 
 def size_by_operator(summary: Summary) -> Figure | None:
@@ -163,6 +165,15 @@ def _curves(summary: Summary) -> list[tuple[str, tuple[EpochRecord, ...]]]:
     known = [role for role in table.TITLES if summary.curves.get(role)]
     others = [role for role, curve in summary.curves.items() if role not in table.TITLES and curve]
     return [(role, summary.curves[role]) for role in (*known, *others)]
+
+
+def _with_room(drawn: Figure) -> Figure:
+    """Returns a figure whose vertical axis is logarithmic where one value is more than ten times another."""
+    values = [value for trace in drawn["data"] for value in trace["y"] if value is not None]
+    if not 0 < min(values) < max(values) / 10:
+        return drawn
+    axis = {**drawn["layout"]["yaxis"], "type": "log", "dtick": "D2", "tickformat": ",~g"}
+    return {**drawn, "layout": {**drawn["layout"], "yaxis": axis}}
 
 
 def _percent(fraction: float | None) -> float | None:

@@ -160,7 +160,15 @@ def together(browser: "Browser", finished: RunResult, tmp_path_factory: pytest.T
     return open_page(browser, path)
 
 
-@pytest.mark.parametrize("which", ["alone", "together"])
+@pytest.fixture(scope="module")
+def reconstructed(browser: "Browser", reconstructing: Summary, tmp_path_factory: pytest.TempPathFactory) -> Opened:
+    """The page of a made-up run of autoencoders."""
+    path = tmp_path_factory.mktemp("reconstructed") / "report.html"
+    path.write_text(html.render([ReportedRun(reconstructing, "anomalies")]))
+    return open_page(browser, path)
+
+
+@pytest.mark.parametrize("which", ["alone", "together", "reconstructed"])
 def test_it_is_whole_at_every_width_and_in_every_light(which: str, request: pytest.FixtureRequest) -> None:
     opened: Opened = request.getfixturevalue(which)
     for width in WIDTHS:
@@ -210,6 +218,15 @@ def test_graphs_say_the_values_that_are_pointed_at(alone: Opened, finished: RunR
     named = run.predictions.classes[run.predictions.compared[-1]][run.predictions.labels == 1]
     name, count = summary.data.class_names[1], np.count_nonzero(named == 1)
     assert said == f"{name} named as {name}: {count} of {len(named)} ({100 * count / len(named):.1f} %)"
+
+
+def test_graphs_of_auc_say_it_as_a_fraction(reconstructed: Opened) -> None:
+    page = reconstructed.page
+    page.set_viewport_size({"width": WIDTHS[0], "height": 900})
+    drawn(page)
+    said = point_at(page, "#plot-size .scatterlayer .trace:last-child .points path")
+    assert "80.97 KiB, 0.889" in said  # 82,911 bytes
+    assert "0.912, 0.886 to 0.939" in point_at(page, "#plot-methods .points path")
 
 
 def test_a_confusion_matrix_can_be_chosen_with_the_keyboard(alone: Opened) -> None:

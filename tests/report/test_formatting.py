@@ -90,3 +90,17 @@ def test_shapes_say_what_is_open():
 )
 def test_two_numbers_have_as_many_digits_as_tell_them_apart(one, other, expected):
     assert formatting.told_apart(one, other) == expected
+
+
+def test_fractions_that_are_no_percentages_have_three_decimals_and_no_unit():
+    interval = Interval(value=0.947, low=0.9012, high=1.0)
+    assert [formatting.fraction(value) for value in (0.9474, 1.0, None)] == ["0.947", "1.000", "not measured"]
+    assert formatting.fraction_interval(interval) == "0.901 to 1.000"
+    told = [formatting.difference(value) for value in (0.0123, -0.0126, -0.0004, None)]
+    assert told == ["+0.012", "−0.013", "0.000", "not measured"]
+    changed = Interval(value=0.001, low=-0.0102, high=0.0004)
+    assert formatting.difference_interval(changed) == "−0.010 to 0.000"
+
+
+def test_without_noise_outputs_are_identical():
+    assert [formatting.decibels(ratio) for ratio in (34.84, -3.02, None)] == ["34.8", "−3.0", "identical"]

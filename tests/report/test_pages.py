@@ -14,7 +14,7 @@ import pytest
 
 from edgekd import report
 from edgekd.errors import StorageError
-from edgekd.records import Gate, Interval, KernelValues, Summary
+from edgekd.records import Gate, Interval, KernelValues, Reconstruction, Summary
 from edgekd.report import anatomy, headline, markdown, plots, requirements, tensors, training
 from edgekd.report import html as html_report
 from edgekd.report.runs import ReportedRun
@@ -509,6 +509,14 @@ def test_every_gate_of_a_file_has_a_name_for_readers(summary):
         gates.pruned_gate(file, held),
         gates.clustered_gate(file, held),
     )
+    reconstructed = gates.reconstruction_gates(
+        comparison.model_copy(update={"auc_drop": Interval(value=0.004, low=0.001, high=0.007)}),
+        Reconstruction(mse=1.0, auc=Interval(value=0.9, low=0.8, high=0.95), normal=50, anomalous=60),
+        min_sqnr_db=25.0,
+        max_auc_drop=0.01,
+        min_auc=0.85,
+    )
+    made = (*made, *reconstructed)
     assert {each.name for each in made} == set(requirements._KNOWN) - {"training_warnings"}
     judged = alone(summary.model_copy(update={"gates": made}))
     page, text = Page(html_report.render(judged)).text, markdown.render(judged)
