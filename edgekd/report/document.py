@@ -15,8 +15,8 @@ class RunReport(Record):
 
     `confusion` has the matrix of each network and file: rows are the classes that samples are, columns those that they
     were named. It is empty where the run kept no predictions, which `no_predictions` explains, and where networks
-    reconstruct. `training_warnings` are
-    the summary's, or, of a summary of an earlier version, those that it and its predictions show.
+    reconstruct. `training_warnings` are the summary's, or, of a summary of an earlier version, those that it and its
+    predictions show.
     """
 
     label: str

@@ -220,8 +220,8 @@ def _absent(figures: dict[str, Figure], summaries: Sequence[Summary]) -> str:
     verified = any(artifact.reconstruction for summary in summaries for artifact in summary.artifacts)
     if verified and not merit.known(*summaries):
         return (
-            f"No graph of {merit.name} against what it costs: there is no {merit.name} without anomalies, which are test "
-            "samples of a class that neither the training nor the validation split has."
+            f"No graph of {merit.name} against what it costs: there is no {merit.name} without anomalies, which are "
+            "test samples of a class that neither the training nor the validation split has."
         )
     return f"No graph of {merit.name} against {' or '.join(missing)}: that was not measured."
 
