@@ -27,6 +27,7 @@ _IN_DEPTH = (
     "quantisation",
     "sparsity",
     "verify",
+    "anomalies",
     "inspect",
     "ci",
     "bench",
@@ -90,7 +91,7 @@ def whole(fragment: Mapping[str, Any]) -> dict[str, Any]:
 def check(document: dict[str, Any]) -> None:
     """Does what a run does before it trains: the networks are built and the whole objective is evaluated."""
     checked = recipe.from_document(document)
-    preflight.check(checked, load_data(checked.data), stages={STUDENT_DISTILLED})
+    preflight.check(checked, load_data(checked.data, task=checked.task), stages={STUDENT_DISTILLED})
 
 
 @pytest.mark.parametrize(
@@ -241,6 +242,7 @@ def test_the_python_examples_run_in_order(guide: str, tmp_path: Path, monkeypatc
         "export": "check.json",
         "quantisation": "student-int8.tflite",
         "sparsity": "student-pruned.tflite",
+        "anomalies": "trousers.npz",
         "verify": "student-float32.onnx",
     }
     assert (tmp_path / made[guide]).exists()

@@ -43,12 +43,13 @@ DATA = {
     "tfds:mnist": ((28, 28, 1), 10),
     "tfds:cifar10": ((32, 32, 3), 10),
     "npz:keywords.npz": ((49, 10, 1), 12),
+    "npz:sounds.npz": ((640,), 2),
     "image_folder:vww": ((96, 96, 3), 2),
 }
 _built: dict[str, set[str]] = {}
 
 
-def layers_of(network, shape, classes):
+def layers_of(network, shape, classes, *, reconstructs):
     """Returns the names of the layers of a recipe's network; several recipes have the same ones."""
     from edgekd import architectures
 
@@ -60,7 +61,7 @@ def layers_of(network, shape, classes):
             model = architectures.create(
                 network.architecture, input_shape=shape, num_classes=classes, seed=0, arguments=network.arguments
             )
-        assert model.output_shape == (None, classes)
+        assert model.output_shape == (None, *(shape if reconstructs else (classes,)))
         _built[key] = {layer.name for layer in model.layers}
     return _built[key]
 
@@ -70,7 +71,8 @@ def test_the_networks_of_a_recipe_are_built_for_its_data_and_have_the_layers_tha
     loaded = recipe.load(name)
     shape, classes = DATA[loaded.data.dataset]
     (teacher,) = loaded.teacher
-    ours, theirs = layers_of(loaded.student, shape, classes), layers_of(teacher, shape, classes)
+    reconstructs = loaded.task == "reconstruction"
+    ours, theirs = (layers_of(each, shape, classes, reconstructs=reconstructs) for each in (loaded.student, teacher))
     for loss in loaded.distill.losses:
         assert {student for student, _ in loss.taps} <= ours, loss
         assert {guide for _, guide in loss.taps} <= theirs, loss
@@ -78,7 +80,12 @@ def test_the_networks_of_a_recipe_are_built_for_its_data_and_have_the_layers_tha
 
 def test_the_students_of_mlperf_tiny_are_the_benchmarks_networks():
     """Their families as they are by default, whose published costs tests/architectures/test_published_counts.py has."""
-    students = {"image_classification": "resnet", "keyword_spotting": "ds_cnn", "visual_wake_words": "mobilenet_v1"}
+    students = {
+        "anomaly_detection": "autoencoder",
+        "image_classification": "resnet",
+        "keyword_spotting": "ds_cnn",
+        "visual_wake_words": "mobilenet_v1",
+    }
     assert {f"mlperf_tiny/{name}" for name in students} == {name for name in NAMES if name.startswith("mlperf_tiny/")}
     for name, family in students.items():
         loaded = recipe.load(f"mlperf_tiny/{name}")

@@ -34,8 +34,8 @@ from PIL import Image
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 GUIDES = (
-    *("distillation", "export", "quantisation", "sparsity", "verify", "inspect", "ci", "bench", "bench-targets"),
-    *("report", "index", "zoo", "choose-a-loss", "raspberry-pi", "android-phone", "microcontroller", "air-gapped"),
+    *("distillation", "export", "quantisation", "sparsity", "anomalies", "verify", "inspect", "ci", "bench"),
+    *("bench-targets", "report", "index", "zoo", "choose-a-loss", "raspberry-pi", "android-phone", "microcontroller", "air-gapped"),
     *("workers", "training-speed", "README"),
 )
 
@@ -147,6 +147,9 @@ def prepare() -> None:
     sounds = rng.standard_normal((64, 640)).astype(np.float32)
     np.savez("sounds.npz", x=sounds)
     np.savez("labelled.npz", x=sounds, y=np.arange(64) % 2)
+    trousers = rng.standard_normal((600, 784)).astype(np.float32)
+    labels = {"y_train": np.zeros(400, int), "y_test": np.arange(200) % 2}
+    np.savez("trousers.npz", x_train=trousers[:400], x_test=trousers[400:], **labels)
     _take_photographs(rng)
 
 
