@@ -37,6 +37,7 @@ from edgekd.records import (
     Parity,
     ParityFindings,
     Profile,
+    Reconstruction,
     Record,
     Sensitivity,
     StageRow,
@@ -56,7 +57,7 @@ _VERIFY += "`edgekd verify --stages RUN --json` one `StageTable`."
 _VERIFY_RECORDS = (
     *(records.Verification, layers.LayeredVerification, records.StageTable),
     *(records.InputData, records.ModelUse, records.Pair, records.Verdict, records.Tolerance, StageRow),
-    *(Comparison, OutputError, Gate, Interval),
+    *(Reconstruction, Comparison, OutputError, Gate, Interval),
     *(layers.LayerComparison, layers.LayerRow, layers.LayerError, layers.LayersNotCompared),
 )
 _BENCH = (

@@ -35,7 +35,17 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 GUIDES = (
     *("distillation", "export", "quantisation", "sparsity", "anomalies", "verify", "inspect", "ci", "bench"),
-    *("bench-targets", "report", "index", "zoo", "choose-a-loss", "raspberry-pi", "android-phone", "microcontroller", "air-gapped"),
+    *(
+        "bench-targets",
+        "report",
+        "index",
+        "zoo",
+        "choose-a-loss",
+        "raspberry-pi",
+        "android-phone",
+        "microcontroller",
+        "air-gapped",
+    ),
     *("workers", "training-speed", "README"),
 )
 

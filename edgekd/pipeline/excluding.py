@@ -43,7 +43,8 @@ def analyse_student(
       The record, and the path of the recipe with exclusions; None where no file fits, or nothing had to be excluded.
 
     Raises:
-      RecipeError: the recipe has no such section, or its networks have no accuracy; and what `sensitivity.analyse` raises.
+      RecipeError: the recipe has no such section, or its networks have no accuracy; and what `sensitivity.analyse`
+        raises.
     """
     from edgekd import architectures
 
