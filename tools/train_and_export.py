@@ -83,7 +83,7 @@ def _proven(comparison: Comparison, size_bytes: int) -> bool:
 
 
 def _tell(name: str, curve: Sequence[EpochRecord]) -> None:
-    best = max(curve, key=lambda epoch: epoch.validation_accuracy)
+    best = max(curve, key=lambda epoch: epoch.validation_accuracy or 0.0)
     sys.stdout.write(f"{name}: validation accuracy {best.validation_accuracy:.2%} in epoch {best.epoch}\n")
 
 
