@@ -158,8 +158,8 @@ def prepare() -> None:
     np.savez("sounds.npz", x=sounds)
     np.savez("labelled.npz", x=sounds, y=np.arange(64) % 2)
     trousers = rng.standard_normal((600, 784)).astype(np.float32)
-    parts = {"x_train": trousers[:400], "y_train": np.zeros(400, int), "x_test": trousers[400:]}
-    np.savez("trousers.npz", **parts, y_test=np.arange(200) % 2)
+    learned, tested = np.zeros(400, np.int64), np.arange(200) % 2
+    np.savez("trousers.npz", x_train=trousers[:400], y_train=learned, x_test=trousers[400:], y_test=tested)
     _take_photographs(rng)
 
 
