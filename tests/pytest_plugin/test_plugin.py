@@ -50,7 +50,9 @@ def _loaded_once() -> None:
 
 
 @pytest.fixture
-def example(pytester: pytest.Pytester) -> Path:
+def example(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Path:
+    # OPTIONS name the one that is wanted; of all others pytest would rewrite the modules, in each run again.
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     shutil.copytree(EXAMPLE, pytester.path, dirs_exist_ok=True)
     pytester.makeini("[pytest]\naddopts = --strict-config --strict-markers\nfilterwarnings = error\ntestpaths = tests")
     return pytester.path
@@ -147,6 +149,7 @@ def test_processes_write_records_side_by_side_and_the_entry_point_loads_once(
     (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: example-edgekd\nVersion: 1\n")
     (installed / "entry_points.txt").write_text("[pytest11]\nedgekd.pytest_plugin = edgekd.pytest_plugin\n")
     monkeypatch.setenv("PYTHONPATH", f"{installed.parent}:{ROOT}")
+    monkeypatch.delenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD")
     result = pytester.runpytest_subprocess(*OPTIONS[:4], "-n", "2")
     result.assert_outcomes(failed=3)
     assert "warning" not in result.stdout.str().lower()
