@@ -165,13 +165,18 @@ def made_once(tmp_path_factory: pytest.TempPathFactory) -> MadeOnce:
 
 @pytest.fixture(scope="session")
 def prepared_fashion_mnist(tmp_path_factory: pytest.TempPathFactory, fashion_mnist_files: Path) -> Path:
-    """A TFDS data folder in which fashion_mnist is prepared from the official files."""
+    """A TFDS data folder in which fashion_mnist is prepared from the official files, as PNGs without compression."""
+    import tensorflow as tf
+
     from edgekd.data.tfds_import import import_dataset
 
     with _made_once(tmp_path_factory, "tfds") as (data_dir, to_fill):
         if to_fill:
             data_dir.mkdir()
-            import_dataset("fashion_mnist", source=fashion_mnist_files, data_dir=data_dir)
+            with pytest.MonkeyPatch.context() as patch:
+                # Compressing 70,000 images takes longer than all else; what is read from them is the same.
+                patch.setattr(tf.image, "encode_png", lambda image: tf.raw_ops.EncodePng(image=image, compression=0))
+                import_dataset("fashion_mnist", source=fashion_mnist_files, data_dir=data_dir)
     return data_dir
 
 
