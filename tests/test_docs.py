@@ -5,7 +5,7 @@ import json
 import re
 import runpy
 import shlex
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -18,7 +18,7 @@ from scipy import stats
 from edgekd import cli, recipe
 from edgekd.errors import EdgekdError
 from edgekd.pipeline import load_data, preflight
-from edgekd.pipeline.stage import STUDENT_DISTILLED
+from edgekd.pipeline.stage import STUDENT_DISTILLED, STUDENT_QUANTIZED, STUDENT_SPARSE
 
 ROOT = Path(__file__).parents[1]
 _IN_DEPTH = (
@@ -88,10 +88,16 @@ def whole(fragment: Mapping[str, Any]) -> dict[str, Any]:
     return document
 
 
-def check(document: dict[str, Any]) -> None:
+def check(document: dict[str, Any], *, stages: Collection[str] = (STUDENT_DISTILLED,)) -> None:
     """Does what a run does before it trains: the networks are built and the whole objective is evaluated."""
     checked = recipe.from_document(document)
-    preflight.check(checked, load_data(checked.data, task=checked.task), stages={STUDENT_DISTILLED})
+    preflight.check(checked, load_data(checked.data, task=checked.task), stages=stages)
+
+
+def stages_of(fragment: Mapping[str, Any]) -> set[str]:
+    """Returns the stages that are checked with a fragment: not the distilling of the base where that is untouched."""
+    later = {"quantize": {STUDENT_QUANTIZED}, "sparsify": {STUDENT_SPARSE}, "bench": set(), "verify": set()}
+    return set().union(*(later.get(section, {STUDENT_DISTILLED}) for section in fragment))
 
 
 @pytest.mark.parametrize(
@@ -177,11 +183,12 @@ def test_the_zoos_page_tells_accuracies_and_sizes_as_the_records_have_them() -> 
 
 @pytest.mark.parametrize("fragment", blocks("yaml", *_IN_DEPTH))
 def test_every_fragment_of_a_recipe_works(fragment: str) -> None:
-    document = whole(parsed(fragment))
+    sections = parsed(fragment)
+    document = whole(sections)
     checked = recipe.from_document(document)
     document["data"].pop("unlabelled", None)  # no such folder here
     if all(teacher.model is None for teacher in checked.teacher):  # nor such files
-        check(document)
+        check(document, stages=stages_of(sections))
 
 
 @pytest.mark.parametrize("arguments", commands(), ids=" ".join)
