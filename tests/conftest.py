@@ -23,6 +23,8 @@ import pytest
 if TYPE_CHECKING:
     from edgekd.pipeline import RunResult
 
+pytest_plugins = ("tests.kept_children",)
+
 _TESTS = Path(__file__).parent
 _TOOLS = _TESTS.parent / "tools"
 # They take longest and begin first, so that no process works on one of them when the others have nothing left.

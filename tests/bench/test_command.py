@@ -12,6 +12,8 @@ from edgekd.cli import _bench_modes
 from edgekd.cli.bench import command
 from tests.bench.shortest import SHORTEST
 
+pytestmark = pytest.mark.usefixtures("kept_children")
+
 QUICK = tuple(part for name, value in SHORTEST.items() if name != "processes" for part in ("--set", f"{name}={value}"))
 
 

@@ -14,6 +14,8 @@ from edgekd.errors import ModelError, RecipeError, StorageError
 from edgekd.records import Artifact, Measurement, TensorSpec
 from tests.bench.shortest import SHORTEST
 
+pytestmark = pytest.mark.usefixtures("kept_children")
+
 QUICK = SHORTEST | {"processes": 3, "blocks": 2, "min_runs": 20}
 
 

@@ -10,6 +10,8 @@ from edgekd.errors import DataError
 from edgekd.records import Interval
 from tests.bench.shortest import SHORTEST
 
+pytestmark = pytest.mark.usefixtures("kept_children")
+
 
 @pytest.fixture(scope="module")
 def measured(dense_tflite, int8_tflite, tmp_path_factory):

@@ -9,6 +9,8 @@ import numpy as np
 import onnx
 import pytest
 
+pytestmark = pytest.mark.usefixtures("kept_children")
+
 Command = Callable[..., Any]
 
 

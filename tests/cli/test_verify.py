@@ -15,6 +15,8 @@ import edgekd
 from edgekd import storage
 from edgekd.verify.records import StageTable, Verification
 
+pytestmark = pytest.mark.usefixtures("kept_children")
+
 
 @pytest.fixture
 def linear(tmp_path):

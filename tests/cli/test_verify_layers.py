@@ -10,6 +10,8 @@ from onnx import TensorProto, helper, numpy_helper
 from edgekd.errors import EdgekdError
 from edgekd.verify.layers import LayeredVerification, compare_files, comparison
 
+pytestmark = pytest.mark.usefixtures("kept_children")
+
 
 @pytest.fixture
 def write(tmp_path):

@@ -19,6 +19,8 @@ from edgekd.runtime.layers import open_layers
 from edgekd.runtime.preprocessing import from_metadata, preprocessed, raw_range
 from edgekd.verify.tolerances import float_tolerance
 
+pytestmark = pytest.mark.usefixtures("kept_children")
+
 MEAN, VARIANCE = [120.0, 110.0, 100.0], [3000.0, 2500.0, 4000.0]
 
 

@@ -13,6 +13,8 @@ from edgekd.errors import DataError, ModelError, NonFiniteError, RecipeError, St
 from edgekd.golden.checking import check_conversion
 from edgekd.golden.records import Golden
 
+pytestmark = pytest.mark.usefixtures("kept_children")
+
 NAME = "classifier-float32.tflite"
 HERE = Path(__file__).parents[1] / "pytest_plugin" / "example" / "models" / NAME
 

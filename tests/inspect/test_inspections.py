@@ -12,6 +12,8 @@ from edgekd import flatbuffer
 from edgekd.errors import ModelError, StorageError
 from edgekd.inspect import inspect_model
 
+pytestmark = pytest.mark.usefixtures("kept_children")
+
 # 8x8 positions: stem 3x3 of 3 channels, convolution 3x3 of 16, depthwise 3x3, each into 16 channels; a dense of 16x5.
 MACS = 64 * 16 * 27 + 64 * 16 * 144 + 64 * 16 * 9 + 80
 WEIGHTS = {"stem": 27 * 16 + 16, "conv": 144 * 16 + 16, "depthwise": 9 * 16 + 16, "logits": 16 * 5 + 5}

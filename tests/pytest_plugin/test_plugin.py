@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 pytest_plugins = ("pytester",)
+pytestmark = pytest.mark.usefixtures("kept_children")
 
 EXAMPLE = Path(__file__).parent / "example"
 ROOT = Path(__file__).parents[2]

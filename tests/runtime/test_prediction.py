@@ -12,6 +12,8 @@ from edgekd.records import TensorSpec
 from edgekd.runtime import dequantise, open_runner, predict, quantise
 from edgekd.runtime.native_output import captured_stderr
 
+pytestmark = pytest.mark.usefixtures("kept_children")
+
 INPUT = TensorSpec(name="x", shape=(1,), dtype="int8", scale=0.5, zero_point=-3)
 
 

@@ -11,6 +11,8 @@ import pytest
 from edgekd.architectures import load_model, save_model
 from edgekd.teachers import saved_model
 
+pytestmark = pytest.mark.usefixtures("kept_children")
+
 
 def test_a_network_is_the_same_teacher_in_memory_and_in_a_file(network, build_network, opened, tmp_path):
     save_model(network, tmp_path / "one.keras")

@@ -10,6 +10,8 @@ import tf_keras
 from edgekd.errors import ModelError, RecipeError
 from edgekd.export import export_model
 
+pytestmark = pytest.mark.usefixtures("kept_children")
+
 
 @pytest.fixture(scope="module")
 def softmax(build_network):

@@ -10,6 +10,8 @@ from edgekd.errors import ModelError, ShapeError
 from edgekd.runtime import predict
 from edgekd.teachers import saved_model
 
+pytestmark = pytest.mark.usefixtures("kept_children")
+
 
 @pytest.mark.parametrize(
     ("name", "loader", "tolerance"),

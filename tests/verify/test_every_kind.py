@@ -11,6 +11,8 @@ import edgekd
 from edgekd.errors import ModelError, RecipeError, ShapeError, StorageError
 from edgekd.teachers.runnable import open_runnable
 
+pytestmark = pytest.mark.usefixtures("kept_children")
+
 FLOATS = ["network.h5", "saved", "legacy.h5", "legacy.keras", "legacy.keras@tf_keras", "float32.tflite", "float32.onnx"]
 INTEGERS = ["int8.tflite", "integers.tflite", "int8.onnx"]
 

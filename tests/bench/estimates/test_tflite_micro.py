@@ -6,6 +6,8 @@ import pytest
 from edgekd.bench.estimates import tflite_micro
 from edgekd.errors import ModelError, RecipeError
 
+pytestmark = pytest.mark.usefixtures("kept_children")
+
 
 def test_arena_and_outputs_of_an_int8_file(int8_tflite):
     found = tflite_micro.estimate(int8_tflite, samples=2)

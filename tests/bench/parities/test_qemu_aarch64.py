@@ -9,6 +9,8 @@ from edgekd.bench.report import ParityReport
 from edgekd.errors import ModelError, RecipeError, TargetError
 from tests.bench.parities.conftest import FLIP
 
+pytestmark = pytest.mark.usefixtures("kept_children")
+
 
 def test_a_record_says_what_ran_and_how_far_the_outputs_are_apart(arm, int8_tflite):
     (same,) = bench.check_parity([int8_tflite], target="qemu-aarch64", samples=2, seed=3)

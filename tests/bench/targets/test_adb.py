@@ -20,6 +20,8 @@ from edgekd.bench.samples import ProcessSummary, RawSamples
 from edgekd.bench.targets import adb
 from edgekd.errors import ModelError, RecipeError, StorageError, TargetError
 
+pytestmark = pytest.mark.usefixtures("kept_children")
+
 MEDIANS_US = {"dense": (100, 120, 110, 105), "int8": (50, 62, 55, 51)}  # of each process
 MEANS_US = (104.25, 121.5, 111.75, 108)  # of both models' processes, which have 40, 41, 42 and 43 runs
 # What the program prints, as its C++ source says, with the option values that it prints.
