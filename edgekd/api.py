@@ -55,7 +55,12 @@ def create_model(architecture: str, data: Dataset, *, seed: int = 0, **arguments
     from edgekd import architectures
 
     return architectures.create(
-        architecture, input_shape=data.input_shape, num_classes=data.num_classes, seed=seed, arguments=arguments
+        architecture,
+        input_shape=data.input_shape,
+        num_classes=data.num_classes,
+        seed=seed,
+        arguments=arguments,
+        output_shape=data.output_shape,
     )
 
 
@@ -69,10 +74,11 @@ def train_model(
 ) -> tuple[EpochRecord, ...]:
     """Trains a network on labels, in place, and returns its learning curve.
 
-    It ends with the weights of the epoch with the best validation accuracy.
+    It ends with the weights of the epoch with the best validation accuracy. On data of task reconstruction it learns
+    to give back its inputs, and the least validation loss decides.
 
     Args:
-      model: takes samples of the data's shape, gives logits.
+      model: takes samples of the data's shape, gives logits, or the samples.
       data: its training split is learned from, its validation split selects the epoch.
       seed: decides order and views.
       strategy: a MirroredStrategy or MultiWorkerMirroredStrategy that shares each step out, see docs/workers.md.
@@ -119,15 +125,17 @@ def distill_model(
     """Trains the student, in place, taught by one or several frozen teachers, and returns its learning curve.
 
     Args:
-      student: takes samples of the data's shape, gives logits.
+      student: takes samples of the data's shape, gives logits, or the samples where the data's task is reconstruction.
       teacher: the same classes; it sees exactly the views that the student sees. A Keras network, the path of a Keras,
         tf_keras, TFLite or ONNX file or of a SavedModel folder, a function from [batch, ...] float32 images to
         [batch, classes] logits, or a mapping from names to several of these: then taps begin with a teacher's name and
         a slash. A list is the mapping with the names teacher, teacher_2, ...
       data: as for `train_model`.
       losses: terms as in a recipe: {"loss": name, "weight": w, "taps": [[student layer, teacher layer], ...], ...};
-        soft logits at temperature 4 with weight 0.9 by default.
-      labels_weight: weight of the cross-entropy with the labels; a number (0.1 by default) or a schedule.
+        soft logits at temperature 4 with weight 0.9 by default. With task reconstruction only losses on taps can be,
+        and there is no default.
+      labels_weight: weight of the cross-entropy with the labels, or of the mean squared error to the inputs; a number
+        (0.1 by default) or a schedule.
       ensemble: how several teachers become one, as in a recipe.
       cache: keeps the teachers' outputs, as in a recipe: {} for the defaults, None to ask them at every step.
       seed: decides order and views, and the initial weights of adapters.
@@ -144,7 +152,8 @@ def distill_model(
 
     training, batches = _settings(settings)
     section = _distill_section("offline", losses, labels_weight, ensemble=dict(ensemble or {}), cache=cache)
-    goal = objective.from_recipe(section, label_smoothing=training.label_smoothing)
+    _require_dataset(data)
+    goal = objective.from_recipe(section, label_smoothing=training.label_smoothing).on(data)
     teachers = _named_teachers(teacher)
     learners = teaching.of_student(student, goal)
     _check(learners, data)
@@ -191,7 +200,8 @@ def distill_peers(
 
     training, batches = _settings(settings)
     section = _distill_section("online", losses, labels_weight)
-    goal = objective.from_recipe(section, label_smoothing=training.label_smoothing)
+    _require_dataset(data)
+    goal = objective.from_recipe(section, label_smoothing=training.label_smoothing).on(data)
     learners = Peers(models, goal.student_taps, goal.teacher_taps)
     _check(learners, data)
     return _fit(learners, data, goal, None, training, batches, seed, strategy=strategy)
@@ -231,7 +241,10 @@ def distill_self(
 
     training, batches = _settings(settings)
     section = _distill_section("self", losses, labels_weight)
-    goal = objective.from_recipe(section, label_smoothing=training.label_smoothing)
+    _require_dataset(data)
+    goal = objective.from_recipe(section, label_smoothing=training.label_smoothing).on(data)
+    if data.reconstructs:
+        raise RecipeError("exits are classifiers, which task reconstruction has not: use distill_model.")
     if isinstance(exits, str) or not exits:
         raise RecipeError(f"exits is {exits!r}: expected a list of taps, such as ['stage1', 'stage2'].")
     learners = Exits(model, exits, input_shape=data.input_shape, seed=seed)
@@ -535,7 +548,12 @@ def write_c_source(path: Path | str, folder: Path | str, *, name: str | None = N
 
 
 def verify_model(
-    reference: "keras.Model | Path | str", candidate: Path | str, split: Split, *, dataset: str = "the given samples"
+    reference: "keras.Model | Path | str",
+    candidate: Path | str,
+    split: Split,
+    *,
+    dataset: str = "the given samples",
+    task: Task = "classification",
 ) -> Comparison:
     """Returns how far a file is from its reference on real samples: accuracy drop, agreement and output errors.
 
@@ -544,6 +562,7 @@ def verify_model(
       candidate: the path of such a file or folder, with `@RUNTIME` behind it or not.
       split: samples and labels, such as `data.test`.
       dataset: what to call them in the record.
+      task: with "reconstruction" outputs are compared by value alone, and labels are not read.
 
     Raises:
       ModelError: a file that cannot be opened or does not take these samples.
@@ -562,7 +581,10 @@ def verify_model(
         outputs, name = Predictor(reference).logits(split), reference.name
     with open_runnable(candidate).runner as runner:
         names = (name, Path(candidate).name)
-        return comparison.compare(outputs, runner, images, labels, names=names, dataset=dataset)
+        by_class = task == "classification"
+        return comparison.compare(
+            outputs, runner, images, labels if by_class else None, names=names, dataset=dataset, by_class=by_class
+        )
 
 
 def verify_models(

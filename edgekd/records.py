@@ -613,7 +613,10 @@ class Parity(Record):
 
 
 class Gate(Record):
-    """One requirement and whether it held. `observed` is None where nothing could be measured: then it failed.
+    """One requirement and whether it held.
+
+    `observed` is None where nothing could be measured: then it failed; and of `sqnr_db` where outputs are equal, whose
+    ratio is infinite: then it held.
 
     `samples` is how many there were where `observed` is a fraction of samples. `inconclusive` is set only where gates
     are judged by intervals: the limit lies inside, so neither is known.

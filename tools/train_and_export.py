@@ -83,8 +83,9 @@ def _proven(comparison: Comparison, size_bytes: int) -> bool:
 
 
 def _tell(name: str, curve: Sequence[EpochRecord]) -> None:
-    best = max(curve, key=lambda epoch: epoch.validation_accuracy or 0.0)
-    sys.stdout.write(f"{name}: validation accuracy {best.validation_accuracy:.2%} in epoch {best.epoch}\n")
+    accuracies = {row.epoch: row.validation_accuracy for row in curve if row.validation_accuracy is not None}
+    best = max(accuracies, key=lambda epoch: accuracies[epoch])
+    sys.stdout.write(f"{name}: validation accuracy {accuracies[best]:.2%} in epoch {best}\n")
 
 
 if __name__ == "__main__":

@@ -154,9 +154,9 @@ def prepare() -> None:
     ends = [keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(10)]
     keras.Sequential([*begins, *ends]).save("rescaled.keras")
     autoencoder.build((640,), 2, width=16, depth=2).save("autoencoder.keras")
-    sounds = rng.standard_normal((64, 640)).astype(np.float32)
-    np.savez("sounds.npz", x=sounds)
-    np.savez("labelled.npz", x=sounds, y=np.arange(64) % 2)
+    sounds, kinds = rng.standard_normal((128, 640)).astype(np.float32), np.arange(64) % 2
+    normal = np.zeros(64, np.int64)
+    np.savez("sounds.npz", x_train=sounds[:64], y_train=normal, x_test=sounds[64:], y_test=kinds)
     trousers = rng.standard_normal((600, 784)).astype(np.float32)
     learned, tested = np.zeros(400, np.int64), np.arange(200) % 2
     np.savez("trousers.npz", x_train=trousers[:400], y_train=learned, x_test=trousers[400:], y_test=tested)

@@ -27,6 +27,7 @@ def create(
     num_classes: int,
     seed: int,
     arguments: Mapping[str, Any] = MappingProxyType({}),
+    output_shape: Sequence[int] | None = None,
 ) -> "keras.Model":
     """Returns a freshly initialised network.
 
@@ -40,16 +41,17 @@ def create(
       num_classes: number of classes.
       seed: from 0 to 2**32 - 1.
       arguments: keyword arguments of the family or function.
+      output_shape: what a function's network must give for one sample, where that is not a logit for each class.
 
     Returns:
       A built Keras model from [batch, *input_shape] to [batch, num_classes] logits, or to what the family states in
-      its OUTPUT.
+      its OUTPUT; of a function to `output_shape`.
 
     Raises:
       RecipeError: unknown name, unknown or missing argument, or a seed out of range.
       ModelError: an argument is out of its range; or the user's function cannot be imported, fails, or returns
         something other than a Keras model.
-      ShapeError: the input is too small for the network, or its output is not [batch, num_classes].
+      ShapeError: the input is too small for the network, or its output is not what it must be.
     """
     import keras
 
@@ -63,7 +65,7 @@ def create(
             with _fresh_layer_names():
                 keras.utils.set_random_seed(seed)
                 model = _call(name, function, shape, num_classes, arguments)
-                _require_output(name, model, shape, (num_classes,))
+                _require_output(name, model, shape, tuple(output_shape or (num_classes,)))
         return model
     plugin = registry.load(PACKAGE, name)
     keras.utils.set_random_seed(seed)

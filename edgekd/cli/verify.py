@@ -52,7 +52,11 @@ _OF_STAGES = frozenset({"stages", "runtimes", "as_json", "debug"})
     help="Compare every pair of models, not only with the first one; of one file, with --runtime all, its runtimes.",
 )
 @click.option("--signature", metavar="NAME", help="Which signature of TFLite files and SavedModels to run.")
-@click.option("--classes", metavar="OUTPUT", help="The output whose largest value is the class, if there are several.")
+@click.option(
+    "--classes",
+    metavar="OUTPUT",
+    help="The output whose largest value is the class, if there are several; none: of an autoencoder.",
+)
 @click.option(
     "--pair",
     "paired",

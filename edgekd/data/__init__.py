@@ -1,6 +1,7 @@
 """Data: one file per source, and the one way from a source to three splits."""
 
 import dataclasses
+import typing
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,9 +9,10 @@ import numpy as np
 
 from edgekd import registry
 from edgekd.data import buffers, splitting
+from edgekd.data.arrays import grouped
 from edgekd.data.dataset import UNLABELLED, Dataset, Loaded, Split
 from edgekd.data.joined import Joined
-from edgekd.errors import DataError, RecipeError
+from edgekd.errors import DataError, RecipeError, unknown_name
 from edgekd.records import Task
 
 SOURCES = "edgekd.data.sources"
@@ -64,13 +66,21 @@ def load(
       DataError: data that is missing, unreadable, truncated or inconsistent, or unlabelled samples of another shape or
         dtype than the dataset's.
     """
+    if task not in typing.get_args(Task):
+        raise RecipeError(unknown_name("task", task, typing.get_args(Task)))
     fractions = {"validation_fraction": validation_fraction, "test_fraction": test_fraction}
     limits = {"train_limit": train_limit, "validation_limit": validation_limit, "test_limit": test_limit}
     _check_numbers(fractions, {**limits, "unlabelled_limit": unlabelled_limit})
     if unlabelled is None and (unlabelled_arguments or unlabelled_limit is not None):
         raise RecipeError("options of unlabelled images are given and no unlabelled images: say where they are.")
     loaded = _load_source(dataset, dict(arguments or {}))
-    places = _divide(loaded, validation_fraction, test_fraction, split_seed)
+    if task == "reconstruction" and loaded.clips is not None:
+        if loaded.test is None:
+            raise DataError(
+                f"{loaded.name}: clips of test samples are given, and no test split of its own: add x_test."
+            )
+        loaded = dataclasses.replace(loaded, test=grouped(loaded.test, loaded.clips, name=loaded.name))
+    places = _divide(loaded, validation_fraction, test_fraction, split_seed, task)
     train, validation, test = (
         _gather(place, part=part, limit=limits[f"{part}_limit"], seed=split_seed) for part, place in places.items()
     )
@@ -135,14 +145,17 @@ def _load_source(dataset: str, arguments: dict[str, Any]) -> Loaded:
     return loaded
 
 
-def _divide(loaded: Loaded, validation_fraction: float, test_fraction: float, seed: int) -> dict[str, _Place]:
+def _divide(
+    loaded: Loaded, validation_fraction: float, test_fraction: float, seed: int, task: Task
+) -> dict[str, _Place]:
     train = _all_of(loaded.train)
     if loaded.test is None:
         train, test = _hold_out(train, loaded.name, "test", test_fraction, seed)
     else:
         test = _all_of(loaded.test)
     if loaded.validation is None:
-        train, validation = _hold_out(train, loaded.name, "validation", validation_fraction, seed)
+        of_all = task == "reconstruction"  # whose training looks at no label
+        train, validation = _hold_out(train, loaded.name, "validation", validation_fraction, seed, of_all=of_all)
     else:
         validation = _all_of(loaded.validation)
     return {"train": train, "validation": validation, "test": test}
@@ -152,8 +165,10 @@ def _all_of(split: Split) -> _Place:
     return _Place(split, np.arange(len(split)))
 
 
-def _hold_out(place: _Place, name: str, part: str, fraction: float, seed: int) -> tuple[_Place, _Place]:
-    labelled = np.flatnonzero(place.labels != UNLABELLED)
+def _hold_out(
+    place: _Place, name: str, part: str, fraction: float, seed: int, *, of_all: bool = False
+) -> tuple[_Place, _Place]:
+    labelled = np.arange(len(place.labels)) if of_all else np.flatnonzero(place.labels != UNLABELLED)
     labels = place.labels[labelled]
     count = max(1, round(len(labels) * fraction))
     if count >= len(labels):
@@ -170,9 +185,24 @@ def _hold_out(place: _Place, name: str, part: str, fraction: float, seed: int) -
 def _gather(place: _Place, *, part: str, limit: int | None, seed: int) -> Split:
     labels = place.labels
     if limit is not None and limit < len(labels):
-        place = place.at(splitting.stratified_sample(labels, limit, seed=seed, stream=f"limit.{part}"))
+        place = place.at(_limited(place, limit, part=part, seed=seed))
     groups = None if place.split.groups is None else place.split.groups[place.positions]
     return Split(buffers.take(place.split.images, place.positions, what=f"the {part} split"), place.labels, groups)
+
+
+def _limited(place: _Place, limit: int, *, part: str, seed: int) -> np.ndarray:
+    """Returns the positions that a limit keeps; of samples that are judged together all or none."""
+    stream = f"limit.{part}"
+    if place.split.groups is None:
+        return splitting.stratified_sample(place.labels, limit, seed=seed, stream=stream)
+    _, first, of_sample = np.unique(place.split.groups[place.positions], return_index=True, return_inverse=True)
+    labels = place.labels[first]
+    for count in range(min(limit, len(labels)), 0, -1):
+        kept = np.isin(of_sample, splitting.stratified_sample(labels, count, seed=seed, stream=stream))
+        if kept.sum() <= limit:
+            return np.flatnonzero(kept)
+    least = int(np.bincount(of_sample).min())
+    raise DataError(f"{part}_limit is {limit}, and no clip has so few samples: expected {least} or more.")
 
 
 def _check_numbers(fractions: Mapping[str, float], limits: Mapping[str, int | None]) -> None:

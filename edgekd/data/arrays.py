@@ -68,8 +68,8 @@ def loaded_from_arrays(
 
     Args:
       arrays: x_train, y_train (or x, y, which may also be called images, labels), and optionally x_test, y_test, x_val,
-        y_val, class_names and clip_test, which says of test samples which belong together; any others whose names do
-        not begin with x_ or y_ are left alone.
+        y_val, class_names and clip_test, which says of test samples which belong together where networks reconstruct;
+        any others whose names do not begin with x_ or y_ are left alone.
       name: the dataset's name.
       what: where the arrays come from, for messages.
       class_names: names that take precedence over those among the arrays.
@@ -90,14 +90,13 @@ def loaded_from_arrays(
         return Loaded(name=name, train=train, class_names=())
     splits = {part: _split(arrays, pair, what=what, channel_axis=channel_axis) for part, pair in keys.items()}
     names = _class_names(arrays, class_names, what) or numbered_classes(splits["train"].labels)
-    if "test" in splits and _CLIPS in arrays:
-        splits["test"] = _grouped(splits["test"], arrays[_CLIPS], what=what)
     return Loaded(
         name=name,
         train=splits["train"],
         test=splits.get("test"),
         validation=splits.get("validation"),
         class_names=names,
+        clips=arrays.get(_CLIPS),
     )
 
 
@@ -174,16 +173,31 @@ def _split(
         raise DataError(f"{what}: {', '.join(key for key in pair if key)}: {error}") from error
 
 
-def _grouped(split: Split, clips: np.ndarray, *, what: str) -> Split:
-    if clips.dtype.kind not in "iuU" or clips.shape != split.labels.shape:
+def grouped(split: Split, clips: np.ndarray, *, name: str) -> Split:
+    """Returns a test split whose samples of one clip are judged together.
+
+    Args:
+      split: of [n] samples.
+      clips: [n], the number or name of the clip that each sample is of.
+      name: the dataset's.
+
+    Raises:
+      DataError: numbers or names that are not one for each sample, or a clip whose samples have several labels.
+    """
+    if clips.dtype.kind not in "iufU" or clips.shape != split.labels.shape:
         raise DataError(
-            f"{what}: {_CLIPS} has dtype {clips.dtype} and shape {list(clips.shape)}: expected the number or name of "
+            f"{name}: {_CLIPS} has dtype {clips.dtype} and shape {list(clips.shape)}: expected the number or name of "
             f"the clip of each of the {len(split)} test samples."
         )
-    try:
-        return Split(split.images, split.labels, np.unique(clips, return_inverse=True)[1].astype(np.int64))
-    except DataError as error:
-        raise DataError(f"{what}: {_CLIPS}, counted in the order of their names: {error}") from error
+    names, groups = np.unique(clips, return_inverse=True)
+    for group, clip in enumerate(names):
+        labels = np.unique(split.labels[groups == group])
+        if len(labels) > 1:
+            raise DataError(
+                f"{name}: the test samples of clip {clip.item()!r} have the labels {', '.join(map(str, labels))}: "
+                "expected one label for all samples of a clip."
+            )
+    return Split(split.images, split.labels, groups.astype(np.int64))
 
 
 def _class_names(arrays: Mapping[str, np.ndarray], option: Sequence[str] | None, what: str) -> tuple[str, ...] | None:

@@ -53,8 +53,11 @@ class Split:
             )
         if 0 in self.images.shape[1:]:
             raise DataError(f"samples of shape {list(self.images.shape[1:])} hold no value: no axis may be 0.")
-        if self.groups is not None:
-            self._check_groups(self.groups)
+        if self.groups is not None and (self.groups.dtype != np.int64 or self.groups.shape != self.labels.shape):
+            raise DataError(
+                f"groups of dtype {self.groups.dtype} and shape {list(self.groups.shape)} for {len(self.labels)} "
+                "samples: expected one integer for each."
+            )
 
     def __repr__(self) -> str:
         """Returns one line without the samples: `<Split: 2,000 samples of 28 x 28 x 1, uint8>`."""
@@ -63,21 +66,6 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def _check_groups(self, groups: np.ndarray) -> None:
-        if groups.dtype != np.int64 or groups.shape != self.labels.shape:
-            raise DataError(
-                f"groups of dtype {groups.dtype} and shape {list(groups.shape)} for {len(self.labels)} samples: "
-                "expected one number for each."
-            )
-        pairs = np.unique(np.stack([groups, self.labels]), axis=1)
-        numbers, labels = np.unique(pairs[0], return_counts=True)
-        if labels.max(initial=1) > 1:
-            mixed = numbers[labels.argmax()]
-            raise DataError(
-                f"samples of group {mixed} have labels {', '.join(map(str, pairs[1, pairs[0] == mixed]))}: expected "
-                "one label for all samples of a group."
-            )
-
     def read(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Returns (samples [k, ...] float32, labels [k] int64) at the given positions, as copies."""
         return as_float32(self.images[indices]), self.labels[indices]
@@ -85,13 +73,17 @@ class Split:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Loaded:
-    """What a source gives: `test` and `validation` are None where it has no such split of its own."""
+    """What a source gives: `test` and `validation` are None where it has no such split of its own.
+
+    `clips` says of test samples which belong together, where the source has that; see `edgekd.data.arrays.grouped`.
+    """
 
     name: str
     train: Split
     class_names: tuple[str, ...]
     test: Split | None = None
     validation: Split | None = None
+    clips: np.ndarray | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -108,7 +100,7 @@ class Dataset:
 
     Raises:
       DataError: an empty split, splits of different shapes or dtypes, labels outside the classes, samples that are not
-        finite, or, where classes are to be told, all training labels of one class.
+        finite, or, where networks reconstruct, no normal test sample.
     """
 
     name: str
@@ -126,17 +118,30 @@ class Dataset:
             self._check_form(name, split)
             self._check_labels(name, split)
             self._check_finite(name, split)
+        if self.reconstructs and self.anomalous(self.test).all():
+            raise DataError(
+                f"{self.name}: none of the {len(self.test)} test samples is normal, of a class that training or "
+                "validation samples have: expected some. Label what is normal alike in every split, such as 0."
+            )
+
+    def check_classes_can_be_told(self) -> None:
+        """Raises DataError where a classifier has nothing to learn: all training labels are of one class."""
         labels = self.train.labels[self.train.labels != UNLABELLED]
         present = np.unique(labels)
-        if len(present) == 1 and not self.reconstructs:
+        if len(present) == 1:
             raise DataError(
                 f"{self.name}: all {len(labels)} training labels are class {present[0]} "
-                f"({self.class_names[present[0]]!r}): expected samples of at least two classes."
+                f"({self.class_names[present[0]]!r}): expected samples of at least two classes, or task reconstruction."
             )
 
     def __str__(self) -> str:
         """Returns one line: `embedded: 12,000 training, 2,000 validation, 2,000 test samples of 28 x 28 x 1, ...`."""
         counts = f"{len(self.train):,} training, {len(self.validation):,} validation, {len(self.test):,} test samples"
+        if self.reconstructs:
+            odd = int(np.count_nonzero(self.anomalous(self.test)))
+            counts += f" ({len(self.test) - odd:,} normal, {odd:,} anomalous"
+            groups = self.test.groups
+            counts += ")" if groups is None else f", of {len(np.unique(groups)):,} clips)"
         told = "to be reconstructed" if self.reconstructs else f"{self.num_classes:,} classes"
         return f"{self.name}: {counts} of {_by(self.input_shape)}, {told}"
 
@@ -154,11 +159,14 @@ class Dataset:
     def labelled_train(self) -> Split:
         """The training samples that have a label: all that a network trained on labels learns from.
 
-        It is `train` itself where all have one, and shares its memory where they come first.
+        It is `train` itself where all have one, and where networks reconstruct, so that no label is looked at; it
+        shares its memory where they come first.
 
         Raises:
           DataError: no training sample has a label.
         """
+        if self.reconstructs:
+            return self.train
         positions = np.flatnonzero(self.train.labels != UNLABELLED)
         count = len(positions)
         if not count:
@@ -229,7 +237,8 @@ class Dataset:
     def _check_classes(self) -> None:
         if len(self.class_names) < 2:
             raise DataError(
-                f"{self.name}: {len(self.class_names)} class {list(self.class_names)}: expected at least two classes."
+                f"{self.name}: {len(self.class_names)} class {list(self.class_names)}: expected at least two classes. "
+                "Where only one is trained on, name them all: class_names, such as [normal, anomalous]."
             )
         twice = sorted({name for name in self.class_names if self.class_names.count(name) > 1})
         if twice:
@@ -245,7 +254,7 @@ class Dataset:
 
     def _check_labels(self, name: str, split: Split) -> None:
         low, high = int(split.labels.min()), int(split.labels.max())
-        lowest = UNLABELLED if split is self.train else 0
+        lowest = UNLABELLED if split is self.train or (self.reconstructs and split is not self.test) else 0
         if low < lowest or high >= self.num_classes:
             wrong = low if low < lowest else high
             position = int(np.argmax(split.labels == wrong))

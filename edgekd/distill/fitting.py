@@ -17,6 +17,7 @@ def check(model: keras.Model, data: Dataset, *, role: str) -> None:
     Raises:
       ModelError: a subclassed network, whose layers and shapes cannot be known, or one that ends in a softmax.
       ShapeError: several inputs or outputs, or another shape.
+      DataError: samples of one class only, where classes are to be told.
     """
     if not hasattr(model, "inputs") or not hasattr(model, "outputs"):
         raise ModelError(
@@ -40,6 +41,7 @@ def check(model: keras.Model, data: Dataset, *, role: str) -> None:
     if data.reconstructs:
         _check_reconstruction(classes, data, role=role)
         return
+    data.check_classes_can_be_told()
     if classes != data.output_shape:
         raise ShapeError(
             f"the {role}'s output has shape {classes}, but {data.name!r} has {data.num_classes} classes: teacher, "

@@ -22,6 +22,7 @@ from edgekd.distill.objective import Objective
 from edgekd.distill.state import TrainingState, snapshot
 from edgekd.distill.step import TrainStep
 from edgekd.distill.teacher import TeacherSource
+from edgekd.errors import RecipeError
 from edgekd.recipe import Training
 
 
@@ -66,9 +67,12 @@ def fit(
 
     Raises:
       NonFiniteError: a loss became NaN or infinite; the weights on disk are those of the last checkpoint.
-      RecipeError: a step that cannot be shared out, or a loss that needs the class of samples that have none.
+      RecipeError: a step that cannot be shared out, or a loss that needs the class of samples that have none; what is
+        of classes where networks reconstruct.
     """
     objective = objective.on(data)
+    if data.reconstructs and mixup:
+        raise RecipeError("mixup blends samples and their classes, which task reconstruction has not: set it 0.")
     replicas = Replicas(strategy)
     replicas.prepare(objective, training, batch_size=min(batch_size, len(data.train)))
     objective.check_labels(data.train.labels, mixup=mixup)

@@ -104,7 +104,23 @@ class Objective:
         return "inputs" if self.reconstructs else "labels"
 
     def on(self, data: Dataset) -> "Objective":
-        """Returns the objective for what the networks are to give on some data."""
+        """Returns the objective for what the networks are to give on some data.
+
+        Raises:
+          RecipeError: networks reconstruct, and something here is of classes.
+        """
+        if data.reconstructs:
+            for term in self.terms:
+                if not term.taps or term.needs_labels:
+                    raise RecipeError(
+                        f"loss {term.loss or term.name!r} is of classes, which task reconstruction has not: give "
+                        "losses that compare layers, such as {'loss': 'feature_mse', 'taps': [['reconstruction', "
+                        "'reconstruction']]}."
+                    )
+            if self.label_smoothing:
+                raise RecipeError(
+                    f"label_smoothing is {self.label_smoothing:g}: task reconstruction has no labels. Leave it out."
+                )
         return dataclasses.replace(self, reconstructs=data.reconstructs)
 
     def check_labels(self, labels: np.ndarray, *, mixup: float) -> None:

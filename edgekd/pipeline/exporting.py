@@ -112,6 +112,9 @@ def options(recipe: Recipe, export: Export, source: str) -> dict[str, Any]:
       export: the file.
       source: the stage whose network it is written from.
     """
+    named = {}
+    if recipe.task == "reconstruction" and export.arguments.get("output_name") == "logits":  # which is the default
+        named = {"output_name": recipe.task}
     excluded = source == STUDENT_QUANTIZED and recipe.quantize is not None and recipe.quantize.exclude
     return {
         "batch": None if export.batch == "dynamic" else export.batch,
@@ -119,6 +122,7 @@ def options(recipe: Recipe, export: Export, source: str) -> dict[str, Any]:
         "output_dtype": export.output_dtype,
         "preprocessing": export.preprocessing,
         **export.arguments,
+        **named,
         **({"allow_float_operators": True} if excluded else {}),
     }
 

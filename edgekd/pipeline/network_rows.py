@@ -22,10 +22,15 @@ _MADE_OF = {
 }
 
 
-def errors_of(outputs: Mapping[str, Array], data: Dataset) -> dict[str, Errors]:
-    """Returns the errors of networks or files that give back their inputs, by name, of their test outputs."""
+def errors_of(outputs: Mapping[str, Array], data: Dataset, samples: Array) -> dict[str, Errors]:
+    """Returns the errors of networks or files that give back their inputs, by name, of their outputs for test samples.
+
+    Args:
+      outputs: [samples, ...] float, by name.
+      data: of the run.
+      samples: [samples, ...] float32, the test split as networks get it.
+    """
     test = data.test
-    samples, _ = test.read(np.arange(len(test)))
     anomalous = data.anomalous(test)
     return {name: squared_errors(samples, given, anomalous, test.groups) for name, given in outputs.items()}
 

@@ -45,6 +45,7 @@ def build(network: Network | Peer, data: Dataset, *, seed: int) -> "keras.Model"
         num_classes=data.num_classes,
         seed=seed,
         arguments=network.arguments,
+        output_shape=data.output_shape,
     )
 
 

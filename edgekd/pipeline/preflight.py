@@ -57,6 +57,12 @@ def check(recipe: Recipe, data: Dataset, *, stages: Collection[str]) -> None:
         raise DataError(
             f"augment is for images, but samples of {data.name!r} have shape {data.input_shape}: remove data.augment."
         )
+    least = recipe.verify.min_auc
+    if least is not None and not data.anomalous(data.test).any():
+        raise RecipeError(
+            f"verify.min_auc is {least:g}, and no test sample of {data.name!r} is an anomaly, of a class that training "
+            "and validation do not have: add some, or remove min_auc."
+        )
     distils = STUDENT_DISTILLED in stages
     sparsifies = recipe.sparsify is not None and (distils or STUDENT_SPARSE in stages)
     teachers = {}

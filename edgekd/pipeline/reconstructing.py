@@ -30,7 +30,7 @@ def verify(work: Work) -> list[Path]:
     test = work.data.test
     samples, _ = test.read(np.arange(len(test)))
     models, found, steps = outputs.of_networks(work)
-    errors = network_rows.errors_of(found, work.data)
+    errors = network_rows.errors_of(found, work.data, samples)
     rows: list[StageRow] = [network_rows.reconstruction_row(model, found, errors) for model in models]
     artifacts = ExportResult.read(work.run / EXPORT / RECORD_FILE).artifacts
     limits = work.recipe.verify
@@ -41,7 +41,7 @@ def verify(work: Work) -> list[Path]:
         work.progress.item(position, len(artifacts), artifact.name)
         path = work.run / artifact.path
         given, specification = outputs.of_file(path, samples)
-        (errors[artifact.name],) = network_rows.errors_of({artifact.name: given}, work.data).values()
+        (errors[artifact.name],) = network_rows.errors_of({artifact.name: given}, work.data, samples).values()
         compared = {
             reference: comparison.compare_outputs(
                 found[reference],
@@ -67,16 +67,10 @@ def verify(work: Work) -> list[Path]:
             )
         )
         found_gates += gates.reconstruction_gates(
-            compared[float_student(work.recipe)],
+            compared[artifact.source],
             errors[artifact.name].quality(),
-            min_sqnr_db=None if _trained_further(work, artifact.source) else limits.min_sqnr_db,
-            max_auc_drop=None,
-            min_auc=None,
-        )
-        found_gates += gates.reconstruction_gates(
-            compared[STUDENT_DISTILLED],
-            errors[artifact.name].quality(),
-            min_sqnr_db=None,
+            reference=errors[STUDENT_DISTILLED].quality(),
+            min_sqnr_db=limits.min_sqnr_db,
             max_auc_drop=limits.max_auc_drop,
             min_auc=limits.min_auc,
         )
@@ -101,11 +95,6 @@ def _drop(reference: Any, candidate: Any) -> Interval | None:
     from edgekd.verify import anomalies
 
     return anomalies.area_drop(reference, candidate)
-
-
-def _trained_further(work: Work, source: str) -> bool:
-    quantize = work.recipe.quantize
-    return source == STUDENT_QUANTIZED and quantize is not None and quantize.aware is not None
 
 
 def _gains(errors: Mapping[str, Any]) -> dict[str, Interval]:

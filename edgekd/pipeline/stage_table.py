@@ -53,33 +53,35 @@ def stage_table(run: Path, *, runtimes: Sequence[str] = ()) -> StageTable:
         import_quietly("keras")
     rows: list[StageRow] = []
     outputs: dict[str, np.ndarray] = {}
+    images, _ = data.test.read(np.arange(len(data.test)))
     for role, model in summary.models.items():
         outputs[role] = _network_outputs(run, recipe, data, role, model)
-        rows.append(_network_row(model, outputs, data))
-    images, _ = data.test.read(np.arange(len(data.test)))
+        rows.append(_network_row(model, outputs, data, images))
     for artifact in summary.artifacts:
         before = artifact.source
         for name, runtime in _ways(run, artifact, runtimes):
             opened = open_runnable(run / artifact.path, runtime_name=runtime)
             with opened.runner as runner:
                 outputs[name] = predict(runner, images)
-            rows.append(_file_row(name, before, opened.runtime, outputs, data))
+            rows.append(_file_row(name, before, opened.runtime, outputs, data, images))
             before = name if before == artifact.source else before
     return StageTable(run=str(run), dataset=f"{data.name} test", samples=len(data.test), rows=tuple(rows))
 
 
-def _network_row(model: ModelRecord, outputs: Mapping[str, np.ndarray], data: Dataset) -> StageRow:
+def _network_row(model: ModelRecord, outputs: Mapping[str, np.ndarray], data: Dataset, images: np.ndarray) -> StageRow:
     if data.reconstructs:
-        return reconstruction_row(model, outputs, errors_of(outputs, data))
+        return reconstruction_row(model, outputs, errors_of(outputs, data, images))
     return network_row(model, outputs, data.test.labels)
 
 
-def _file_row(name: str, before: str, runtime: str, outputs: Mapping[str, np.ndarray], data: Dataset) -> StageRow:
+def _file_row(
+    name: str, before: str, runtime: str, outputs: Mapping[str, np.ndarray], data: Dataset, images: np.ndarray
+) -> StageRow:
     given = outputs[name]
     if not data.reconstructs:
         earlier = (before, outputs[before])
         return stages.stage_row(name, given, data.test.labels, kind="file", runtime=runtime, before=earlier)
-    errors = errors_of({each: outputs[each] for each in (name, before)}, data)
+    errors = errors_of({each: outputs[each] for each in (name, before)}, data, images)
     return stages.reconstruction_row(
         name, given, errors[name], kind="file", runtime=runtime, before=(before, outputs[before], errors[before])
     )

@@ -19,7 +19,7 @@ from edgekd.runtime.selection import all_for, split_choice, variants
 from edgekd.teachers.runnable import Runnable, check_path, open_runnable
 from edgekd.verify import comparing, samples
 from edgekd.verify.comparing import Subject
-from edgekd.verify.records import Verification
+from edgekd.verify.records import NO_CLASSES, Verification
 from edgekd.verify.samples import Samples
 from edgekd.verify.tolerances import Limits
 
@@ -63,6 +63,8 @@ def verify_models(
         if isinstance(source, str | Path):
             check_path(source)
     data = _found(data, options)
+    if isinstance(data, Dataset) and data.reconstructs and classes is None:
+        classes = NO_CLASSES
     if any(_is_keras(source) for source, _ in sources):
         import_quietly("keras")
     with contextlib.ExitStack() as stack:

@@ -22,12 +22,13 @@ from edgekd.pipeline.stage import (
     float_student,
     roles,
 )
-from edgekd.recipe import Recipe, Verify
+from edgekd.recipe import OF_RECONSTRUCTION, Recipe, Verify
 from edgekd.records import Artifact, Comparison, Gate, Interval
 
 
 def _settings(recipe: Recipe) -> Any:
-    return recipe.verify.model_dump(mode="json")
+    other = OF_RECONSTRUCTION if recipe.task == "classification" else ()
+    return recipe.verify.model_dump(mode="json", exclude=set(other))
 
 
 def _verify(work: Work) -> list[Path]:

@@ -30,7 +30,17 @@ from edgekd.recipe.loading import (
     zoo,
 )
 from edgekd.recipe.networks import Network, Peer, Teacher, Training
-from edgekd.recipe.outputs import Bench, Calibration, Export, Target, Verify, check_layers, shown_name, target_of
+from edgekd.recipe.outputs import (
+    OF_RECONSTRUCTION,
+    Bench,
+    Calibration,
+    Export,
+    Target,
+    Verify,
+    check_layers,
+    shown_name,
+    target_of,
+)
 from edgekd.recipe.quantisation import Aware, Quantize
 from edgekd.recipe.section import (
     ADAPTERS,
@@ -54,6 +64,7 @@ __all__ = [
     "FORMATS",
     "LOSSES",
     "NO_ADAPTER",
+    "OF_RECONSTRUCTION",
     "PARITIES",
     "RECIPE_FILE",
     "SCHEMES",

@@ -14,8 +14,8 @@ from edgekd import registry, schedules
 from edgekd.errors import RecipeError
 from edgekd.recipe.data import Data
 from edgekd.recipe.distillation import Distill, Ensemble, common_temperature
-from edgekd.recipe.networks import Network, Teacher
-from edgekd.recipe.outputs import Bench, Calibration, Export, Verify, scheme_of, target_of
+from edgekd.recipe.networks import Network, Teacher, Training
+from edgekd.recipe.outputs import OF_RECONSTRUCTION, Bench, Calibration, Export, Verify, scheme_of, target_of
 from edgekd.recipe.quantisation import Quantize
 from edgekd.recipe.section import FORMATS, Items, NonNegative, Section, invalid
 from edgekd.recipe.sparsity import Sparsify
@@ -177,7 +177,12 @@ class Recipe(Section):
                     f"loss {loss.loss!r} is of classes, which task reconstruction has not: compare layers, such as the "
                     "networks' last ones with {loss: feature_mse, taps: [[reconstruction, reconstruction]]}."
                 )
-        smoothing = {"student": self.student, "teacher": self.teacher[0], "sparsify": self.sparsify}
+        smoothing: dict[str, Training | None] = {
+            "student": self.student,
+            "teacher": self.teacher[0],
+            "sparsify": self.sparsify,
+            "quantize.aware": self.quantize.aware if self.quantize else None,
+        }
         given = [f"{key}.label_smoothing" for key, each in smoothing.items() if each and each.label_smoothing]
         given += [f"data.{key}" for key in ("mixup", "unlabelled") if getattr(self.data, key)]
         given += ["verify.min_accuracy"] if self.verify.min_accuracy is not None else []
@@ -199,11 +204,7 @@ class Recipe(Section):
         """
         document = self.model_dump(mode="json")
         _name_models(document)
-        return _hash(self._of_the_first_task(document))
-
-    def _of_the_first_task(self, document: dict[str, Any]) -> dict[str, Any]:
-        """Returns the settings without `task` where that is what it always was: earlier records keep their hashes."""
-        return {key: value for key, value in document.items() if key != "task" or value != "classification"}
+        return _hash(_without_default_task(document))
 
     def without_places(self) -> dict[str, Any]:
         """Returns every setting but those that say where things lie on a machine, which decide no number.
@@ -234,7 +235,7 @@ class Recipe(Section):
             del document[key]
         for section in _sources(document):
             section["dataset"] = section["dataset"].partition(":")[0]
-        return _hash(self._of_the_first_task(document))
+        return _hash(_without_default_task(document))
 
     def to_yaml(self) -> str:
         """Returns the recipe with every default visible: those of the plug-ins' own arguments too."""
@@ -244,6 +245,16 @@ class Recipe(Section):
         writer.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
         writer.dump(self.model_dump(mode="json"), stream)
         return stream.getvalue()
+
+
+def _without_default_task(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns settings without those of another task where it is classification: earlier records keep their hashes."""
+    if document["task"] != "classification":
+        return dict(document)
+    kept = {key: value for key, value in document.items() if key != "task"}
+    if "verify" in kept:
+        kept["verify"] = {key: value for key, value in kept["verify"].items() if key not in OF_RECONSTRUCTION}
+    return kept
 
 
 def canonical_json(document: Any) -> str:

@@ -103,6 +103,10 @@ class Calibration(Section):
     """How many training images set the ranges of quantised activations."""
 
 
+OF_RECONSTRUCTION = ("min_sqnr_db", "max_auc_drop", "min_auc")
+"""The keys of `verify` that are of task reconstruction alone."""
+
+
 class Verify(Section):
     """Gates: exported files must hold them, or the command ends with exit status 1.
 
@@ -124,8 +128,8 @@ class Verify(Section):
     """Every file's test accuracy is at least this. By default files are held to their networks only, which may have
     learned little."""
     min_sqnr_db: Annotated[float, pydantic.Field(ge=0.0)] | None = 25.0
-    """With task reconstruction, in place of agreement: of each file's outputs against the float student's, in decibels.
-    Files of a student that was trained further are not held to it. null: no such gate."""
+    """With task reconstruction, in place of agreement: of each file's outputs against those of the network that it was
+    made from, over all test samples, in decibels; null: no such gate."""
     max_auc_drop: Fraction | None = 0.01
     """With task reconstruction, in place of accuracy: the distilled student's AUC minus the file's is at most this,
     where the data has normal and anomalous test samples; null: no such gate."""

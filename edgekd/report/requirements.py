@@ -50,7 +50,9 @@ def title(gate: Gate) -> str:
 
 def observed(gate: Gate) -> str:
     """Returns what was observed, in per cent, points or as a count."""
-    return formatting.NOT_MEASURED if gate.observed is None else _words(gate)(gate.observed)
+    if gate.observed is None:
+        return "identical" if gate.name == "sqnr_db" and gate.passed else formatting.NOT_MEASURED
+    return _words(gate)(gate.observed)
 
 
 def counted(gate: Gate) -> str:

@@ -13,7 +13,7 @@ from edgekd.verify import matching
 from edgekd.verify.arithmetic import Arithmetic
 from edgekd.verify.identity import Identity
 from edgekd.verify.judging import Answers, Output, judge
-from edgekd.verify.records import INTEGER, ModelUse, Verification, worst
+from edgekd.verify.records import INTEGER, NO_CLASSES, ModelUse, Verification, worst
 from edgekd.verify.samples import Samples
 from edgekd.verify.tolerances import Limits
 
@@ -59,7 +59,7 @@ def verify(
       samples: for the first one's inputs; the others' are paired with them by name or position.
       matrix: compare every model with every earlier one, instead of with the first one only.
       limits: what a user asks for.
-      classes: the output whose argmax is the class.
+      classes: the output whose argmax is the class; NO_CLASSES where none is, and labels are not read.
       paired: {a name of the reference's inputs or outputs: a candidate's name for it}.
       batch_size: samples per run of models whose batch may vary.
       reset_every: samples between two resets of models with a state.
@@ -70,6 +70,8 @@ def verify(
       ModelError: a model could not be run.
     """
     limits = limits or Limits()
+    if classes == NO_CLASSES:
+        samples = dataclasses.replace(samples, labels=None)
     if len(subjects) < 2:
         raise ShapeError(f"{len(subjects)} model was given: a reference and at least one candidate are needed.")
     if limits.expect not in EXPECTED:

@@ -23,6 +23,7 @@ def compare(
     dataset: str,
     batch_size: int = 64,
     step: float | None = None,
+    by_class: bool = True,
 ) -> Comparison:
     """Returns how far the candidate's outputs are from the reference's, and what that costs in accuracy.
 
@@ -38,6 +39,7 @@ def compare(
       dataset: what to call the samples in the record.
       batch_size: samples per run of a model whose batch may vary.
       step: the size of a quantisation step of the outputs, where they are given as floats; else the candidate tells it.
+      by_class: whether outputs of shape [samples, values] are logits, so that classes can agree.
 
     Raises:
       ShapeError: no samples, or shapes that do not fit together.
@@ -49,7 +51,9 @@ def compare(
     expected = reference if isinstance(reference, np.ndarray) else predict(reference, images, batch_size=batch_size)
     received = predict(candidate, images, batch_size=batch_size)
     (output,) = candidate.outputs
-    return compare_outputs(expected, received, labels, output=output, names=names, dataset=dataset, step=step)
+    return compare_outputs(
+        expected, received, labels, output=output, names=names, dataset=dataset, step=step, by_class=by_class
+    )
 
 
 def compare_outputs(

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from edgekd.errors import ShapeError
 from edgekd.records import Artifact, Comparison, Gate, Interval, KernelValues, Reconstruction
 
-_FLOAT32_DB = 144.5  # 20 log10(2^24): the signal-to-noise ratio of rounding to float32
+_ROUNDING = 1e-12  # of the difference of two fractions of pairs
 
 
 def one_at_least(fraction: float, number: int) -> float:
@@ -59,6 +59,7 @@ def reconstruction_gates(
     comparison: Comparison,
     quality: Reconstruction,
     *,
+    reference: Reconstruction,
     min_sqnr_db: float | None,
     max_auc_drop: float | None,
     min_auc: float | None,
@@ -66,35 +67,35 @@ def reconstruction_gates(
     """Returns the gates of a file that gives back its input.
 
     Args:
-      comparison: of the network that it is held to with the file.
+      comparison: of the network that the file was made from with the file.
       quality: of the file.
-      min_sqnr_db: what its outputs' signal-to-noise ratio must be at least; None for files of a network that was
-        trained further: then there is no such gate. Equal outputs count with what float32 can show.
-      max_auc_drop: the network's AUC minus the file's may be at most this, where there are anomalies; None: no gate.
+      reference: of the network that the file's AUC is held to.
+      min_sqnr_db: what its outputs' signal-to-noise ratio must be at least, of equal ones infinite; None: no such gate.
+      max_auc_drop: the reference's AUC minus the file's may be at most this, where there are anomalies; None: no gate.
       min_auc: the file's AUC must be at least this; it has none, and fails, without anomalies. None: no such gate.
     """
     found: list[Gate] = []
     subject = comparison.candidate
     if min_sqnr_db is not None:
-        observed = min(_FLOAT32_DB if error.sqnr_db is None else error.sqnr_db for error in comparison.outputs)
+        ratios = [error.sqnr_db for error in comparison.outputs if error.sqnr_db is not None]
         found.append(
             Gate(
                 name="sqnr_db",
-                passed=observed >= min_sqnr_db,
-                observed=observed,
+                passed=not ratios or min(ratios) >= min_sqnr_db,
+                observed=min(ratios, default=None),
                 limit=min_sqnr_db,
                 relation=">=",
                 subject=subject,
             )
         )
-    drop = comparison.auc_drop
-    if max_auc_drop is not None and drop is not None:
+    if max_auc_drop is not None and reference.auc is not None and quality.auc is not None:
+        drop = reference.auc.value - quality.auc.value
         limit = one_at_least(max_auc_drop, quality.normal * quality.anomalous)
         found.append(
             Gate(
                 name="auc_drop",
-                passed=drop.value <= limit,
-                observed=drop.value,
+                passed=drop <= limit + _ROUNDING,
+                observed=drop,
                 limit=limit,
                 relation="<=",
                 subject=subject,

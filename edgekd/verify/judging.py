@@ -13,7 +13,7 @@ from edgekd.records import Comparison, Gate, Interval, OutputError
 from edgekd.verify import activations, gates, identity, matching, metrics, tolerances
 from edgekd.verify.activations import Activation
 from edgekd.verify.identity import Identity
-from edgekd.verify.records import Pair, Status, Tolerance, Verdict, worst
+from edgekd.verify.records import NO_CLASSES, Pair, Status, Tolerance, Verdict, worst
 from edgekd.verify.tolerances import Limits
 
 Array = np.ndarray[Any, Any]
@@ -78,7 +78,7 @@ def judge(
       dataset: what to call the samples.
       labels: [samples] integer classes, or None: then no accuracy is computed.
       classes: the output of the reference whose argmax is the class; by default the only one of shape
-        [samples, classes].
+        [samples, classes]; NO_CLASSES where none is.
       paired: {output of the reference: output of the candidate}; by name or position where it is empty.
       limits: what a user asks for.
       together: how many samples in a row depend on each other, since the models had a state between them.
@@ -170,6 +170,8 @@ def _require_one_shape(first: Output, second: Output, models: tuple[str, str]) -
 def _class_output(
     pairs: Sequence[tuple[Output, Output]], chosen: str | None, labels: Array | None, label: str
 ) -> int | None:
+    if chosen == NO_CLASSES:
+        return None
     able = [
         at
         for at, (first, _) in enumerate(pairs)

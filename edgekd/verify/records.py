@@ -9,6 +9,9 @@ SCHEMA_VERSION = 1
 # How a model computes: in float32; with float16 weights; with quantised weights and float activations; in integers.
 FLOAT32, FLOAT16, WEIGHTS, INTEGER = "float32", "float16", "weights", "integer"
 
+NO_CLASSES = "none"
+"""What is asked for in place of an output that gives classes where none does: labels are not read then."""
+
 Status = Literal["passed", "failed", "inconclusive"]
 
 

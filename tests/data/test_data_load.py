@@ -259,20 +259,24 @@ def test_the_clips_of_test_samples_come_along_whatever_limit_there_is(tmp_path):
     whole = data.load(name, task="reconstruction").test
     assert [np.unique(whole.labels[whole.groups == group]).size for group in np.unique(whole.groups)] == [1] * 10
     assert (whole.groups == np.unique(clips, return_inverse=True)[1]).all()
-    few = data.load(name, task="reconstruction", test_limit=8).test
+    few = data.load(name, task="reconstruction", test_limit=11).test  # whole clips of four, of both kinds
     at = (few.images[:, 0] / 3).astype(int)
     assert len(few) == 8
+    assert sorted(np.unique(few.labels)) == [0, 1]
     np.testing.assert_array_equal(few.groups, whole.groups[at])
+    assert all((whole.groups == group).sum() == (few.groups == group).sum() for group in np.unique(few.groups))
+    with pytest.raises(DataError, match="test_limit is 3, and no clip has so few samples: expected 4 or more"):
+        data.load(name, task="reconstruction", test_limit=3)
 
 
 @pytest.mark.parametrize(
     ("clips", "message"),
     [
         (np.arange(3), r"clip_test has dtype int64 and shape \[3\]: expected .* each of the 4 test samples"),
-        (np.zeros(4), r"clip_test has dtype float64"),
+        (np.zeros(4, bool), r"clip_test has dtype bool"),
         (
-            np.array([1, 2, 2, 3]),
-            r"clip_test, counted in the order of their names: samples of group 1 have labels 0, 1",
+            np.array(["a", "b", "b", "c"]),
+            r"sounds\.npz: the test samples of clip 'b' have the labels 0, 1: expected one",
         ),
     ],
 )
@@ -281,3 +285,34 @@ def test_clips_that_do_not_fit_are_refused(tmp_path, clips, message):
     np.savez(tmp_path / "sounds.npz", **arrays, y_test=[0, 0, 1, 1], clip_test=clips, class_names=["normal", "odd"])
     with pytest.raises(DataError, match=message):
         data.load(f"npz:{tmp_path / 'sounds.npz'}", task="reconstruction")
+
+
+def test_clips_are_of_no_account_where_classes_are_told(tmp_path):
+    arrays = {"x_train": np.zeros((10, 3)), "y_train": np.arange(10) % 2, "x_test": np.zeros((4, 3))}
+    prints = set()
+    for clips in ({}, {"clip_test": [1, 1, 1, 1]}, {"clip_test": [0.5]}):
+        np.savez(tmp_path / "windows.npz", **arrays, y_test=[0, 0, 1, 1], **clips)
+        found = data.load(f"npz:{tmp_path / 'windows.npz'}")
+        assert found.test.groups is None
+        prints.add(found.fingerprint)
+    assert len(prints) == 1
+
+
+def test_clips_need_a_test_split_of_their_own(tmp_path):
+    np.savez(tmp_path / "sounds.npz", x=np.zeros((9, 3)), y=np.zeros(9, int), clip_test=[1], class_names=["a", "b"])
+    with pytest.raises(DataError, match="clips of test samples are given, and no test split"):
+        data.load(f"npz:{tmp_path / 'sounds.npz'}", task="reconstruction")
+
+
+def test_samples_without_labels_are_held_out_too_where_inputs_are_given_back(tmp_path):
+    labels = np.r_[np.zeros(10, int), np.full(90, -1)]
+    arrays = {"x_train": np.zeros((100, 3)), "y_train": labels, "x_test": np.zeros((4, 3)), "y_test": [0, 0, 1, 1]}
+    np.savez(tmp_path / "sounds.npz", **arrays, class_names=["normal", "odd"])
+    found = data.load(f"npz:{tmp_path / 'sounds.npz'}", task="reconstruction")
+    assert (len(found.train), len(found.validation), len(found.labelled_train)) == (90, 10, 90)
+    assert (len(data.load(f"npz:{tmp_path / 'sounds.npz'}").validation)) == 1
+
+
+def test_an_unknown_task_is_named():
+    with pytest.raises(RecipeError, match=r"unknown task 'reconstuction'.*reconstruction"):
+        data.load("embedded", task="reconstuction")

@@ -113,9 +113,7 @@ def test_any_change_of_the_data_changes_the_fingerprint(change):
         ({"test": split((1, 2), dtype=np.float32)}, r"test samples are float32 \[2, 2, 1\] and training samples uint8"),
         ({"train": split((0, -2, 1))}, r"train sample 1 has label -2: expected 0\.\.2 for 3 classes\. Correct"),
         ({"validation": split((1, -1))}, r"sample 1 has label -1: .* \(-1, no label, is for training samples only\)"),
-        ({"train": split((1, -1, 1))}, r"all 2 training labels are class 1 \('dog'\)"),
-        ({"train": split((1, 1, 1))}, r"all 3 training labels are class 1 \('dog'\): expected samples of at least two"),
-        ({"class_names": ("cat",)}, "expected at least two classes"),
+        ({"class_names": ("cat",)}, r"expected at least two classes\. Where only one .* class_names, such as \[normal"),
         ({"class_names": ("cat", "dog", "cat")}, "more than once: cat"),
         ({"test": split((), fill=0)}, "the test split is empty"),
     ],
@@ -227,14 +225,40 @@ def test_an_unlabelled_sample_that_is_not_finite_is_told_by_its_place_among_them
         dataset(**parts, train=Split(images, np.array([0, 1, 2, -1, -1])))
 
 
-def test_where_samples_are_reconstructed_one_class_is_enough():
+@pytest.mark.parametrize("labels", [(1, 1), (1, -1, 1)])
+def test_a_classifier_has_nothing_to_learn_of_one_class(labels):
+    found = dataset(train=split(labels))  # files can be calibrated and inputs given back
+    with pytest.raises(
+        DataError, match=r"all 2 training labels are class 1 \('dog'\): .* at least two classes, or task"
+    ):
+        found.check_classes_can_be_told()
+    dataset().check_classes_can_be_told()
+
+
+def test_where_samples_are_reconstructed_the_anomalies_and_clips_are_told():
     one = {"train": split((1, 1)), "validation": split((1,)), "test": split((1, 2, 0))}
-    with pytest.raises(DataError, match="all 2 training labels are class 1"):
-        dataset(**one)
     found = dataset(**one, task="reconstruction")
-    assert str(found) == "pets: 2 training, 1 validation, 3 test samples of 2 x 2 x 1, to be reconstructed"
+    told = "pets: 2 training, 1 validation, 3 test samples (1 normal, 2 anomalous) of 2 x 2 x 1, to be reconstructed"
+    assert str(found) == told
+    clips = Split(split((1, 2, 2)).images, np.array([1, 2, 2]), np.array([0, 1, 1]))
+    assert "3 test samples (1 normal, 2 anomalous, of 2 clips) of" in str(
+        dataset(**{**one, "test": clips}, task="reconstruction")
+    )
     assert found.output_shape == (2, 2, 1)
     assert dataset().output_shape == (3,)
+
+
+def test_without_a_normal_test_sample_nothing_can_be_judged():
+    with pytest.raises(DataError, match="pets: none of the 2 test samples is normal, of a class that training or"):
+        dataset(train=split((1, 1)), validation=split((1,)), test=split((0, 2)), task="reconstruction")
+
+
+def test_where_samples_are_reconstructed_labels_do_not_choose_what_is_learned():
+    labels = {"train": split((1, -1, 1)), "validation": split((1, -1)), "test": split((1, 0))}
+    found = dataset(**labels, task="reconstruction")
+    assert found.labelled_train is found.train
+    with pytest.raises(DataError, match="test sample 1 has label -1"):
+        dataset(**{**labels, "test": split((1, -1))}, task="reconstruction")
 
 
 @pytest.mark.parametrize(
@@ -247,13 +271,11 @@ def test_anomalous_are_samples_of_classes_that_training_and_validation_lack(trai
     assert found.anomalous(found.test).tolist() == expected
 
 
-def test_groups_of_samples_have_one_label_each_and_belong_to_the_fingerprint():
+def test_groups_of_samples_are_one_integer_each_and_belong_to_the_fingerprint():
     images, labels = split((0, 0, 2, 2)).images, np.array([0, 0, 2, 2])
     grouped = Split(images, labels, np.array([5, 5, 1, 3]))
     plain, other = dataset(test=Split(images, labels)), dataset(test=Split(images, labels, np.array([5, 4, 1, 3])))
     assert len({dataset(test=grouped).fingerprint, plain.fingerprint, other.fingerprint}) == 3
-    with pytest.raises(DataError, match="samples of group 5 have labels 0, 2: expected one label"):
-        Split(images, labels, np.array([5, 1, 5, 3]))
     for groups in (np.array([1, 2, 3]), np.array([1.0, 2, 3, 4])):
         with pytest.raises(DataError, match=r"groups of dtype \w+ and shape \[\d\] for 4 samples"):
             Split(images, labels, groups)

@@ -22,8 +22,8 @@ def load(
 
     Samples are uint8, or floats of any width (read as float32, not scaled). Labels are integers, [n] or [n, 1];
     -1 in the training split is a sample without a label. Class names come from the option, else from an array
-    `class_names` in the file, else they are the numbers. Where networks are to find anomalies, test samples with the
-    same number or name in `clip_test`, such as windows of one recording, are judged together.
+    `class_names` in the file, else they are the numbers. With task reconstruction, test samples with the same number or
+    name in `clip_test`, such as windows of one recording, are judged together.
 
     Args:
       location: path of the file.
