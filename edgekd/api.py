@@ -132,10 +132,10 @@ def distill_model(
         a slash. A list is the mapping with the names teacher, teacher_2, ...
       data: as for `train_model`.
       losses: terms as in a recipe: {"loss": name, "weight": w, "taps": [[student layer, teacher layer], ...], ...};
-        soft logits at temperature 4 with weight 0.9 by default. With task reconstruction only losses on taps can be,
-        and there is no default.
-      labels_weight: weight of the cross-entropy with the labels, or of the mean squared error to the inputs; a number
-        (0.1 by default) or a schedule.
+        soft logits at temperature 4 with weight 0.9 by default. With task reconstruction only losses on taps can be, by
+        default feature_mse on the layers called `reconstruction`, with weight 1.
+      labels_weight: weight of the cross-entropy with the labels, 0.1 by default, or of the mean squared error to the
+        inputs, 1 by default; a number or a schedule.
       ensemble: how several teachers become one, as in a recipe.
       cache: keeps the teachers' outputs, as in a recipe: {} for the defaults, None to ask them at every step.
       seed: decides order and views, and the initial weights of adapters.
@@ -151,8 +151,8 @@ def distill_model(
     from edgekd.pipeline import teaching
 
     training, batches = _settings(settings)
-    section = _distill_section("offline", losses, labels_weight, ensemble=dict(ensemble or {}), cache=cache)
     _require_dataset(data)
+    section = _distill_section("offline", losses, labels_weight, data.task, ensemble=dict(ensemble or {}), cache=cache)
     goal = objective.from_recipe(section, label_smoothing=training.label_smoothing).on(data)
     teachers = _named_teachers(teacher)
     learners = teaching.of_student(student, goal)
@@ -718,9 +718,10 @@ def _distill_section(
     way: str,
     losses: Sequence[Mapping[str, Any]] | None,
     labels_weight: float | Mapping[str, Any] | None,
+    task: Task = "classification",
     **further: Any,
 ) -> _recipe.Distill:
-    document = {**_recipe.default_objective(way), **further}
+    document = {**_recipe.default_objective(way, task), **further}
     if isinstance(losses, str | Mapping) or not all(isinstance(loss, Mapping) for loss in losses or ()):
         raise RecipeError(f"losses is {losses!r}: expected a list of mappings, such as [{{'loss': 'soft_logits'}}].")
     if losses is not None:

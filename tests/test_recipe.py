@@ -702,7 +702,6 @@ def test_a_recipe_of_networks_that_give_back_their_inputs_has_gates_of_its_own(l
         ("task=regression", "task: expected 'classification' or 'reconstruction'; got a string 'regression'"),
         ("teacher=[{architecture: autoencoder},{architecture: autoencoder}]", "there are 2 teachers"),
         ("distill.losses=[{loss: soft_logits}]", "loss 'soft_logits' is of classes, which task reconstruction has not"),
-        ("distill={}", "loss 'soft_logits' is of classes"),
         ("distill.losses.0={loss: crd, taps: [[encoder, encoder]]}", "loss 'crd' is of classes"),
         ("student.label_smoothing=0.1", "student.label_smoothing: for classes"),
         ("teacher.label_smoothing=0.1", "teacher.label_smoothing: for classes"),
@@ -717,6 +716,17 @@ def test_a_recipe_of_networks_that_give_back_their_inputs_has_gates_of_its_own(l
 )
 def test_what_is_of_classes_is_refused_where_inputs_are_given_back(problem, override, message):
     assert message in problem("", override, base=RECONSTRUCTION)
+
+
+@pytest.mark.parametrize(
+    "override", ["distill={}", "distill={cache: {}}", "distill={labels_weight: 0.5}", "distill=null"]
+)
+def test_a_recipe_of_such_networks_has_an_objective_of_its_own_unless_another_is_given(load, override):
+    found = load(RECONSTRUCTION, override).distill
+    assert [(each.loss, each.weight, each.taps) for each in found.losses] == [
+        ("feature_mse", 1.0, (("reconstruction", "reconstruction"),))
+    ]
+    assert found.labels_weight == (0.5 if "0.5" in override else 1.0)
 
 
 def test_inputs_are_given_back_by_students_of_a_teacher_alone(problem):

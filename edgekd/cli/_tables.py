@@ -141,6 +141,8 @@ def print_elsewhere(summary: Summary) -> None:
         click.echo()
         _print(*estimates.table(summary.estimates))
         click.echo(estimates.EXPLANATION)
+        for sentence in estimates.refusals(summary.estimates):
+            click.echo(f"warning: {printable(sentence)}")
     if summary.parities:
         click.echo()
         _print(parities.HEADERS, parities.rows(summary.parities))

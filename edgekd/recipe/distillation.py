@@ -21,6 +21,7 @@ from edgekd.recipe.section import (
     check_plugin,
     invalid,
 )
+from edgekd.records import Task
 
 NO_ADAPTER = "none"
 
@@ -151,13 +152,18 @@ class Cache(Section):
     """Where caches are kept; by default the user's cache folder, see `edgekd cache --help`."""
 
 
-def default_objective(way: str) -> dict[str, Any]:
+def default_objective(way: str, task: Task = "classification") -> dict[str, Any]:
     """Returns the labels_weight and the losses that a way to teach has unless others are given.
+
+    Where networks reconstruct, the squared error to what the teacher gives back stands beside that to the inputs.
 
     References:
       Hinton et al. (arXiv:1503.02531), Zhang et al., Deep Mutual Learning (arXiv:1706.00384), Zhang et al., Be Your Own
       Teacher (arXiv:1905.08094).
     """
+    if task == "reconstruction":
+        taps = [["reconstruction", "reconstruction"]]
+        return {"labels_weight": 1.0, "losses": [{"loss": "feature_mse", "weight": 1.0, "taps": taps}]}
     if way == "online":
         return {"labels_weight": 1.0, "losses": [{"loss": "soft_logits", "temperature": 1.0, "weight": 1.0}]}
     if way == "self":
@@ -182,7 +188,8 @@ class Distill(Section):
     """The terms.
 
     By default soft logits at temperature 4 with weight 0.9; temperature and weight 1 where `way` is `online`;
-    temperature 3, weight 0.3 and `feature_mse` on `features` with 0.03 where it is `self`.
+    temperature 3, weight 0.3 and `feature_mse` on `features` with 0.03 where it is `self`. With task reconstruction
+    `feature_mse` on `reconstruction`, with weight 1 beside a `labels_weight` of 1.
     """
     ensemble: Ensemble = pydantic.Field(default_factory=Ensemble)
     """How several teachers become one."""

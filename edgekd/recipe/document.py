@@ -13,7 +13,7 @@ import ruamel.yaml
 from edgekd import registry, schedules
 from edgekd.errors import RecipeError
 from edgekd.recipe.data import Data
-from edgekd.recipe.distillation import Distill, Ensemble, common_temperature
+from edgekd.recipe.distillation import Distill, Ensemble, common_temperature, default_objective
 from edgekd.recipe.networks import Network, Teacher, Training
 from edgekd.recipe.outputs import OF_RECONSTRUCTION, Bench, Calibration, Export, Verify, scheme_of, target_of
 from edgekd.recipe.quantisation import Quantize
@@ -66,6 +66,16 @@ class Recipe(Section):
     """Gates: every exported file must hold them, or the command ends with exit status 1."""
     bench: Bench = pydantic.Field(default_factory=Bench)
     """What to measure the files on."""
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _objective_of_the_task(cls, received: Any) -> Any:
+        if not isinstance(received, Mapping) or received.get("task") != "reconstruction":
+            return received
+        distill = received.get("distill") or {}
+        if not isinstance(distill, Mapping) or "losses" in distill:
+            return received  # what is wrong with it is said later
+        return {**received, "distill": {**default_objective("offline", "reconstruction"), **distill}}
 
     @pydantic.model_validator(mode="after")
     def _check_exports(self) -> Self:

@@ -20,6 +20,11 @@ def table(estimates: Sequence[Estimate]) -> tuple[tuple[str, ...], list[tuple[st
     return ("File", "Target", *shown), rows
 
 
+def refusals(estimates: Sequence[Estimate]) -> list[str]:
+    """Returns which files cannot run on which targets, and why."""
+    return [f"{each.artifact} cannot run on {each.target}: {each.refusal}" for each in estimates if each.refusal]
+
+
 def notes(estimates: Sequence[Estimate]) -> list[str]:
     """Returns what each estimate was made with and what must be known of it, each sentence once, with its files."""
     found: dict[str, list[str]] = {}

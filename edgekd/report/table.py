@@ -31,7 +31,7 @@ TITLES = {
 _MODEL, _DROP, _AGREEMENT, _MSE, _SQNR, _P50 = "Model", "Drop", "Agreement", "MSE", "SQNR, dB", "p50, ms"
 _COSTS = ("Parameters", "MACs", "Size", _P50, "p90, ms", "p99, ms")
 _WIDE_ONLY = frozenset({"Parameters", "MACs", "p90, ms", "p99, ms"})
-_RATIO = "SQNR: of a file's outputs against the distilled student's."
+_RATIO = "SQNR: of a file's outputs against those of the network that it was made from."
 _SHORT = {NOT_MEASURED: "–", TOO_FEW_RUNS: "too few"}  # in a terminal, whose columns are narrow
 _FILE_COLUMNS = 200  # of output that is not a terminal
 
@@ -147,7 +147,7 @@ def parts(row: Row, titles: Sequence[str]) -> tuple[tuple[str, str], ...]:
             row, formatting.percent(row.agreement), row.agreement_interval, formatting.percent_interval
         ),
         _MSE: (formatting.number(row.mse), ""),
-        _SQNR: _held_to(row, row.ratio or NOT_MEASURED, None, formatting.percent_interval),
+        _SQNR: (row.ratio or NOT_MEASURED, ""),
         "Parameters": (formatting.count(row.parameters), ""),
         "MACs": (formatting.short_count(row.macs), ""),
         "Size": (formatting.size(row.size_bytes), ""),
@@ -223,6 +223,8 @@ def _file_row(artifact: Artifact, summary: Summary, merit: Merit) -> Row:
     source = summary.models.get(artifact.source)
     comparison = comparison_of(artifact.name, summary.comparisons)
     measurement = latency_of(artifact.name, summary.measurements)
+    pairs = {(each.candidate, each.reference): each for each in summary.comparisons}
+    own = pairs.get((artifact.name, artifact.source))
     return Row(
         name=artifact.name,
         kind="file",
@@ -237,7 +239,7 @@ def _file_row(artifact: Artifact, summary: Summary, merit: Merit) -> Row:
         agreement=artifact.agreement,
         agreement_interval=comparison.agreement if comparison else None,
         mse=artifact.reconstruction.mse if artifact.reconstruction else None,
-        ratio=formatting.decibels(comparison.outputs[0].sqnr_db) if comparison and comparison.outputs else None,
+        ratio=formatting.decibels(own.outputs[0].sqnr_db) if own and own.outputs else None,
         parameters=source.parameters if source else None,
         macs=source.macs if source else None,
         size_bytes=artifact.size_bytes,

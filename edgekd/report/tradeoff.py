@@ -26,6 +26,8 @@ _BASELINES = {
     table.STUDENT_LABELS: ("dot", "triangle-up-open"),
     table.STUDENT_DISTILLED: ("longdash", "square-open"),
 }
+_LONG_NAME = 32  # letters, of which a legend has one column
+_LINE = 20  # of a legend, in pixels
 _BYTES_OF_A_PARAMETER = 4  # in float32
 
 
@@ -248,7 +250,11 @@ def graph(runs: Sequence[ReportedRun], cost: Cost) -> Figure | None:
     drawn["layout"]["height"] = 440
     # An entry of the legend stands for a whole run: the page's filter hides that, a click could not.
     drawn["layout"]["legend"] |= {"itemclick": False, "itemdoubleclick": False} if several else {}
-    drawn["layout"]["legend"] |= {"entrywidth": 0.5, "entrywidthmode": "fraction"}
+    shown = [trace["name"] for trace in drawn["data"] if trace.get("showlegend", True)]
+    columns = 1 if max(map(len, shown)) > _LONG_NAME else 2
+    drawn["layout"]["legend"] |= {"entrywidth": 1 / columns, "entrywidthmode": "fraction"}
+    if columns == 1:
+        drawn["layout"]["height"] += _LINE * len(shown) // 2
     costs = [point.cost for point in found] + [each["x"][0] for each in networks if each["mode"] == "markers"]
     if min(costs) > 0 and max(costs) > 10 * min(costs):
         drawn["layout"]["xaxis"] |= {"type": "log", "dtick": "D2", "tickformat": ",~g", "rangemode": "normal"}

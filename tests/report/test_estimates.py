@@ -2,6 +2,7 @@
 
 import pytest
 
+from edgekd.cli._tables import print_elsewhere
 from edgekd.records import Bounded, Estimate, Figures
 from edgekd.report import estimates, markdown
 from edgekd.report import html as html_report
@@ -45,6 +46,13 @@ def test_every_estimate_says_what_made_it_and_what_it_leaves_out():
     assert "a.tflite, ethos-u: Note." in notes
     assert "a.tflite, ethos-u: Left to the CPU: QUANTIZE x." in notes
     assert "c.tflite, tflite-micro: cannot run there: no kernel for X." in notes
+
+
+def test_a_run_says_at_once_which_files_cannot_run_where(summary, capsys):
+    print_elsewhere(summary.model_copy(update={"estimates": MANY}))
+    assert "warning: c.tflite cannot run on tflite-micro: no kernel for X.\n" in capsys.readouterr().out
+    print_elsewhere(summary.model_copy(update={"estimates": MANY[:-1]}))
+    assert "warning" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("render", [markdown.render, html_report.render])

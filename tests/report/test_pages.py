@@ -15,7 +15,7 @@ import pytest
 from edgekd import report
 from edgekd.errors import StorageError
 from edgekd.records import Gate, Interval, KernelValues, Reconstruction, Summary
-from edgekd.report import anatomy, headline, markdown, plots, requirements, tensors, training
+from edgekd.report import anatomy, headline, markdown, plots, requirements, tensors, tradeoff, training
 from edgekd.report import html as html_report
 from edgekd.report.runs import ReportedRun
 from edgekd.verify import gates
@@ -388,6 +388,16 @@ def test_the_accuracies_of_a_network_share_an_entry_of_the_legend(summary):
     assert lines[0]["line"]["dash"] == "solid" != lines[1]["line"]["dash"]
 
 
+def test_a_legend_of_long_names_has_one_column_and_the_room_for_it(summary):
+    (size,) = (cost for cost in tradeoff.COSTS if cost.key == "size")
+    layouts = []
+    for labels in (("a", "b"), ("a", "mlperf_tiny-anomaly_detection, seed 0")):
+        drawn = tradeoff.graph([ReportedRun(summary, label) for label in labels], size)
+        layouts.append((drawn["layout"]["legend"]["entrywidth"], drawn["layout"]["height"]))
+    assert [width for width, _ in layouts] == [0.5, 1.0]
+    assert layouts[1][1] > layouts[0][1]
+
+
 def test_the_pieces_of_a_bar_are_the_operators_and_add_up_to_the_file(summary):
     data = plots.size_by_operator(summary)["data"]
     pieces = [(trace["x"][trace["y"].index("student-int8.onnx")], trace) for trace in data]
@@ -509,9 +519,11 @@ def test_every_gate_of_a_file_has_a_name_for_readers(summary):
         gates.pruned_gate(file, held),
         gates.clustered_gate(file, held),
     )
+    quality = Reconstruction(mse=1.0, auc=Interval(value=0.9, low=0.8, high=0.95), normal=50, anomalous=60)
     reconstructed = gates.reconstruction_gates(
-        comparison.model_copy(update={"auc_drop": Interval(value=0.004, low=0.001, high=0.007)}),
-        Reconstruction(mse=1.0, auc=Interval(value=0.9, low=0.8, high=0.95), normal=50, anomalous=60),
+        comparison,
+        quality,
+        reference=quality,
         min_sqnr_db=25.0,
         max_auc_drop=0.01,
         min_auc=0.85,

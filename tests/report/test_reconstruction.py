@@ -141,12 +141,14 @@ def test_rows_have_auc_error_and_signal_to_noise(reconstructing):
     }
 
 
-def test_the_signal_to_noise_is_against_the_distilled_student_whatever_else_was_compared(reconstructing):
+def test_the_signal_to_noise_is_against_the_network_that_a_file_was_made_from(reconstructing):
     (first, *rest) = reconstructing.comparisons
     worse = first.outputs[0].model_copy(update={"sqnr_db": 3.0})
-    other = first.model_copy(update={"reference": "student_quantized", "outputs": (worse,)})
+    other = first.model_copy(update={"reference": "student_sparse", "outputs": (worse,)})
     turned = reconstructing.model_copy(update={"comparisons": (other, first, *rest)})
     assert by_name(turned)[first.candidate].ratio == "138.2"
+    files = tuple(each.model_copy(update={"source": "student_sparse"}) for each in turned.artifacts)
+    assert by_name(turned.model_copy(update={"artifacts": files}))[first.candidate].ratio == "3.0"
     bare = by_name(reconstructing.model_copy(update={"comparisons": ()}))[first.candidate]
     assert (bare.ratio, bare.drop) == (None, None)
     assert table.cells(bare, ("Drop", "SQNR, dB")) == ("not measured", "not measured")
