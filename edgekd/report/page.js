@@ -23,6 +23,7 @@ function sized(element, width) {
     if (button) button.hidden = !narrow;
     changes.showlegend = shown;
     changes["legend.entrywidth"] = narrow ? 1 : legend.entrywidth;
+    changes["legend.font.size"] = narrow ? 10 : legend.font.size;
     changes.height = height + (narrow ? (shown ? 90 : -90) : 0);
     element.style.height = `${changes.height}px`;
   }

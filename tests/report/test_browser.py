@@ -1,6 +1,7 @@
 """Reports of a real run, opened in a real browser from the file system, without a network."""
 
 import dataclasses
+import itertools
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -331,6 +332,28 @@ def test_the_table_of_results_fits_a_desktop_and_scrolls_in_its_own_box_on_a_pho
         assert page.evaluate("() => document.documentElement.scrollWidth") <= width
     assert beyond[0] == 0
     assert beyond[1] > 300
+
+
+def test_long_names_of_runs_are_whole_in_legends_at_every_width(
+    browser: "Browser", summary: Summary, tmp_path: Path
+) -> None:
+    runs = [ReportedRun(summary, f"mlperf_tiny-anomaly_detection, seed {seed}") for seed in range(2)]
+    (tmp_path / "report.html").write_text(html.render(runs))
+    opened = open_page(browser, tmp_path / "report.html")
+    boxes = (
+        "() => [...document.querySelectorAll('#plot-latency .legendtext')].map((each) => each.getBoundingClientRect())"
+        ".map(({left, right, top, bottom}) => ({left, right, top, bottom}))"
+    )
+    for width in WIDTHS:
+        opened.page.set_viewport_size({"width": width, "height": 900})
+        drawn(opened.page)
+        edge = opened.page.locator("#plot-latency .legend .bg").bounding_box()  # beyond it names are cut
+        found = opened.page.evaluate(boxes)
+        assert len(found) >= 3
+        assert max(each["right"] for each in found) <= edge["x"] + edge["width"]
+        for upper, lower in itertools.pairwise(sorted(found, key=lambda each: each["top"])):
+            assert upper["bottom"] <= lower["top"] + 1
+    opened.page.close()
 
 
 def test_on_a_phone_the_first_long_legend_is_open_and_the_others_can_be_opened(made_up: Opened) -> None:
