@@ -735,6 +735,11 @@ def test_inputs_are_given_back_by_students_of_a_teacher_alone(problem):
     assert "distill.way is 'born_again', and with task reconstruction a teacher teaches: set it offline" in found
 
 
+def test_an_area_is_not_asked_of_no_file(problem):
+    found = problem("", "export=[]", "verify.min_auc=0.8", base=RECONSTRUCTION)
+    assert "verify.min_auc is 0.8, and export is empty: no file would be held to it" in found
+
+
 def test_an_area_is_not_asked_of_a_classifier(problem):
     assert "verify.min_auc is for task reconstruction" in problem("verify: {min_auc: 0.85}\n")
 

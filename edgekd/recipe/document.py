@@ -87,11 +87,13 @@ class Recipe(Section):
 
     @pydantic.model_validator(mode="after")
     def _check_gates(self) -> Self:
-        if self.verify.min_accuracy is not None and not self.export:
-            raise invalid(
-                f"verify.min_accuracy is {self.verify.min_accuracy:g}, and export is empty: no file would be held "
-                "to it. Export a file, or leave min_accuracy out."
-            )
+        for key in ("min_accuracy", "min_auc"):
+            least = getattr(self.verify, key)
+            if least is not None and not self.export:
+                raise invalid(
+                    f"verify.{key} is {least:g}, and export is empty: no file would be held to it. Export a file, or "
+                    f"leave {key} out."
+                )
         return self
 
     @pydantic.model_validator(mode="after")
