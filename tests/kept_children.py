@@ -87,7 +87,7 @@ class _Lent:
             self._waiting.add(self._key, self._child)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # other modules count the processes that are left
 def waiting_children() -> Iterator[Waiting]:
     waiting = Waiting()
     yield waiting

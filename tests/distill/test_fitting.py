@@ -1,14 +1,16 @@
 """A network that does not fit the data is refused in words, before TensorFlow trains something else than was meant."""
 
+import dataclasses
 from collections.abc import Callable
 
 import keras
+import numpy as np
 import pytest
 
 from edgekd import api, data
 from edgekd.data.dataset import Dataset
 from edgekd.distill import fitting
-from edgekd.errors import ModelError, ShapeError
+from edgekd.errors import DataError, ModelError, ShapeError
 
 
 class Subclassed(keras.Model):
@@ -42,6 +44,12 @@ def test_what_does_not_fit_is_named(tiny_network: Callable[..., keras.Model], ti
         fitting.check(two, tiny_data, role="teacher")
     with pytest.raises(ModelError, match=r"student is a subclassed network \(Subclassed\).*functional API"):
         fitting.check(Subclassed(), tiny_data, role="student")
+
+
+def test_a_classifier_is_not_trained_on_one_class(tiny_network: Callable[..., keras.Model], tiny_data: Dataset) -> None:
+    alike = dataclasses.replace(tiny_data.train, labels=np.ones_like(tiny_data.train.labels))
+    with pytest.raises(DataError, match=r"all \d+ training labels are class 1"):
+        api.train_model(tiny_network(), dataclasses.replace(tiny_data, train=alike), epochs=1)
 
 
 @pytest.mark.parametrize("classes", [2, 5])

@@ -27,7 +27,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     heavy = shutil.ignore_patterns("__pycache__", "*.npz", "zoo")
     shutil.copytree(ROOT / "edgekd", root / "edgekd", ignore=heavy)
     shutil.copytree(ROOT / "tests" / "conformance", root / "tests" / "conformance", ignore=heavy)
-    for name in ("setup.cfg", "pyproject.toml", "tests/conftest.py"):
+    for name in ("setup.cfg", "pyproject.toml", "tests/conftest.py", "tests/kept_children.py"):
         shutil.copy(ROOT / name, root / name)
     shutil.copy(ROOT / "tests" / "extend" / "used.py", root / "tests" / "test_added.py")
     for page in PAGES:
